@@ -1,0 +1,57 @@
+// The one table of who may import whom. A unit test enforces it over every file of src/ (type-only
+// imports included), refuses cycles, and holds docs/architecture.md to the same table.
+
+/** @type {Record<string, readonly string[]>} part -> the other parts it may import */
+export const layers = {
+  base: [],
+  config: ['base'],
+  telemetry: ['base'],
+  auth: ['base'],
+  link: ['base'],
+  envelope: ['base'],
+  wire: ['base', 'envelope'],
+  storage: ['base', 'envelope'],
+  rooms: ['base', 'envelope', 'wire', 'storage'],
+  session: ['base', 'envelope', 'wire', 'auth', 'telemetry'],
+  router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'telemetry'],
+  transport: ['base', 'envelope', 'wire', 'auth', 'session', 'router', 'telemetry'],
+  relay: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'router', 'telemetry'],
+  shield: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'transport', 'telemetry'],
+  rules: ['base', 'config', 'auth'],
+  client: ['base', 'envelope', 'wire'],
+  preflight: ['base', 'config', 'auth', 'rules', 'wire', 'envelope', 'client'],
+  app: [
+    'base',
+    'config',
+    'telemetry',
+    'auth',
+    'link',
+    'envelope',
+    'wire',
+    'storage',
+    'rooms',
+    'session',
+    'router',
+    'transport',
+    'relay',
+    'shield',
+    'rules',
+  ],
+  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope'],
+}
+
+/** Third-party and built-in packages that exactly one part may import: library -> part or file. */
+export const soleImporters = {
+  ws: ['transport', 'preflight'],
+  jose: ['auth'],
+  'prom-client': ['telemetry'],
+  pino: ['base/logger.ts'],
+  commander: ['bin'],
+  'node:sqlite': ['storage/embedded'],
+}
+
+/** Parts whose adapters are opened in one place only: others see just the port file. */
+export const portOnly = {
+  storage: { port: 'store.ts', mayOpen: ['app', 'storage'] },
+  link: { port: 'link.ts', mayOpen: ['app', 'link'] },
+}

@@ -1,0 +1,115 @@
+// The frozen objects that configuration becomes. Plain data: no part's types, no environment names.
+// `Secret` values are opened only where they are used.
+import type { LogLevel } from '../base/logger.ts'
+import type { Secret } from './secret.ts'
+
+export type Profile = 'dev' | 'staging' | 'prod'
+
+/** Host and port of one listener; port 0 picks a free one (tests). */
+export interface Listener {
+  readonly host: string
+  readonly port: number
+}
+
+/** How bearer tokens are verified. */
+export interface AuthConfig {
+  readonly enabled: boolean
+  /** HS256, or the one asymmetric algorithm whose public key `keyFile` holds. */
+  readonly algorithm: 'HS256' | 'RS256' | 'ES256' | 'EdDSA'
+  readonly secret?: Secret
+  /** PEM public key file for RS256, ES256, EdDSA. */
+  readonly keyFile?: string
+  readonly issuer?: string
+  readonly audience?: string
+  /** Are the query keys token, access_token and auth_token read? (never at Shield) */
+  readonly allowQueryToken: boolean
+}
+
+/** Bounds of reliability.md 4. Sizes in bytes, times in milliseconds, rates per second. */
+export interface Limits {
+  readonly maxMessageBytes: number
+  readonly maxFragments: number
+  readonly maxConnections: number
+  readonly maxConnectionsPerTenant: number
+  readonly maxConnectionsPerSubject: number
+  readonly maxConnectionsPerAddress: number
+  readonly handshakesPerSecond: number
+  readonly handshakesPerSecondPerAddress: number
+  readonly maxHalfOpen: number
+  readonly handshakeTimeoutMs: number
+  readonly headerTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly pingIntervalMs: number
+  readonly pongTimeoutMs: number
+  readonly messagesPerSecond: number
+  readonly messagesBurst: number
+  readonly bytesPerSecond: number
+  readonly bytesBurst: number
+  readonly controlFramesPerSecond: number
+  readonly controlFramesBurst: number
+  /** Refused-for-rate frames within a minute before the socket is closed. */
+  readonly maxStrikes: number
+  readonly maxInflight: number
+  readonly maxJoins: number
+  readonly maxMembersPerChannel: number
+  readonly maxChannelsPerTenant: number
+  readonly maxQueuedBytesPerClient: number
+  readonly maxQueuedBytesPerProcess: number
+  readonly maxRecoverMessages: number
+  readonly maxRecoverBytes: number
+  readonly maxHistoryPageBytes: number
+  readonly maxJsonDepth: number
+  readonly maxJsonKeys: number
+  readonly maxTelemetryClients: number
+  readonly drainTimeoutMs: number
+}
+
+export interface StorageConfig {
+  readonly mode: 'strict' | 'degraded'
+  readonly backend: 'memory' | 'embedded' | 'valkey' | 'postgres'
+  readonly enabled: boolean
+  readonly dataDir: string
+  readonly valkeyUrl?: Secret
+  readonly postgresUrl?: Secret
+  readonly maxRecordsPerStream: number
+  readonly maxBytesPerStream: number
+  readonly maxAgeMs: number
+  readonly dedupWindowMs: number
+  readonly dedupMaxIds: number
+}
+
+export interface WireConfig {
+  readonly infraProtocol: 'protobuf' | 'json'
+  /** May text frames of JSON enter and leave? */
+  readonly allowJson: boolean
+}
+
+export interface BusConfig {
+  readonly profile: Profile
+  readonly server: Listener
+  readonly http: Listener & { readonly apiKey?: Secret }
+  readonly telemetry: Listener & { readonly enabled: boolean }
+  readonly auth: AuthConfig
+  readonly wire: WireConfig
+  readonly storage: StorageConfig
+  readonly limits: Limits
+  readonly allowedOrigins: readonly string[]
+  readonly logLevel: LogLevel
+}
+
+export interface ShieldConfig {
+  readonly profile: Profile
+  readonly server: Listener
+  readonly metrics: Listener
+  readonly auth: AuthConfig
+  readonly wire: WireConfig
+  readonly schemaStrict: boolean
+  /** A serialised FileDescriptorSet; the shipped one when absent. */
+  readonly schemaFile?: string
+  readonly natsUrl?: Secret
+  readonly tls?: { readonly certFile: string; readonly keyFile: string }
+  /** Shield's own: its frames are smaller than the bus's (reliability 4). */
+  readonly limits: Limits
+  readonly allowedOrigins: readonly string[]
+  readonly logLevel: LogLevel
+}

@@ -1,0 +1,119 @@
+// The port of history: an append-only log for each (tenant, room, channel), with dedup by message id.
+//
+// What every backend promises:
+// - `append` gives sequences 1, 2, 3 … per stream, without holes, in the order of the requests of one batch and of
+//   the calls; append, sequence and dedup are one atomic step.
+// - The same id with the same hash inside the window is stored once: later appends answer `duplicate` with the
+//   first position. The same id with another hash answers `conflict`.
+// - A window that is full answers `dedup-full`; an id is never forgotten early.
+// - A rejected promise is a BusError: STORE_UNAVAILABLE when certainly nothing of the batch was stored,
+//   STORE_TIMEOUT when that is unknown (the same ids may be sent again).
+// - `epoch` is 1 or more and rises whenever positions given out before may no longer hold.
+// - A resolved append has reached `capabilities.level`.
+import type { AckLevel, Position, StreamKey } from '../envelope/envelope.ts'
+
+export interface AppendRequest {
+  readonly key: StreamKey
+  readonly id: string
+  /** 16 bytes naming the payload; equal for equal payloads. */
+  readonly hash: Uint8Array
+  /** The client id of the sender, kept for reading by sender. */
+  readonly sender: string
+  /** The canonical binary frame, without position (wire/message-frame). */
+  readonly frame: Uint8Array
+  /** Milliseconds since the epoch at which the bus took it: `stored_at` of the record. */
+  readonly atMs: number
+}
+
+export type AppendResult =
+  | { readonly kind: 'stored'; readonly position: Position }
+  | { readonly kind: 'duplicate'; readonly position: Position }
+  | { readonly kind: 'conflict' }
+  | { readonly kind: 'dedup-full' }
+
+export interface StoredRecord {
+  readonly key: StreamKey
+  readonly position: Position
+  readonly id: string
+  readonly sender: string
+  readonly atMs: number
+  readonly frame: Uint8Array
+}
+
+/** The extent of a stream. An empty or unknown stream has `last` 0 and `first` 1. */
+export interface StreamHead {
+  readonly epoch: number
+  /** The oldest sequence still kept; `last + 1` when all were trimmed. */
+  readonly first: number
+  readonly last: number
+}
+
+export interface ReadBySequence {
+  readonly key: StreamKey
+  /** Records with a sequence above this, ascending. */
+  readonly after: number
+  readonly limit: number
+  /** Stop before the frames' bytes together exceed this; at least one record is given. */
+  readonly maxBytes: number
+}
+
+export interface ReadByTime {
+  readonly tenant: string
+  /** Absent: every room of the tenant. */
+  readonly room?: string
+  /** Absent: every channel of the room. */
+  readonly channel?: string
+  /** Inclusive bounds on `atMs`. */
+  readonly sinceMs?: number
+  readonly untilMs?: number
+  /** `newest` gives the last `limit` records, newest first; `oldest` the first ones, oldest first. */
+  readonly order: 'newest' | 'oldest'
+  readonly limit: number
+  readonly maxBytes: number
+}
+
+export interface StoreStats {
+  readonly backend: string
+  readonly streams: number
+  readonly records: number
+  readonly bytes: number
+}
+
+export interface StoreCapabilities {
+  readonly backend: 'memory' | 'embedded' | 'valkey' | 'postgres'
+  /** What a resolved append survives, derived from what the store itself reports. */
+  readonly level: AckLevel
+  /** Appends of more than this are split by the caller. */
+  readonly maxBatch: number
+}
+
+/** How much of each stream is kept. Whatever is over any bound is trimmed from the old end, soon after an append. */
+export interface Retention {
+  readonly maxRecords: number
+  readonly maxBytes: number
+  readonly maxAgeMs: number
+}
+
+/** The window in which an id is remembered (design 6). */
+export interface DedupWindow {
+  readonly maxAgeMs: number
+  /** Remembered ids per tenant; above it `dedup-full`. */
+  readonly maxIds: number
+}
+
+export interface HistoryStore {
+  readonly capabilities: StoreCapabilities
+  /** Results in the order of the requests. Never more than `capabilities.maxBatch` requests. */
+  append(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]>
+  head(key: StreamKey): Promise<StreamHead>
+  readBySequence(query: ReadBySequence): Promise<readonly StoredRecord[]>
+  readByTime(query: ReadByTime): Promise<readonly StoredRecord[]>
+  /** Names of streams with records, sorted by room, then channel, in code-unit order. */
+  streams(tenant: string, room?: string): Promise<readonly StreamKey[]>
+  /** Of one tenant, or of all. */
+  stats(tenant?: string): Promise<StoreStats>
+  /** A real write, read and delete of a probe record; rejects as `append` does. */
+  probe(): Promise<void>
+  /** Waits for what was begun, then releases files, workers, connections. */
+  close(): Promise<void>
+}

@@ -1,0 +1,27 @@
+// Five suites and the soak, each a project; which one a test belongs to is decided by what it touches (docs/testing.md).
+import { defineConfig } from 'vitest/config'
+
+const suite = (name: string, testTimeout: number, extra: object = {}) => ({
+  test: {
+    name,
+    include: [`test/${name}/**/*.test.ts`],
+    testTimeout,
+    hookTimeout: 30_000,
+    pool: 'forks' as const,
+    ...extra,
+  },
+})
+
+export default defineConfig({
+  test: {
+    projects: [
+      suite('unit', 10_000),
+      suite('integration', 30_000),
+      suite('e2e', 120_000, { fileParallelism: false }),
+      suite('regression', 30_000),
+      suite('adversarial', 120_000, { fileParallelism: false }),
+      suite('soak', 3_600_000, { fileParallelism: false }),
+    ],
+    coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/wire/generated/**'] },
+  },
+})
