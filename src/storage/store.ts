@@ -19,7 +19,7 @@ export interface AppendRequest {
   readonly hash: Uint8Array
   /** The client id of the sender, kept for reading by sender. */
   readonly sender: string
-  /** The canonical binary frame, without position (wire/message-frame). */
+  /** The canonical binary frame, without position (wire/message-frame). Not to be changed until the append settles. */
   readonly frame: Uint8Array
   /** Milliseconds since the epoch at which the bus took it: `stored_at` of the record. */
   readonly atMs: number
@@ -37,6 +37,7 @@ export interface StoredRecord {
   readonly id: string
   readonly sender: string
   readonly atMs: number
+  /** Not to be changed: it may be the store's own. */
   readonly frame: Uint8Array
 }
 
@@ -87,7 +88,10 @@ export interface StoreCapabilities {
   readonly maxBatch: number
 }
 
-/** How much of each stream is kept. Whatever is over any bound is trimmed from the old end, soon after an append. */
+/**
+ * How much of each stream is kept. Whatever is over any bound is trimmed from the old end, soon after an append.
+ * The newest record of a stream leaves only by age, so that what was just acknowledged can be read.
+ */
 export interface Retention {
   readonly maxRecords: number
   readonly maxBytes: number

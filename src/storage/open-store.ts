@@ -1,0 +1,31 @@
+// Opens the store that the configuration names.
+import type { Clock } from '../base/clock.ts'
+import { BusError } from '../base/errors.ts'
+import type { Logger } from '../base/logger.ts'
+import { createMemoryStore } from './memory/memory-store.ts'
+import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
+
+export interface StoreConfig {
+  readonly backend: StoreCapabilities['backend']
+  /** Where the embedded store keeps its files; made when it is not there. */
+  readonly dataDir: string
+  readonly retention: Retention
+  readonly dedup: DedupWindow
+}
+
+/** Rejects with FEATURE_DISABLED for a backend that is not there, else as the backend's own opening does. */
+export async function openStore(
+  { backend, dataDir, retention, dedup }: StoreConfig,
+  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+): Promise<HistoryStore> {
+  switch (backend) {
+    case 'memory':
+      return createMemoryStore({ clock, retention, dedup })
+    case 'embedded':
+    case 'valkey':
+    case 'postgres': {
+      const message = `History storage on ${backend} is not available; use memory`
+      throw new BusError('FEATURE_DISABLED', message, { reason: 'NO_SUCH_BACKEND', backend })
+    }
+  }
+}
