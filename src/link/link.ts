@@ -16,7 +16,7 @@ export interface LinkMessage {
   readonly subject: string
   readonly data: Uint8Array
   readonly headers: LinkHeaders
-  /** Answers a `request`; absent on plain publishes. */
+  /** Answers a `request`; absent on plain publishes. Does nothing while disconnected: the requester times out. */
   readonly respond?: (data: Uint8Array, headers?: LinkHeaders) => void
 }
 
