@@ -26,8 +26,9 @@ export function readCounts(path: string): Counts {
   // The reporter's own format; what is used of it is checked below.
   const report = JSON.parse(readFileSync(path, 'utf8')) as Report
   const numbers = [report.numPassedTests, report.numFailedTests, report.numPendingTests, report.numTodoTests]
-  if (!numbers.every(Number.isInteger) || !Array.isArray(report.testResults))
+  if (!numbers.every(Number.isInteger) || typeof report.testResults !== 'object') {
     throw new Error(`${path} is no test report`)
+  }
   const brokenFiles = report.testResults
     .filter((file) => file.status === 'failed' && !file.assertionResults.some((test) => test.status === 'failed'))
     .map((file) => file.name)
