@@ -34,6 +34,8 @@ export interface TelemetryEvent {
 /** The way to report. Never throws into the caller, never waits; what cannot be kept is counted as dropped. */
 export interface Telemetry {
   emit(event: TelemetryEvent): void
+  /** False when nobody would see events of this type now: a hot path then need not build one. */
+  wants?(type: EventType): boolean
 }
 
 export const noTelemetry: Telemetry = { emit() {} }

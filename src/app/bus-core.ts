@@ -1,0 +1,206 @@
+// The bus without its listeners: rooms, log, router and the clients they serve, put together.
+import type { Authenticator, Identity } from '../auth/identity.ts'
+import type { Clock } from '../base/clock.ts'
+import { BusError } from '../base/errors.ts'
+import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
+import type { JsonObject } from '../base/json.ts'
+import type { Logger } from '../base/logger.ts'
+import { version } from '../base/version.ts'
+import type { BusConfig, Limits } from '../config/shapes.ts'
+import { Rooms } from '../rooms/rooms.ts'
+import { type ClientRegistry, createClientRegistry } from '../router/clients.ts'
+import { createMembership } from '../router/membership.ts'
+import { createPublisher, type Publisher } from '../router/publisher.ts'
+import { createReplies, type Replies } from '../router/replies.ts'
+import { createRouter, type Router } from '../router/router.ts'
+import type { Client } from '../session/client.ts'
+import { Session } from '../session/session.ts'
+import type { HistoryStore } from '../storage/store.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
+import type { WireLimits } from '../wire/limits.ts'
+
+export interface BusCore {
+  readonly rooms: Rooms
+  readonly clients: ClientRegistry
+  readonly publisher: Publisher
+  readonly replies: Replies
+  readonly router: Router
+  /** 8 hex naming this process in client ids. */
+  readonly process: string
+  /** What the welcome tells beside the client id. */
+  readonly welcomeFacts: JsonObject
+  /** A connection becomes a session: welcomed, served, forgotten when it closes. */
+  openSession(connection: SocketConnection, identity: Identity): ConnectionOwner
+  /** Replaces a client's identity by that of a newer token of the same subject and tenant, or closes the client. */
+  refreshIdentity(client: Client, token: string): Promise<void>
+  /** Closes every client whose token has ended, `skewMs` later than it says. */
+  endExpiredSessions(skewMs: number): void
+  /** Says goodbye to all clients, waits for what was begun, closes them; bounded by `timeoutMs`. */
+  drain(timeoutMs: number): Promise<void>
+}
+
+export interface BusCorePorts {
+  readonly store: HistoryStore | undefined
+  readonly authenticator: Authenticator | undefined
+  readonly telemetry: Telemetry
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Counts and component states for the `status` command. */
+  readonly status: () => JsonObject
+}
+
+export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
+  const { store, telemetry, clock, logger } = ports
+  const { limits } = config
+  const processId = randomHex(4)
+  const nextId = createMessageIds(clock.now())
+  const replies = createReplies(clock, nextId)
+  const clients = createClientRegistry()
+  const rooms = new Rooms({
+    clock,
+    maxMembersPerChannel: limits.maxMembersPerChannel,
+    maxChannelsPerTenant: limits.maxChannelsPerTenant,
+    epoch: 1,
+    startsLoaded: store === undefined,
+  })
+  const publisher = createPublisher({ rooms, store, clock, replies, telemetry, logger })
+  const membership = createMembership({ rooms, store, limits, telemetry })
+  const wireLimits = wireLimitsOf(limits)
+
+  async function refreshIdentity(client: Client, token: string): Promise<void> {
+    if (ports.authenticator === undefined)
+      throw new BusError('FEATURE_DISABLED', 'Authentication is off on this server')
+    const result = await ports.authenticator.authenticate(token)
+    if (!result.ok) throw new BusError('AUTHENTICATION_FAILED', 'The new token is not valid')
+    const { identity } = result
+    if (identity.tenant !== client.identity.tenant || identity.subject !== client.identity.subject) {
+      telemetry.emit({
+        type: 'security_violation',
+        tenant: client.identity.tenant,
+        clientId: client.id,
+        severity: 'warning',
+        metadata: { code: 'AUTHENTICATION_FAILED', reason: 'REFRESH_FOR_ANOTHER' },
+      })
+      client.close('TOKEN_REVOKED', 'the new token is for another subject or tenant')
+      throw new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant')
+    }
+    client.identity = identity
+  }
+
+  const router = createRouter({
+    commands: {
+      clock,
+      rooms,
+      clients,
+      membership,
+      store,
+      maxHistoryPageBytes: limits.maxHistoryPageBytes,
+      status: ports.status,
+      refreshIdentity,
+    },
+    publisher,
+    replies,
+    clients,
+    rooms,
+    store,
+    clock,
+    telemetry,
+    logger,
+    nextId,
+    wire: { allowJson: config.wire.allowJson, limits: wireLimits },
+    maxInflight: limits.maxInflight,
+  })
+
+  const welcomeFacts: JsonObject = {
+    server: `arqonbus/${version}`,
+    capabilities: [
+      'ack',
+      'presence',
+      'private',
+      'whole-room',
+      ...(store === undefined ? [] : ['history', 'recover', 'position']),
+    ],
+    limits: {
+      max_message_bytes: limits.maxMessageBytes,
+      max_joins: limits.maxJoins,
+      max_inflight: limits.maxInflight,
+      messages_per_second: limits.messagesPerSecond,
+      ping_interval_ms: limits.pingIntervalMs,
+    },
+  }
+
+  function openSession(connection: SocketConnection, identity: Identity): ConnectionOwner {
+    const session = new Session(connection, {
+      id: createClientId(processId),
+      identity,
+      format: config.wire.allowJson ? 'json' : 'protobuf',
+      address: connection.address,
+      connectedAtMs: clock.now(),
+      maxQueuedBytes: limits.maxQueuedBytesPerClient,
+      onSlow: ({ id }) =>
+        telemetry.emit({ type: 'slow_consumer', tenant: identity.tenant, clientId: id, severity: 'warning' }),
+    })
+    clients.add(session)
+    session.send(replies.welcome(session.id, welcomeFacts))
+    telemetry.emit({
+      type: 'client_connected',
+      tenant: identity.tenant,
+      clientId: session.id,
+      metadata: { subject: identity.subject },
+    })
+    return {
+      frame: (data, isBinary) => {
+        if (!session.isClosed) router.receive(session, data, isBinary)
+      },
+      refused: (error) => session.send(replies.error(error, {})),
+      closed: (code) => {
+        session.isClosed = true
+        clients.remove(session)
+        router.forget(session)
+        telemetry.emit({
+          type: 'client_disconnected',
+          tenant: identity.tenant,
+          clientId: session.id,
+          metadata: { code },
+        })
+      },
+    }
+  }
+
+  return {
+    rooms,
+    clients,
+    publisher,
+    replies,
+    router,
+    process: processId,
+    welcomeFacts,
+    openSession,
+    refreshIdentity,
+    endExpiredSessions(skewMs) {
+      const now = clock.now()
+      for (const client of clients.all()) {
+        const { expiresAtMs } = client.identity
+        if (expiresAtMs !== undefined && now >= expiresAtMs + skewMs) client.close('TOKEN_EXPIRED')
+      }
+    },
+    async drain(timeoutMs) {
+      telemetry.emit({ type: 'system_draining' })
+      const count = clients.size
+      let index = 0
+      for (const client of clients.all()) {
+        // Spread evenly: everyone coming back at once is the next outage.
+        const comeBackMs = Math.round((index++ / Math.max(1, count)) * Math.min(10_000, count * 2))
+        client.send(replies.notice('goaway', { reason: 'restart', reconnect_after_ms: comeBackMs }))
+      }
+      const deadline = new Promise<void>((resolve) => setTimeout(resolve, timeoutMs).unref())
+      await Promise.race([publisher.idle(), deadline])
+      for (const client of clients.all()) client.close('RESTART')
+    },
+  }
+}
+
+export function wireLimitsOf(limits: Limits): WireLimits {
+  return { maxDepth: limits.maxJsonDepth, maxKeys: limits.maxJsonKeys, maxArrayItems: 10_000 }
+}

@@ -1,0 +1,224 @@
+// Who is where: tenants' rooms, their streams, and members by channel or by whole room. Used by the bus and, at the
+// edge, by the gateway. Holds no I/O: loading a stream's head is its caller's work.
+import type { Clock } from '../base/clock.ts'
+import { BusError } from '../base/errors.ts'
+import type { StreamKey } from '../envelope/envelope.ts'
+import { createFanOut, type FanOut, type Outlet } from './fan-out.ts'
+import type { Recipient } from './recipient.ts'
+import { type Member, Stream } from './stream.ts'
+
+/** The name by which a member joins every channel of a room, those to come included. */
+export const wholeRoom = '*'
+
+interface RoomMember {
+  readonly joinedAtMs: number
+}
+
+interface Room {
+  readonly streams: Map<string, Stream>
+  /** Members of the whole room. */
+  readonly members: Map<Recipient, RoomMember>
+}
+
+interface Tenant {
+  readonly rooms: Map<string, Room>
+  streams: number
+}
+
+export interface RoomsOptions {
+  readonly clock: Clock
+  readonly maxMembersPerChannel: number
+  readonly maxChannelsPerTenant: number
+  /** The epoch of streams that no store numbers. */
+  readonly epoch: number
+  /** Do new streams start loaded at 0 (nothing is stored), or does a store know better? */
+  readonly startsLoaded: boolean
+  readonly sliceSize?: number
+}
+
+export class Rooms {
+  readonly #tenants = new Map<string, Tenant>()
+  readonly #memberships = new Map<Recipient, Set<Stream>>()
+  readonly #roomMemberships = new Map<Recipient, Map<string, { tenant: string; room: string }>>()
+  readonly #options: RoomsOptions
+  readonly fanOut: FanOut
+  /** Set once by whoever carries deliveries to other processes. */
+  outlet: Outlet | undefined
+
+  constructor(options: RoomsOptions) {
+    this.#options = options
+    // At most 500 sockets a turn: a 5,000-socket loop blocked for 123 ms (reliability 0.2, L24).
+    this.fanOut = createFanOut({ sliceSize: options.sliceSize ?? 500, outlet: () => this.outlet })
+  }
+
+  find(key: StreamKey): Stream | undefined {
+    return this.#tenants.get(key.tenant)?.rooms.get(key.room)?.streams.get(key.channel)
+  }
+
+  /** The stream, made when it is new. Throws LIMIT_EXCEEDED above the tenant's channels. */
+  open(key: StreamKey): Stream {
+    const tenant = this.#tenant(key.tenant)
+    const room = roomOf(tenant, key.room)
+    const known = room.streams.get(key.channel)
+    if (known !== undefined) {
+      known.isHidden = false
+      return known
+    }
+    const max = this.#options.maxChannelsPerTenant
+    if (tenant.streams >= max) {
+      throw new BusError('LIMIT_EXCEEDED', `This tenant has its ${max} channels`, { limit: 'channels', max })
+    }
+    const nowMs = this.#options.clock.now()
+    // Whoever joined the whole room had every stream of the store loaded then: a later one is new to the store too.
+    const isLoaded = this.#options.startsLoaded || room.members.size > 0
+    const stream = new Stream(key, { epoch: this.#options.epoch, head: 0, isLoaded, nowMs })
+    room.streams.set(key.channel, stream)
+    tenant.streams++
+    for (const [recipient, membership] of room.members)
+      this.#add(stream, recipient, { ...membership, byRoom: true, cursor: 0 })
+    return stream
+  }
+
+  /** Makes the recipient a member that has been written up to `cursor`. Joining again keeps the higher cursor. */
+  join(stream: Stream, recipient: Recipient, cursor: number): Member {
+    const max = this.#options.maxMembersPerChannel
+    if (stream.memberCount >= max && stream.member(recipient) === undefined) {
+      throw new BusError('LIMIT_EXCEEDED', `The channel has its ${max} members`, { limit: 'members', max })
+    }
+    return this.#add(stream, recipient, { byRoom: false, cursor, joinedAtMs: this.#options.clock.now() })
+  }
+
+  /** Makes the recipient a member of every stream of the room, from each stream's head on. */
+  joinRoom(tenantName: string, roomName: string, recipient: Recipient): void {
+    const room = roomOf(this.#tenant(tenantName), roomName)
+    const membership = { joinedAtMs: this.#options.clock.now() }
+    room.members.set(recipient, membership)
+    let rooms = this.#roomMemberships.get(recipient)
+    if (rooms === undefined) this.#roomMemberships.set(recipient, (rooms = new Map()))
+    rooms.set(JSON.stringify([tenantName, roomName]), { tenant: tenantName, room: roomName })
+    for (const stream of room.streams.values()) {
+      this.#add(stream, recipient, { ...membership, byRoom: true, cursor: stream.head })
+    }
+  }
+
+  /** False when it was not a member by that name. */
+  leave(stream: Stream, recipient: Recipient): boolean {
+    const member = stream.member(recipient)
+    if (member === undefined || !member.byChannel) return false
+    member.byChannel = false
+    this.#dropIfUnused(stream, member)
+    return true
+  }
+
+  leaveRoom(tenantName: string, roomName: string, recipient: Recipient): boolean {
+    const room = this.#tenants.get(tenantName)?.rooms.get(roomName)
+    if (room === undefined || !room.members.delete(recipient)) return false
+    this.#roomMemberships.get(recipient)?.delete(JSON.stringify([tenantName, roomName]))
+    for (const stream of room.streams.values()) {
+      const member = stream.member(recipient)
+      if (member === undefined) continue
+      member.byRoom = false
+      this.#dropIfUnused(stream, member)
+    }
+    return true
+  }
+
+  /** Ends every membership of the recipient; returns the streams it was in. */
+  leaveAll(recipient: Recipient): readonly Stream[] {
+    const streams = [...(this.#memberships.get(recipient) ?? [])]
+    for (const { tenant, room } of [...(this.#roomMemberships.get(recipient)?.values() ?? [])]) {
+      this.leaveRoom(tenant, room, recipient)
+    }
+    this.#roomMemberships.delete(recipient)
+    for (const stream of streams) this.leave(stream, recipient)
+    this.#memberships.delete(recipient)
+    return streams
+  }
+
+  /** Ends all memberships and hides the stream until it is used again; its head and what a store holds stay. */
+  hide(stream: Stream): void {
+    for (const member of stream.allMembers()) {
+      member.isActive = false
+      this.#memberships.get(member.recipient)?.delete(stream)
+    }
+    stream.local.clear()
+    stream.remote.clear()
+    stream.isHidden = true
+  }
+
+  /** Streams of a tenant, or of one of its rooms. */
+  *streams(tenantName: string, roomName?: string): Iterable<Stream> {
+    const tenant = this.#tenants.get(tenantName)
+    if (tenant === undefined) return
+    for (const [name, room] of tenant.rooms) {
+      if (roomName === undefined || name === roomName) yield* room.streams.values()
+    }
+  }
+
+  *allStreams(): Iterable<Stream> {
+    for (const name of this.#tenants.keys()) yield* this.streams(name)
+  }
+
+  isWholeRoomMember(tenantName: string, roomName: string, recipient: Recipient): boolean {
+    return this.#tenants.get(tenantName)?.rooms.get(roomName)?.members.has(recipient) ?? false
+  }
+
+  /** How many names (channels and whole rooms) the recipient has joined. */
+  joins(recipient: Recipient): number {
+    let count = this.#roomMemberships.get(recipient)?.size ?? 0
+    for (const stream of this.#memberships.get(recipient) ?? []) if (stream.member(recipient)?.byChannel) count++
+    return count
+  }
+
+  counts(): { tenants: number; rooms: number; streams: number; memberships: number } {
+    let rooms = 0
+    let streams = 0
+    let memberships = 0
+    for (const tenant of this.#tenants.values()) {
+      rooms += tenant.rooms.size
+      streams += tenant.streams
+    }
+    for (const set of this.#memberships.values()) memberships += set.size
+    return { tenants: this.#tenants.size, rooms, streams, memberships }
+  }
+
+  #tenant(name: string): Tenant {
+    let tenant = this.#tenants.get(name)
+    if (tenant === undefined) this.#tenants.set(name, (tenant = { rooms: new Map(), streams: 0 }))
+    return tenant
+  }
+
+  #add(stream: Stream, recipient: Recipient, how: { byRoom: boolean; cursor: number; joinedAtMs: number }): Member {
+    let member = stream.member(recipient)
+    if (member === undefined) {
+      member = {
+        recipient,
+        cursor: how.cursor,
+        isActive: true,
+        byChannel: false,
+        byRoom: false,
+        joinedAtMs: how.joinedAtMs,
+      }
+      stream.membersOf(recipient).set(recipient, member)
+      let set = this.#memberships.get(recipient)
+      if (set === undefined) this.#memberships.set(recipient, (set = new Set()))
+      set.add(stream)
+    }
+    if (how.byRoom) member.byRoom = true
+    else member.byChannel = true
+    return member
+  }
+
+  #dropIfUnused(stream: Stream, member: Member): void {
+    if (member.byChannel || member.byRoom) return
+    member.isActive = false
+    stream.membersOf(member.recipient).delete(member.recipient)
+    this.#memberships.get(member.recipient)?.delete(stream)
+  }
+}
+
+function roomOf(tenant: Tenant, name: string): Room {
+  let room = tenant.rooms.get(name)
+  if (room === undefined) tenant.rooms.set(name, (room = { streams: new Map(), members: new Map() }))
+  return room
+}

@@ -1,0 +1,64 @@
+// One channel as this process sees it: where its log stands, who is a member and how far each has been written.
+//
+// `head` is the sequence handed to fan-out last. A member's `cursor` is the sequence it has been written up to; only
+// frames above it are written, so whoever joins in the middle of a turn, or recovers from the log, gets each frame once.
+import type { StreamKey } from '../envelope/envelope.ts'
+import type { Delivery } from './delivery.ts'
+import type { Recipient } from './recipient.ts'
+
+export interface Member {
+  readonly recipient: Recipient
+  cursor: number
+  /** False once it has left: a fan-out under way skips it. */
+  isActive: boolean
+  /** Joined this channel by name, and / or the whole room. */
+  byChannel: boolean
+  byRoom: boolean
+  readonly joinedAtMs: number
+}
+
+export class Stream {
+  readonly key: StreamKey
+  epoch: number
+  head: number
+  /** Does `head` stand for what the log holds? Until then nobody may be told a position. */
+  isLoaded: boolean
+  /** Members this process writes to. */
+  readonly local = new Map<Recipient, Member>()
+  /** Members behind gateways: while there are any, deliveries also leave through the outlet. */
+  readonly remote = new Map<Recipient, Member>()
+  /** Handed to fan-out, not yet written. */
+  pending: Delivery[] = []
+  isDirty = false
+  createdAtMs: number
+  lastActivityMs: number
+  /** Deleted by a command, and not used since. */
+  isHidden = false
+  description: string | undefined
+  createdBy: string | undefined
+
+  constructor(key: StreamKey, start: { epoch: number; head: number; isLoaded: boolean; nowMs: number }) {
+    this.key = key
+    this.epoch = start.epoch
+    this.head = start.head
+    this.isLoaded = start.isLoaded
+    this.createdAtMs = start.nowMs
+    this.lastActivityMs = start.nowMs
+  }
+  get memberCount(): number {
+    return this.local.size + this.remote.size
+  }
+
+  membersOf(recipient: Recipient): Map<Recipient, Member> {
+    return recipient.isRemote ? this.remote : this.local
+  }
+
+  member(recipient: Recipient): Member | undefined {
+    return this.membersOf(recipient).get(recipient)
+  }
+
+  *allMembers(): Iterable<Member> {
+    yield* this.local.values()
+    yield* this.remote.values()
+  }
+}

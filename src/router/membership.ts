@@ -1,0 +1,256 @@
+// Joining and leaving: a join answers position P, what was missed up to P follows if it was asked for, and live
+// messages start at P + 1 (design 5, 6). Recovery is complete and in order, or it is refused with a reason.
+import { BusError, invalid, isBusError } from '../base/errors.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
+import type { Position, StreamKey } from '../envelope/envelope.ts'
+import { Delivery, encodeBatch } from '../rooms/delivery.ts'
+import { type Rooms, wholeRoom } from '../rooms/rooms.ts'
+import type { Stream } from '../rooms/stream.ts'
+import type { Client } from '../session/client.ts'
+import type { HistoryStore, StoredRecord } from '../storage/store.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import { envelopeOfFrame } from '../wire/message-frame.ts'
+
+/** Why a recovery was refused (design 5). The join itself succeeds. */
+export type RecoveryRefusal =
+  | 'epoch_changed'
+  | 'retention_expired'
+  | 'too_far_behind'
+  | 'ahead_of_server'
+  | 'backend_unavailable'
+  | 'not_permitted'
+
+export interface MembershipLimits {
+  readonly maxJoins: number
+  readonly maxRecoverMessages: number
+  readonly maxRecoverBytes: number
+}
+
+export interface MembershipPorts {
+  readonly rooms: Rooms
+  readonly store: HistoryStore | undefined
+  readonly limits: MembershipLimits
+  readonly telemetry: Telemetry
+}
+
+/** What became of one stream's recovery, and what to send for it. */
+interface Recovery {
+  readonly stream: Stream
+  readonly outcome: { recovered: true } | { recovered: false; reason: RecoveryRefusal }
+  readonly missed: readonly StoredRecord[]
+}
+
+/** Rounds of reading several busy streams before their recovery is given up as too far behind. */
+const maxPasses = 20
+
+export interface Membership {
+  /**
+   * Joins one channel, or the whole room for `*`. `answer` is called with the facts of the join at the moment the
+   * membership begins; recovered messages are sent after it, before anything live.
+   */
+  join(
+    client: Client,
+    key: StreamKey,
+    recover: JsonValue | undefined,
+    answer: (facts: JsonObject) => void,
+  ): Promise<void>
+  leave(client: Client, key: StreamKey): boolean
+}
+
+export function createMembership(ports: MembershipPorts): Membership {
+  const { rooms, store, limits } = ports
+
+  async function load(stream: Stream): Promise<void> {
+    if (stream.isLoaded || store === undefined) return
+    const head = await store.head(stream.key)
+    // An append may have been confirmed meanwhile; then its position is the newer knowledge.
+    if (stream.isLoaded) return
+    stream.epoch = head.epoch
+    stream.head = head.last
+    stream.isLoaded = true
+  }
+
+  async function loadRoom(key: StreamKey): Promise<void> {
+    if (store === undefined) return
+    for (const known of await store.streams(key.tenant, key.room)) await load(rooms.open(known))
+    for (const stream of rooms.streams(key.tenant, key.room)) await load(stream)
+  }
+
+  function countJoin(client: Client, isMember: boolean): void {
+    if (isMember || rooms.joins(client) < limits.maxJoins) return
+    throw new BusError('LIMIT_EXCEEDED', `A client may join ${limits.maxJoins} channels; leave one first`, {
+      limit: 'joins',
+      max: limits.maxJoins,
+    })
+  }
+
+  /** Reads what the client missed of a stream: all of it, or nothing and why. */
+  async function recover(stream: Stream, from: Position): Promise<Recovery> {
+    const refused = (reason: RecoveryRefusal): Recovery => refuse(stream, reason)
+    if (store === undefined) return refused('backend_unavailable')
+    try {
+      if (from.epoch !== stream.epoch) return refused('epoch_changed')
+      const head = await store.head(stream.key)
+      if (head.epoch !== from.epoch) return refused('epoch_changed')
+      if (from.sequence > Math.max(head.last, stream.head)) return refused('ahead_of_server')
+      if (from.sequence + 1 < head.first) return refused('retention_expired')
+      const missed: StoredRecord[] = []
+      let bytes = 0
+      let after = from.sequence
+      // Until nothing that was handed to fan-out is missing: from then on the membership itself delivers.
+      while (after < Math.max(stream.head, head.last)) {
+        const limit = limits.maxRecoverMessages + 1 - missed.length
+        const page = await store.readBySequence({ key: stream.key, after, limit, maxBytes: limits.maxRecoverBytes })
+        const next = page[0]
+        if (next === undefined || next.position.sequence !== after + 1) return refused('retention_expired')
+        for (const record of page) bytes += record.frame.length
+        missed.push(...page)
+        if (missed.length > limits.maxRecoverMessages || bytes > limits.maxRecoverBytes)
+          return refused('too_far_behind')
+        after = page[page.length - 1]!.position.sequence
+      }
+      return { stream, outcome: { recovered: true }, missed }
+    } catch (error) {
+      if (isBusError(error)) return refused('backend_unavailable')
+      throw error
+    }
+  }
+
+  /** Recovers several streams to one common moment: while one is read, another must not run ahead unnoticed. */
+  async function recoverAll(key: StreamKey, positions: readonly [string, Position][]): Promise<Recovery[]> {
+    const wanted = positions.map(([channel, from]) => ({ stream: rooms.open({ ...key, channel }), from }))
+    const found = new Map<Stream, Recovery>()
+    let stale = wanted
+    for (let pass = 0; stale.length > 0; pass++) {
+      for (const { stream, from } of stale) {
+        await load(stream)
+        found.set(stream, pass < maxPasses ? await recover(stream, from) : refuse(stream, 'too_far_behind'))
+      }
+      stale = wanted.filter(({ stream, from }) => {
+        const recovery = found.get(stream)
+        return recovery?.outcome.recovered && stream.head > Math.max(from.sequence, lastOf(recovery))
+      })
+    }
+    return [...found.values()]
+  }
+
+  async function joinChannel(
+    client: Client,
+    key: StreamKey,
+    from: JsonValue | undefined,
+    answer: (facts: JsonObject) => void,
+  ): Promise<void> {
+    const stream = rooms.open(key)
+    countJoin(client, stream.member(client)?.byChannel ?? false)
+    await load(stream)
+    const recovery = from === undefined ? undefined : await recover(stream, parsePosition(from))
+    if (client.isClosed) return
+    const reached = Math.max(stream.head, lastOf(recovery))
+    // Who was a member already has been written up to its own cursor: what is on its way still comes, unless the
+    // recovery below brings it.
+    const member = rooms.join(stream, client, reached)
+    if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, reached)
+    const sequence = member.cursor
+    answer({
+      ...(store !== undefined && { position: { epoch: stream.epoch, sequence } }),
+      ...(recovery !== undefined && { ...recovery.outcome, replayed: recovery.missed.length }),
+      members: stream.memberCount,
+    })
+    if (recovery !== undefined) replay(client, recovery)
+    client.joined?.(key, { epoch: stream.epoch, sequence })
+  }
+
+  async function joinWholeRoom(
+    client: Client,
+    key: StreamKey,
+    from: JsonValue | undefined,
+    answer: (facts: JsonObject) => void,
+  ): Promise<void> {
+    countJoin(client, rooms.isWholeRoomMember(key.tenant, key.room, client))
+    await loadRoom(key)
+    const positions = from === undefined ? undefined : parsePositions(from)
+    const recoveries = await recoverAll(key, positions ?? [])
+    if (client.isClosed) return
+    rooms.joinRoom(key.tenant, key.room, client)
+    const heads: { key: StreamKey; position: Position }[] = []
+    const at: JsonObject = {}
+    for (const stream of rooms.streams(key.tenant, key.room)) {
+      const member = stream.member(client)
+      if (member === undefined) continue
+      const recovery = recoveries.find((one) => one.stream === stream)
+      if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, lastOf(recovery))
+      const position = { epoch: stream.epoch, sequence: member.cursor }
+      heads.push({ key: stream.key, position })
+      if (store !== undefined) at[stream.key.channel] = { ...position }
+    }
+    const outcomes: JsonObject = {}
+    for (const { stream, outcome } of recoveries) outcomes[stream.key.channel] = { ...outcome }
+    answer({
+      ...(store !== undefined && { positions: at }),
+      ...(positions !== undefined && {
+        recovered: recoveries.every((one) => one.outcome.recovered),
+        recoveries: outcomes,
+        replayed: recoveries.reduce((sum, one) => sum + one.missed.length, 0),
+      }),
+    })
+    for (const recovery of recoveries) replay(client, recovery)
+    for (const { key: joined, position } of heads) client.joined?.(joined, position)
+  }
+
+  return {
+    async join(client, key, from, answer) {
+      await (key.channel === wholeRoom
+        ? joinWholeRoom(client, key, from, answer)
+        : joinChannel(client, key, from, answer))
+      const { tenant, room, channel } = key
+      ports.telemetry.emit({ type: 'channel_joined', tenant, clientId: client.id, metadata: { room, channel } })
+    },
+    leave(client, key) {
+      if (key.channel === wholeRoom) return rooms.leaveRoom(key.tenant, key.room, client)
+      const stream = rooms.find(key)
+      return stream !== undefined && rooms.leave(stream, client)
+    },
+  }
+}
+
+function refuse(stream: Stream, reason: RecoveryRefusal): Recovery {
+  return { stream, outcome: { recovered: false, reason }, missed: [] }
+}
+
+/** The sequence of the last message a recovery brings; 0 when it brings none. */
+function lastOf(recovery: Recovery | undefined): number {
+  return recovery?.missed.at(-1)?.position.sequence ?? 0
+}
+
+/** Sends recovered messages, the client's own included: it asked for the log. */
+function replay(client: Client, { missed }: Recovery): void {
+  if (missed.length === 0) return
+  if (client.isRemote) {
+    for (const { frame, position } of missed) client.send(envelopeOfFrame(frame, position))
+    return
+  }
+  const deliveries = missed.map((r) => new Delivery(r.position.sequence, r.sender, r.frame, r.position))
+  client.write(encodeBatch(deliveries, client.format))
+}
+
+function parsePosition(value: JsonValue): Position {
+  const epoch = isJsonObject(value) ? value['epoch'] : undefined
+  const sequence = isJsonObject(value) ? value['sequence'] : undefined
+  if (typeof epoch !== 'number' || typeof sequence !== 'number' || !isCount(epoch) || !isCount(sequence)) {
+    throw invalid('BAD_RECOVER', 'recover must be {epoch, sequence} with whole numbers', { field: 'recover' })
+  }
+  return { epoch, sequence }
+}
+
+function parsePositions(value: JsonValue): [string, Position][] {
+  if (!isJsonObject(value)) {
+    throw invalid('BAD_RECOVER', 'with channel *, recover maps channel names to {epoch, sequence}', {
+      field: 'recover',
+    })
+  }
+  return Object.entries(value).map(([channel, position]) => [channel, parsePosition(position)])
+}
+
+function isCount(value: number): boolean {
+  return Number.isSafeInteger(value) && value >= 0
+}

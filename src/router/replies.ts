@@ -1,0 +1,102 @@
+// Builders of every frame the server makes itself (original-contract 3.2, 3.4; design 5).
+import type { Clock } from '../base/clock.ts'
+import { toIsoTime } from '../base/clock.ts'
+import { type BusError, errorTable } from '../base/errors.ts'
+import type { JsonObject, JsonValue } from '../base/json.ts'
+import { protocolVersion } from '../base/version.ts'
+import type { AckLevel, Envelope, EnvelopeType, Position } from '../envelope/envelope.ts'
+
+/** The `sender` of every frame the server makes. */
+export const serverSender = 'arqonbus'
+
+export interface Replies {
+  welcome(clientId: string, facts: JsonObject): Envelope
+  /** The one answer to a command: `status` says how it ended. */
+  response(requestId: string, message: string, data: JsonObject): Envelope
+  /** The original's second frame after a command; only successes get it. */
+  commandResponse(request: Envelope): Envelope
+  failedResponse(requestId: string, error: BusError, command?: string): Envelope
+  error(error: BusError, about: { requestId?: string; room?: string; channel?: string }): Envelope
+  acknowledgement(id: string, ack: Acknowledgement): Envelope
+  notice(type: Extract<EnvelopeType, 'gap' | 'goaway' | 'state'>, payload: JsonObject): Envelope
+}
+
+export interface Acknowledgement {
+  /** Echoed to JSON clients, as the original does; protobuf clients get an empty one. */
+  readonly payload?: JsonValue
+  readonly level: AckLevel
+  readonly position?: Position
+  readonly isDuplicate?: boolean
+}
+
+/** What an error answer tells beside its text: enough for a client to decide by data, not by words. */
+export function errorFacts(error: BusError): JsonObject {
+  const spec = errorTable[error.code]
+  const { message_id: _, ...details } = error.details
+  const facts: JsonObject = {
+    errors: [error.message],
+    retryable: spec.retry,
+    outcome: spec.outcome,
+  }
+  if ('retryAfterMs' in spec) facts['retry_after_ms'] = spec.retryAfterMs
+  for (const [name, value] of Object.entries(details)) facts[name] = typeof value === 'object' ? [...value] : value
+  return facts
+}
+
+export function createReplies(clock: Clock, nextId: () => string): Replies {
+  function made(type: EnvelopeType, fields: Partial<Envelope>): Envelope {
+    return {
+      id: nextId(),
+      timestamp: toIsoTime(clock.now()),
+      type,
+      version: protocolVersion,
+      payload: {},
+      args: {},
+      metadata: {},
+      sender: serverSender,
+      ...fields,
+    }
+  }
+
+  return {
+    welcome(clientId, facts) {
+      return made('message', { payload: { welcome: 'Connected to ArqonBus', client_id: clientId, ...facts } })
+    },
+    response(requestId, message, data) {
+      return made('response', { request_id: requestId, status: 'success', payload: { message, data } })
+    },
+    commandResponse(request) {
+      const { id, command } = request
+      return made('command_response', { id, payload: { result: 'ok' }, ...(command !== undefined && { command }) })
+    },
+    failedResponse(requestId, error, command) {
+      return made('response', {
+        request_id: requestId,
+        status: 'error',
+        error: errorTable[error.code].text,
+        error_code: error.code,
+        payload: { message: error.message, data: {}, ...errorFacts(error) },
+        ...(command !== undefined && { command }),
+      })
+    },
+    error(error, about) {
+      return made('error', {
+        error: errorTable[error.code].text,
+        error_code: error.code,
+        payload: errorFacts(error),
+        ...(about.requestId !== undefined && { request_id: about.requestId }),
+        ...(about.room !== undefined && { room: about.room }),
+        ...(about.channel !== undefined && { channel: about.channel }),
+      })
+    },
+    acknowledgement(id, ack) {
+      const metadata: JsonObject = { level: ack.level }
+      if (ack.position !== undefined) metadata['position'] = { ...ack.position }
+      if (ack.isDuplicate) metadata['duplicate'] = true
+      return made('message_response', { id, status: 'success', payload: ack.payload ?? {}, metadata })
+    },
+    notice(type, payload) {
+      return made(type, { payload })
+    },
+  }
+}

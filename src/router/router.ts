@@ -1,0 +1,330 @@
+// From a client's frame to its effect and its answer: decode, check the tenant, then publish, send privately, or run a
+// command. Frames of one client take effect in the order they came; an answer or an error goes back for each.
+import { may } from '../auth/grants.ts'
+import type { Identity } from '../auth/identity.ts'
+import type { Clock } from '../base/clock.ts'
+import { BusError, invalid, isBusError } from '../base/errors.ts'
+import { randomHex } from '../base/ids.ts'
+import type { JsonValue } from '../base/json.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import type { AckRequest, Envelope } from '../envelope/envelope.ts'
+import { parseName } from '../envelope/names.ts'
+import type { Rooms } from '../rooms/rooms.ts'
+import type { Client } from '../session/client.ts'
+import type { HistoryStore } from '../storage/store.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import { decodeJson } from '../wire/json-codec.ts'
+import type { WireLimits } from '../wire/limits.ts'
+import {
+  envelopeOfFrame,
+  type FrameScan,
+  frameFromEnvelope,
+  payloadHash,
+  reframe,
+  scanFrame,
+} from '../wire/message-frame.ts'
+import { decodeProtobuf } from '../wire/protobuf-codec.ts'
+import type { ClientRegistry } from './clients.ts'
+import { type CommandPorts, type CommandResult, keyOf } from './command.ts'
+import type { Publisher } from './publisher.ts'
+import type { Replies } from './replies.ts'
+import { findCommand } from './table.ts'
+
+export interface RouterPorts {
+  readonly commands: CommandPorts
+  readonly publisher: Publisher
+  readonly replies: Replies
+  readonly clients: ClientRegistry
+  readonly rooms: Rooms
+  readonly store: HistoryStore | undefined
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly logger: Logger
+  readonly nextId: () => string
+  readonly wire: { readonly allowJson: boolean; readonly limits: WireLimits }
+  readonly maxInflight: number
+}
+
+export interface Router {
+  /**
+   * Takes one frame. `done` is called once, after the last frame that answers it was sent (frames that need no answer
+   * included). Never throws. The bytes must not change afterwards.
+   */
+  receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void): void
+  /** To be called when the client is gone: its memberships end. */
+  forget(client: Client): void
+  /** Frames refused, by error code. */
+  readonly refusals: ReadonlyMap<string, number>
+}
+
+/** Where telemetry frames without a room go (original-contract 3.7). */
+const telemetryRoom = { room: 'integriguard', channel: 'telemetry-stream' }
+
+interface Work {
+  readonly data: Uint8Array
+  readonly isBinary: boolean
+  readonly done: (() => void) | undefined
+}
+
+/** What publishing needs of a frame, from either wire format. */
+interface Outgoing {
+  readonly type: 'message' | 'telemetry'
+  readonly id: string
+  readonly room: string | undefined
+  readonly channel: string | undefined
+  readonly toClient: string | undefined
+  readonly ack: AckRequest | undefined
+  readonly named: string | undefined
+  readonly echo: JsonValue | undefined
+  frame(): Uint8Array
+}
+
+export function createRouter(ports: RouterPorts): Router {
+  const { replies, publisher, telemetry, wire } = ports
+  const refusals = new Map<string, number>()
+  /** Frames waiting behind a command that is still running, by client. */
+  const lanes = new Map<Client, Work[]>()
+
+  function refuse(
+    client: Client,
+    error: BusError,
+    about: { requestId?: string; room?: string; channel?: string },
+  ): void {
+    refusals.set(error.code, (refusals.get(error.code) ?? 0) + 1)
+    telemetry.emit({
+      type: error.code === 'TENANT_MISMATCH' ? 'security_violation' : 'message_refused',
+      tenant: client.identity.tenant,
+      clientId: client.id,
+      severity: 'warning',
+      metadata: {
+        code: error.code,
+        ...(typeof error.details['reason'] === 'string' && { reason: error.details['reason'] }),
+      },
+    })
+    client.send(replies.error(error, about))
+  }
+
+  /** The one boundary where whatever goes wrong with a frame becomes an answer. */
+  function toBusError(client: Client, cause: unknown): BusError {
+    if (isBusError(cause)) return cause
+    const errorId = randomHex(4)
+    ports.logger.error('router.internal_error', { errorId, clientId: client.id, ...describeError(cause) })
+    return new BusError('INTERNAL_ERROR', undefined, { error_id: errorId }, cause)
+  }
+
+  function handle(client: Client, { data, isBinary, done }: Work): Promise<void> | undefined {
+    let requestId: string | undefined
+    try {
+      if (!isBinary) {
+        if (!wire.allowJson) {
+          client.format = 'protobuf'
+          throw new BusError('INFRA_PROTOCOL_ERROR', undefined, { required_protocol: 'protobuf' })
+        }
+        const envelope = decodeJson(utf8.decode(data), wire.limits, { nextId: ports.nextId, nowMs: ports.clock.now() })
+        requestId = envelope.id
+        client.format = 'json'
+        return act(client, envelope, done)
+      }
+      const scan = scanFrame(data, wire.limits)
+      requestId = scan.id
+      client.format = 'protobuf'
+      if (scan.type === 'message' || scan.type === 'telemetry') {
+        send(client, outgoingOfScan(scan, scan.type, client), done)
+        return undefined
+      }
+      return act(client, decodeProtobuf(data, wire.limits), done)
+    } catch (cause) {
+      const error = toBusError(client, cause)
+      const about = requestId ?? error.details['message_id']
+      refuse(client, error, typeof about === 'string' ? { requestId: about } : {})
+      done?.()
+      return undefined
+    }
+  }
+
+  function act(client: Client, envelope: Envelope, done: (() => void) | undefined): Promise<void> | undefined {
+    switch (envelope.type) {
+      case 'message':
+      case 'telemetry':
+        send(client, outgoingOfEnvelope(envelope, envelope.type, client), done)
+        return undefined
+      case 'command':
+        return runCommand(client, envelope, done)
+      case 'operator.join':
+        throw new BusError('FEATURE_DISABLED', 'Operator groups are not part of this server')
+      case 'response':
+      case 'error':
+        done?.() // for operators' results; nobody waits for them here
+        return undefined
+      default:
+        throw invalid('BAD_TYPE', `type ${envelope.type} is sent by servers only`, { field: 'type' })
+    }
+  }
+
+  function send(client: Client, out: Outgoing, done: (() => void) | undefined): void {
+    const tenant = tenantOf(client.identity, out.named)
+    if (out.toClient !== undefined) {
+      sendPrivately(client, tenant, out.toClient, out)
+      done?.()
+      return
+    }
+    const isTelemetry = out.type === 'telemetry'
+    const room = out.room ?? (isTelemetry ? telemetryRoom.room : undefined)
+    const channel = out.channel ?? (isTelemetry ? telemetryRoom.channel : undefined)
+    if (room === undefined || channel === undefined) {
+      const field = room === undefined ? 'room' : 'channel'
+      throw invalid('NO_ROUTE', `a message needs room and channel, or to_client; ${field} is missing`, { field })
+    }
+    const ack = isTelemetry ? 'none' : out.ack
+    if (ack === 'stored' && ports.store === undefined) {
+      throw new BusError(
+        'FEATURE_DISABLED',
+        'Nothing is stored here; ask for metadata.ack accepted, or set ARQONBUS_ENABLE_PERSISTENCE=true',
+      )
+    }
+    if (client.inflight >= ports.maxInflight) {
+      throw new BusError('INFLIGHT_EXCEEDED', `${ports.maxInflight} publishes are unanswered; wait for answers`, {
+        max: ports.maxInflight,
+      })
+    }
+    const frame = out.frame()
+    publisher.publish({
+      client,
+      key: keyOf(tenant, parseName('room', room), parseName('channel', channel)),
+      id: out.id,
+      hash: payloadHash(frame),
+      frame,
+      ack,
+      done,
+      ...(out.echo !== undefined && { payload: out.echo }),
+    })
+  }
+
+  /** Not stored: the answer says `accepted` at most (design 5). */
+  function sendPrivately(client: Client, tenant: string, target: string, out: Outgoing): void {
+    const peer = ports.clients.find(target)
+    if (peer === undefined || peer.isClosed || peer.identity.tenant !== tenant) throw new BusError('TARGET_NOT_FOUND')
+    if (out.ack === 'stored')
+      throw invalid('BAD_ACK', 'private messages are never stored; ask for accepted', { field: 'metadata.ack' })
+    peer.send(envelopeOfFrame(out.frame()))
+    if (out.ack === 'none') return
+    const ack = { level: 'memory' as const, ...(out.echo !== undefined && { payload: out.echo }) }
+    client.send(replies.acknowledgement(out.id, ack))
+  }
+
+  /** The tenant the frame works in: the token's. Only an operator may name another (design 4). */
+  function tenantOf(identity: Identity, named: string | undefined): string {
+    if (identity.role === 'operator') return named ?? 'default'
+    if (named !== undefined && named !== identity.tenant) throw new BusError('TENANT_MISMATCH')
+    return identity.tenant
+  }
+
+  async function runCommand(client: Client, request: Envelope, done: (() => void) | undefined): Promise<void> {
+    const name = request.command ?? ''
+    let isAnswered = false
+    const answer = ({ message, data }: CommandResult): void => {
+      isAnswered = true
+      client.send(replies.response(request.id, message, data))
+      client.send(replies.commandResponse(request))
+    }
+    try {
+      const command = findCommand(name)
+      if (command === undefined) throw new BusError('UNKNOWN_COMMAND')
+      if (command.permission !== 'none' && !may(client.identity, command.permission)) {
+        throw new BusError('AUTHORIZATION_ERROR', `The token lacks the permission ${command.permission}`)
+      }
+      const named = textOf(request.args['tenant_id']) ?? textOf(request.metadata['tenant_id'])
+      const tenant = tenantOf(client.identity, named)
+      const result = await command.run({ client, request, args: request.args, tenant, answer }, ports.commands)
+      if (result !== undefined) answer(result)
+      telemetry.emit({ type: 'command_completed', tenant, clientId: client.id, metadata: { command: name } })
+    } catch (cause) {
+      const error = toBusError(client, cause)
+      refusals.set(error.code, (refusals.get(error.code) ?? 0) + 1)
+      telemetry.emit({
+        type: error.code === 'TENANT_MISMATCH' ? 'security_violation' : 'command_failed',
+        tenant: client.identity.tenant,
+        clientId: client.id,
+        severity: 'warning',
+        metadata: { command: findCommand(name) === undefined ? 'unknown' : name, code: error.code },
+      })
+      if (!isAnswered) client.send(replies.failedResponse(request.id, error))
+    } finally {
+      done?.()
+    }
+  }
+
+  function outgoingOfScan(scan: FrameScan, type: Outgoing['type'], client: Client): Outgoing {
+    return {
+      type,
+      id: scan.id,
+      room: scan.room,
+      channel: scan.channel,
+      toClient: scan.toClient,
+      ack: scan.ack,
+      named: scan.tenantId,
+      echo: undefined,
+      frame: () => reframe(scan, { sender: client.id }),
+    }
+  }
+
+  function outgoingOfEnvelope(envelope: Envelope, type: Outgoing['type'], client: Client): Outgoing {
+    return {
+      type,
+      id: envelope.id,
+      room: envelope.room,
+      channel: envelope.channel,
+      toClient: envelope.to_client,
+      ack: textOf(envelope.metadata['ack']) as AckRequest | undefined, // decodeJson lets only these through
+      named: textOf(envelope.metadata['tenant_id']),
+      echo: envelope.payload,
+      frame: () => frameFromEnvelope(envelope, { sender: client.id }),
+    }
+  }
+
+  async function runLane(client: Client, running: Promise<void>, lane: Work[]): Promise<void> {
+    await running
+    for (let work = lane.shift(); work !== undefined; work = lane.shift()) {
+      if (client.isClosed) work.done?.()
+      else await handle(client, work)
+    }
+    lanes.delete(client)
+  }
+
+  return {
+    receive(client, data, isBinary, done) {
+      const lane = lanes.get(client)
+      if (lane !== undefined) {
+        if (lane.length < ports.maxInflight) lane.push({ data, isBinary, done })
+        else {
+          refuse(client, new BusError('INFLIGHT_EXCEEDED', `${ports.maxInflight} frames wait behind a command`), {})
+          done?.()
+        }
+        return
+      }
+      const running = handle(client, { data, isBinary, done })
+      if (running === undefined) return
+      const work: Work[] = []
+      lanes.set(client, work)
+      void runLane(client, running, work)
+    },
+    forget(client) {
+      for (const stream of ports.rooms.leaveAll(client)) {
+        telemetry.emit({
+          type: 'channel_left',
+          tenant: stream.key.tenant,
+          clientId: client.id,
+          metadata: { room: stream.key.room, channel: stream.key.channel },
+        })
+      }
+    },
+    refusals,
+  }
+}
+
+/** Text frames were checked to be UTF-8 by the WebSocket layer. */
+const utf8 = new TextDecoder()
+
+function textOf(value: JsonValue | undefined): string | undefined {
+  return typeof value === 'string' ? value : undefined
+}

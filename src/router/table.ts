@@ -1,0 +1,52 @@
+// The one table of commands. A name listed without its command does not compile; docs/commands.md shows this table.
+import type { Command } from './command.ts'
+import { channelInfo, createChannel, deleteChannel, listChannels, presence } from './commands/channels.ts'
+import { history, historyGet, historyReplay } from './commands/history.ts'
+import { joinChannel, leaveChannel } from './commands/members.ts'
+import { createHelp, ping, refresh, status } from './commands/system.ts'
+
+export const commandNames = [
+  'status',
+  'ping',
+  'help',
+  'auth.refresh',
+  'join_channel',
+  'leave_channel',
+  'create_channel',
+  'delete_channel',
+  'list_channels',
+  'channel_info',
+  'presence',
+  'history',
+  'op.history.get',
+  'history.get',
+  'op.history.replay',
+  'history.replay',
+] as const
+
+export type CommandName = (typeof commandNames)[number]
+export type CommandTable = { readonly [Name in CommandName]: Command }
+
+export const commandTable: CommandTable = {
+  status,
+  ping,
+  help: createHelp(() => commandTable),
+  'auth.refresh': refresh,
+  join_channel: joinChannel,
+  leave_channel: leaveChannel,
+  create_channel: createChannel,
+  delete_channel: deleteChannel,
+  list_channels: listChannels,
+  channel_info: channelInfo,
+  presence,
+  history,
+  'op.history.get': historyGet,
+  'history.get': historyGet,
+  'op.history.replay': historyReplay,
+  'history.replay': historyReplay,
+}
+
+/** Looks up text a client sent; `constructor` and `__proto__` are just names that are not there. */
+export function findCommand(name: string): Command | undefined {
+  return Object.hasOwn(commandTable, name) ? commandTable[name as CommandName] : undefined
+}

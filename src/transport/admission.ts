@@ -1,0 +1,110 @@
+// Who may open a socket now: rates and counts for the process, each address, tenant and subject (reliability 4).
+import { isIPv6 } from 'node:net'
+import type { Identity } from '../auth/identity.ts'
+import { TokenBucket } from '../session/rate-limit.ts'
+
+export interface AdmissionLimits {
+  readonly maxConnections: number
+  readonly maxConnectionsPerTenant: number
+  readonly maxConnectionsPerSubject: number
+  readonly maxConnectionsPerAddress: number
+  readonly handshakesPerSecond: number
+  readonly handshakesPerSecondPerAddress: number
+  readonly maxHalfOpen: number
+}
+
+/** Why a handshake is refused; the HTTP status says whether others fare better. */
+export interface Refusal {
+  readonly status: 429 | 503
+  readonly limit: string
+  readonly retryAfterSeconds: number
+}
+
+export interface Admission {
+  /** Before anything is read of the request. On success `leave` must be called when the handshake has ended. */
+  enter(address: string, nowMs: number): Refusal | { leave(): void }
+  /** After authentication. On success `release` must be called when the socket has closed. */
+  admit(address: string, identity: Identity): Refusal | { release(): void }
+  readonly open: number
+}
+
+/** Addresses remembered for their rate; beyond it the oldest is forgotten. */
+const rememberedAddresses = 10_000
+
+export function createAdmission(limits: AdmissionLimits, nowMs: number): Admission {
+  const process = new TokenBucket(limits.handshakesPerSecond, limits.handshakesPerSecond * 2, nowMs)
+  const byAddress = new Map<string, TokenBucket>()
+  const counts = new Map<string, number>()
+  let halfOpen = 0
+  let open = 0
+
+  function bucketOf(address: string, now: number): TokenBucket {
+    let bucket = byAddress.get(address)
+    if (bucket === undefined) {
+      bucket = new TokenBucket(limits.handshakesPerSecondPerAddress, limits.handshakesPerSecondPerAddress * 2, now)
+      byAddress.set(address, bucket)
+      const oldest = byAddress.keys().next()
+      if (byAddress.size > rememberedAddresses && !oldest.done) byAddress.delete(oldest.value)
+    }
+    return bucket
+  }
+
+  function change(name: string, by: 1 | -1): void {
+    const count = (counts.get(name) ?? 0) + by
+    if (count === 0) counts.delete(name)
+    else counts.set(name, count)
+  }
+
+  return {
+    enter(address, now) {
+      if (halfOpen >= limits.maxHalfOpen) return { status: 503, limit: 'half-open', retryAfterSeconds: 1 }
+      if (!bucketOf(addressGroup(address), now).take(1, now)) {
+        return { status: 429, limit: 'handshakes-per-address', retryAfterSeconds: 1 }
+      }
+      if (!process.take(1, now)) return { status: 503, limit: 'handshakes', retryAfterSeconds: 1 }
+      halfOpen++
+      return { leave: once(() => halfOpen--) }
+    },
+    admit(address, { tenant, subject }) {
+      if (open >= limits.maxConnections) return { status: 503, limit: 'connections', retryAfterSeconds: 5 }
+      const names: [string, number, string][] = [
+        [`address ${addressGroup(address)}`, limits.maxConnectionsPerAddress, 'connections-per-address'],
+        [`tenant ${tenant}`, limits.maxConnectionsPerTenant, 'connections-per-tenant'],
+        [`subject ${tenant} ${subject}`, limits.maxConnectionsPerSubject, 'connections-per-subject'],
+      ]
+      const full = names.find(([name, max]) => (counts.get(name) ?? 0) >= max)
+      if (full !== undefined) return { status: 429, limit: full[2], retryAfterSeconds: 5 }
+      open++
+      for (const [name] of names) change(name, 1)
+      return {
+        release: once(() => {
+          open--
+          for (const [name] of names) change(name, -1)
+        }),
+      }
+    },
+    get open() {
+      return open
+    },
+  }
+}
+
+/** IPv6 peers count by their /64, the smallest block a customer is given; IPv4 by address, also when mapped. */
+export function addressGroup(address: string): string {
+  const plain = address.startsWith('::ffff:') ? address.slice(7) : address
+  if (!isIPv6(plain)) return plain
+  const [head = '', tail] = plain.split('%')[0]!.split('::')
+  const left = head === '' ? [] : head.split(':')
+  const right = tail === undefined || tail === '' ? [] : tail.split(':')
+  const zeros = tail === undefined ? 0 : 8 - left.length - right.length
+  return [...left, ...Array<string>(zeros).fill('0'), ...right].slice(0, 4).join(':')
+}
+
+function once(run: () => void): () => void {
+  let isDone = false
+  return () => {
+    if (isDone) return
+    isDone = true
+    run()
+  }
+}
