@@ -1,0 +1,138 @@
+// One joined channel, or a whole room: where it has been read up to, and who gets its messages.
+import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
+import type { Envelope, Position } from '../envelope/envelope.ts'
+import type { ClientError } from './client-error.ts'
+import { createMessageQueue } from './message-queue.ts'
+
+/** A message as an application sees it. */
+export interface Message {
+  readonly id: string
+  readonly room: string | undefined
+  readonly channel: string | undefined
+  /** The client id of the sender, as the server knows it. */
+  readonly sender: string | undefined
+  readonly payload: JsonValue
+  readonly metadata: JsonObject
+  /** When the sender made it: ISO 8601. */
+  readonly timestamp: string
+  /** Where it stands in the channel's order; absent where the server keeps no history. */
+  readonly position: Position | undefined
+}
+
+export interface JoinResult {
+  /** For a channel: live messages follow after it. Absent for `*`, and where the server keeps no history. */
+  readonly position: Position | undefined
+  /** For `*`: the same for each channel of the room. */
+  readonly positions: Readonly<Record<string, Position>>
+  /** Were all missed messages replayed? Undefined where nothing was asked for. */
+  readonly recovered: boolean | undefined
+  /** Why not: `epoch_changed`, `retention_expired`, `too_far_behind`, `ahead_of_server`, `backend_unavailable`, `not_permitted`. */
+  readonly reason: string | undefined
+}
+
+export interface JoinOptions {
+  /** The last position seen, to get what followed it; with `*`: channel -> position. */
+  readonly recover?: Position | Readonly<Record<string, Position>>
+  /** Gets each message in order; without it, iterate over the subscription. */
+  readonly onMessage?: (message: Message) => void
+  /** Called after each re-join of a lost connection; `recovered: false` means that messages may be missing. */
+  readonly onRejoin?: (result: JoinResult) => void
+}
+
+/** Messages kept for an iteration that has not come round to them. */
+const maxWaiting = 10_000
+
+export class SubscriptionState {
+  readonly room: string
+  readonly channel: string
+  readonly options: JoinOptions
+  readonly queue = createMessageQueue<Message>(maxWaiting)
+  /** Channel -> the last position delivered, or known to be this client's own. */
+  readonly #read = new Map<string, Position>()
+
+  constructor(room: string, channel: string, options: JoinOptions) {
+    this.room = room
+    this.channel = channel
+    this.options = options
+    for (const [name, position] of this.#byChannel(options.recover)) this.#read.set(name, position)
+  }
+
+  matches(room: string | undefined, channel: string | undefined): boolean {
+    return room === this.room && (this.channel === '*' || channel === this.channel)
+  }
+
+  /** `recover` of the next join: undefined while no position is known. */
+  recoverArgument(): JsonValue | undefined {
+    if (this.#read.size === 0) return undefined
+    const positions = Object.fromEntries([...this.#read].map(([name, position]) => [name, { ...position }]))
+    return this.channel === '*' ? positions : positions[this.channel]
+  }
+
+  /** Takes the server's answer to a join: whatever was not recovered goes on from where the server stands now. */
+  joined(data: JsonObject): JoinResult {
+    const positions = this.#byChannel(this.channel === '*' ? data['positions'] : data['position'])
+    const recoveries = isJsonObject(data['recoveries']) ? data['recoveries'] : {}
+    const recovered = typeof data['recovered'] === 'boolean' ? data['recovered'] : undefined
+    let reason = typeof data['reason'] === 'string' ? data['reason'] : undefined
+    for (const [name, position] of positions) {
+      const one = recoveries[name]
+      if (isJsonObject(one) && typeof one['reason'] === 'string') reason ??= one['reason']
+      const isRecovered = isJsonObject(one) ? one['recovered'] === true : recovered === true && this.#read.has(name)
+      if (!isRecovered) this.#read.set(name, position)
+    }
+    const isRoom = this.channel === '*'
+    return {
+      position: isRoom ? undefined : positions.get(this.channel),
+      positions: isRoom ? Object.fromEntries(positions) : {},
+      recovered,
+      reason,
+    }
+  }
+
+  /** Delivers a message unless it was delivered before; `isOwn` ones are only counted as read. */
+  deliver(envelope: Envelope, isOwn: boolean): void {
+    const position = toPosition(envelope.metadata['position'])
+    if (position !== undefined) {
+      const read = this.#read.get(envelope.channel ?? '')
+      if (read?.epoch === position.epoch && position.sequence <= read.sequence) return
+      this.#read.set(envelope.channel ?? '', position)
+    }
+    if (isOwn) return
+    const message = toMessage(envelope)
+    if (this.options.onMessage === undefined) this.queue.push(message)
+    else this.options.onMessage(message)
+  }
+
+  /** An own publish was stored here; the server does not send it back, so it counts as read when nothing is between. */
+  published(channel: string, position: Position): void {
+    const read = this.#read.get(channel)
+    if (read?.epoch === position.epoch && position.sequence === read.sequence + 1) this.#read.set(channel, position)
+  }
+
+  end(error?: ClientError): void {
+    this.queue.end(error)
+  }
+
+  #byChannel(value: unknown): Map<string, Position> {
+    const entries: [string, unknown][] =
+      this.channel === '*' ? Object.entries(isJsonObject(value) ? value : {}) : [[this.channel, value]]
+    const positions = new Map<string, Position>()
+    for (const [name, one] of entries) {
+      const position = toPosition(one)
+      if (position !== undefined) positions.set(name, position)
+    }
+    return positions
+  }
+}
+
+export function toMessage(envelope: Envelope): Message {
+  const { id, room, channel, sender, payload, metadata, timestamp } = envelope
+  return { id, room, channel, sender, payload, metadata, timestamp, position: toPosition(metadata['position']) }
+}
+
+/** The position a value holds, or undefined when it holds none. */
+export function toPosition(value: unknown): Position | undefined {
+  if (!isJsonObject(value)) return undefined
+  const { epoch, sequence } = value as { epoch?: JsonValue; sequence?: JsonValue }
+  return typeof epoch === 'number' && typeof sequence === 'number' ? { epoch, sequence } : undefined
+}
