@@ -2,6 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
+import { openEmbeddedStore } from './embedded/embedded-store.ts'
 import { createMemoryStore } from './memory/memory-store.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
 
@@ -22,9 +23,10 @@ export async function openStore(
     case 'memory':
       return createMemoryStore({ clock, retention, dedup })
     case 'embedded':
+      return await openEmbeddedStore({ dataDir, clock, retention, dedup, logger })
     case 'valkey':
     case 'postgres': {
-      const message = `History storage on ${backend} is not available; use memory`
+      const message = `History storage on ${backend} is not available; use embedded or memory`
       throw new BusError('FEATURE_DISABLED', message, { reason: 'NO_SUCH_BACKEND', backend })
     }
   }

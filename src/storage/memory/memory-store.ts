@@ -5,6 +5,7 @@ import type { StreamKey } from '../../envelope/envelope.ts'
 import { isSameHash, requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
 import type { AppendRequest, AppendResult, DedupWindow, HistoryStore, Retention, StoreStats } from '../store.ts'
+import { streamName } from '../stream-name.ts'
 import { compareKeys, mergeByTime } from '../time-merge.ts'
 import { IdWindow } from './id-window.ts'
 import { MemoryStream } from './memory-stream.ts'
@@ -16,11 +17,6 @@ const sweptPerAppend = 4
 interface Tenant {
   readonly streams: Map<string, MemoryStream>
   readonly window: IdWindow
-}
-
-/** Injective: a room name cannot run over into the channel's. */
-function nameOf(key: Pick<StreamKey, 'room' | 'channel'>): string {
-  return `${key.room.length}:${key.room}${key.channel}`
 }
 
 export interface MemoryStoreOptions {
@@ -46,7 +42,7 @@ export function createMemoryStore(options: MemoryStoreOptions): HistoryStore {
   }
 
   function streamOf(key: StreamKey): MemoryStream | undefined {
-    const stream = tenants.get(key.tenant)?.streams.get(nameOf(key))
+    const stream = tenants.get(key.tenant)?.streams.get(streamName(key))
     stream?.trim(retention, clock.now())
     return stream
   }
@@ -74,8 +70,8 @@ export function createMemoryStore(options: MemoryStoreOptions): HistoryStore {
       tenant = { streams: new Map(), window: new IdWindow(dedup) }
       tenants.set(request.key.tenant, tenant)
     }
-    const name = nameOf(request.key)
-    // An id has no NUL (base/ids), and the part before the last NUL is injective whatever it holds.
+    const name = streamName(request.key)
+    // An id has no NUL (base/ids), so the last NUL parts the two whatever the names hold.
     const idName = `${name}\0${request.id}`
     const earlier = tenant.window.find(idName, nowMs)
     if (earlier !== undefined) {
