@@ -95,6 +95,8 @@ export interface BusConfig {
   readonly limits: Limits
   readonly allowedOrigins: readonly string[]
   readonly logLevel: LogLevel
+  /** Servers of the link to gateways in other processes; absent: the bus stands alone. */
+  readonly natsUrl?: Secret
 }
 
 export interface ShieldConfig {

@@ -1,0 +1,249 @@
+// The one table of configuration: every variable the programs read, how its text is read, what holds without it, who
+// reads it and what it means. Parser, defaults, docs/config.md, `config --print` and the preflight all come from here.
+import { logLevels } from '../base/logger.ts'
+import { type LimitSpec, limitFields, limitTable, limitVariable, storageLimitTable, technicalMax } from './limits.ts'
+import { boolean, host, integer, list, oneOf, origin, path, port, type Reader, secret, text } from './readers.ts'
+import { Secret } from './secret.ts'
+import type { Profile } from './shapes.ts'
+
+export type Program = 'bus' | 'shield'
+
+export interface KeySpec<T> {
+  /** The variable, then its aliases of equal standing. */
+  readonly names: readonly [string, ...string[]]
+  readonly reader: Reader<NonNullable<T>>
+  readonly fallback: (profile: Profile) => T
+  readonly programs: readonly Program[]
+  readonly meaning: string
+  /** `hidden`: never shown; `url`: shown without user information, path and query. */
+  readonly secret?: 'hidden' | 'url'
+  /** An endpoint that production has to set itself, and that no runbook line names (rule `bus.no-defaults`). */
+  readonly endpoint?: true
+}
+
+type Rest = Partial<Pick<KeySpec<unknown>, 'secret' | 'endpoint'>>
+type Names = string | readonly [string, ...string[]]
+const both: readonly Program[] = ['bus', 'shield']
+const bus: readonly Program[] = ['bus']
+const shield: readonly Program[] = ['shield']
+const namesOf = (names: Names): readonly [string, ...string[]] => (typeof names === 'string' ? [names] : names)
+
+/** A key that always has a value. */
+function key<T extends NonNullable<unknown>>(
+  names: Names,
+  reader: Reader<T>,
+  fallback: NoInfer<T | Readonly<Record<Profile, T>>>,
+  programs: readonly Program[],
+  { meaning, ...rest }: Rest & { meaning: string },
+): KeySpec<T> {
+  return { names: namesOf(names), reader, fallback: (profile) => at<T>(fallback, profile), programs, meaning, ...rest }
+}
+
+function at<T>(fallback: T | Readonly<Record<Profile, T>>, profile: Profile): T {
+  return isByProfile(fallback) ? fallback[profile] : fallback
+}
+
+function isByProfile<T>(value: T | Readonly<Record<Profile, T>>): value is Readonly<Record<Profile, T>> {
+  return typeof value === 'object' && value !== null && 'dev' in value && 'staging' in value && 'prod' in value
+}
+
+/** A key that may be absent. */
+function optional<T extends NonNullable<unknown>>(
+  names: Names,
+  reader: Reader<T>,
+  programs: readonly Program[],
+  rest: Rest & { meaning: string },
+): KeySpec<T | undefined> {
+  return { names: namesOf(names), reader, fallback: () => undefined, programs, ...rest }
+}
+
+const pair = (tail: string): readonly [string, string] => [`ARQONBUS_VALKEY_${tail}`, `ARQONBUS_REDIS_${tail}`]
+
+export const profileWords = {
+  dev: 'dev',
+  development: 'dev',
+  staging: 'staging',
+  prod: 'prod',
+  production: 'prod',
+} as const satisfies Record<string, Profile>
+
+const backendWords = {
+  memory: 'memory',
+  memory_storage: 'memory',
+  embedded: 'embedded',
+  valkey: 'valkey',
+  valkey_streams: 'valkey',
+  redis: 'valkey',
+  redis_streams: 'valkey',
+  postgres: 'postgres',
+  postgresql: 'postgres',
+} as const
+
+const algorithmWords = { hs256: 'HS256', rs256: 'RS256', es256: 'ES256', eddsa: 'EdDSA' } as const
+const logWords = Object.fromEntries(logLevels.map((level) => [level, level])) as {
+  [L in (typeof logLevels)[number]]: L
+}
+
+export const keys = {
+  environment: key('ARQONBUS_ENVIRONMENT', oneOf(profileWords), 'dev' as Profile, both, {
+    meaning: 'Profile: which defaults hold, and whether the production rules are enforced',
+  }),
+  preflightStrict: key('ARQONBUS_PREFLIGHT_STRICT', boolean, false, both, {
+    meaning: 'Enforce the production rules in development too',
+  }),
+  logLevel: key('ARQONBUS_LOG_LEVEL', oneOf(logWords), 'info', both, { meaning: 'Least severe log line written' }),
+
+  serverHost: key('ARQONBUS_SERVER_HOST', host, '127.0.0.1', bus, { meaning: 'Address of the WebSocket listener' }),
+  serverPort: key('ARQONBUS_SERVER_PORT', port, 9100, bus, { meaning: 'Port of the WebSocket listener' }),
+  httpHost: key('ARQONBUS_HTTP_HOST', host, '127.0.0.1', bus, {
+    meaning: 'Address of the HTTP listener (health, metrics, admin)',
+    endpoint: true,
+  }),
+  httpPort: key('ARQONBUS_HTTP_PORT', port, 8080, bus, { meaning: 'Port of the HTTP listener', endpoint: true }),
+  httpApiKey: optional('ARQONBUS_HTTP_API_KEY', secret, bus, {
+    meaning: 'Key that opens the admin endpoints of the HTTP listener',
+    secret: 'hidden',
+  }),
+  telemetryEnabled: key(['ARQONBUS_ENABLE_TELEMETRY', 'ARQONBUS_TELEMETRY_ENABLED'], boolean, true, bus, {
+    meaning: 'Open the telemetry listener',
+  }),
+  telemetryHost: key('ARQONBUS_TELEMETRY_HOST', host, '127.0.0.1', bus, {
+    meaning: 'Address of the telemetry listener',
+  }),
+  telemetryPort: key('ARQONBUS_TELEMETRY_PORT', port, 8081, bus, { meaning: 'Port of the telemetry listener' }),
+  allowedOrigins: key('ARQONBUS_ALLOWED_ORIGINS', list(origin), [] as readonly string[], both, {
+    meaning: 'Origins from which browsers may connect, compared exactly',
+  }),
+
+  enableAuth: key('ARQONBUS_ENABLE_AUTH', boolean, { dev: false, staging: true, prod: true }, bus, {
+    meaning: 'Ask for a bearer token at the bus',
+  }),
+  busJwtSecret: optional('ARQONBUS_AUTH_JWT_SECRET', secret, bus, {
+    meaning: "Secret of the bus's tokens (HS256); JWT_SECRET when absent",
+    secret: 'hidden',
+  }),
+  jwtSecret: optional('JWT_SECRET', secret, both, { meaning: "Secret of Shield's tokens (HS256)", secret: 'hidden' }),
+  jwtAlgorithm: key('ARQONBUS_AUTH_JWT_ALGORITHM', oneOf(algorithmWords), 'HS256', both, {
+    meaning: 'The one algorithm tokens may be signed with',
+  }),
+  jwtKeyFile: optional('ARQONBUS_AUTH_JWT_KEY_FILE', path, both, {
+    meaning: 'PEM public key for RS256, ES256 and EdDSA',
+  }),
+  jwtIssuer: optional('ARQONBUS_AUTH_JWT_ISSUER', text, both, { meaning: 'Required `iss` of tokens' }),
+  jwtAudience: optional('ARQONBUS_AUTH_JWT_AUDIENCE', text, both, { meaning: 'Required `aud` of tokens' }),
+  allowQueryToken: key('ARQONBUS_ALLOW_QUERY_TOKEN', boolean, true, bus, {
+    meaning: 'Read tokens from the query string too (never at Shield)',
+  }),
+
+  infraProtocol: key('ARQONBUS_INFRA_PROTOCOL', oneOf({ protobuf: 'protobuf', json: 'json' }), 'protobuf', both, {
+    meaning: 'Wire format that clients start with',
+  }),
+  allowJsonInfra: key('ARQONBUS_ALLOW_JSON_INFRA', boolean, { dev: true, staging: false, prod: false }, both, {
+    meaning: 'Take and send JSON text frames',
+  }),
+
+  storageMode: key('ARQONBUS_STORAGE_MODE', oneOf({ strict: 'strict', degraded: 'degraded' }), 'degraded', bus, {
+    meaning: 'What holds without the store: strict refuses, degraded goes on in memory and says so',
+  }),
+  storageBackend: key('ARQONBUS_STORAGE_BACKEND', oneOf(backendWords), 'memory', bus, {
+    meaning: 'Where history is kept',
+  }),
+  enablePersistence: key('ARQONBUS_ENABLE_PERSISTENCE', boolean, false, bus, {
+    meaning: 'Keep history; without it there is none, and no positions',
+  }),
+  dataDir: key('ARQONBUS_DATA_DIR', path, 'data', bus, { meaning: 'Folder of the embedded store' }),
+  requireDualDataStack: key(
+    'ARQONBUS_REQUIRE_DUAL_DATA_STACK',
+    boolean,
+    { dev: false, staging: false, prod: true },
+    bus,
+    { meaning: 'Valkey and Postgres must both be configured' },
+  ),
+  valkeyUrl: optional(pair('URL'), secret, bus, { meaning: 'Address of Valkey or Redis', secret: 'url' }),
+  valkeyHost: key(pair('HOST'), host, 'localhost', bus, { meaning: 'Its host, where no address is given' }),
+  valkeyPort: key(pair('PORT'), integer(1, 65_535), 6379, bus, { meaning: 'Its port, where no address is given' }),
+  valkeyPassword: optional(pair('PASSWORD'), secret, bus, {
+    meaning: 'Its password, where no address is given',
+    secret: 'hidden',
+  }),
+  valkeySsl: key(pair('SSL'), boolean, false, bus, { meaning: 'TLS to it, where no address is given' }),
+  postgresUrl: optional('ARQONBUS_POSTGRES_URL', secret, bus, { meaning: 'Address of Postgres', secret: 'url' }),
+  postgresHost: key('ARQONBUS_POSTGRES_HOST', host, 'localhost', bus, {
+    meaning: 'Its host, where no address is given',
+  }),
+  postgresPort: key('ARQONBUS_POSTGRES_PORT', integer(1, 65_535), 5432, bus, {
+    meaning: 'Its port, where no address is given',
+  }),
+  postgresDatabase: key('ARQONBUS_POSTGRES_DATABASE', text, 'arqonbus', bus, {
+    meaning: 'Its database, where no address is given',
+  }),
+  postgresUser: key('ARQONBUS_POSTGRES_USER', text, 'arqonbus', bus, {
+    meaning: 'Its user, where no address is given',
+  }),
+  postgresPassword: optional('ARQONBUS_POSTGRES_PASSWORD', secret, bus, {
+    meaning: 'Its password, where no address is given',
+    secret: 'hidden',
+  }),
+  postgresSsl: key('ARQONBUS_POSTGRES_SSL', boolean, false, bus, { meaning: 'TLS to it, where no address is given' }),
+
+  shieldHost: key('SHIELD_HOST', host, '127.0.0.1', shield, {
+    meaning: 'Address of the WebSocket listener',
+    endpoint: true,
+  }),
+  shieldPort: key('SHIELD_PORT', port, 4000, shield, {
+    meaning: 'Port of the WebSocket listener (/ws)',
+    endpoint: true,
+  }),
+  shieldMetricsHost: key('SHIELD_METRICS_HOST', host, '127.0.0.1', shield, {
+    meaning: 'Address of the metrics listener',
+    endpoint: true,
+  }),
+  shieldMetricsPort: key('SHIELD_METRICS_PORT', port, 9090, shield, {
+    meaning: 'Port of the metrics listener',
+    endpoint: true,
+  }),
+  shieldTlsCertFile: optional('SHIELD_TLS_CERT_FILE', path, shield, { meaning: 'PEM certificate chain; TLS when set' }),
+  shieldTlsKeyFile: optional('SHIELD_TLS_KEY_FILE', path, shield, { meaning: 'PEM private key of that certificate' }),
+  natsUrl: key('NATS_URL', secret, new Secret('NATS_URL', 'nats://127.0.0.1:4222'), both, {
+    meaning: 'NATS servers between Shield and the bus, comma separated; the bus joins them only when it is set',
+    secret: 'url',
+  }),
+  schemaStrict: key('ARQON_SCHEMA_STRICT', boolean, true, shield, { meaning: 'Refuse frames that no schema accepts' }),
+  shieldSchemaFile: optional('SHIELD_SCHEMA_FILE', path, shield, {
+    meaning: 'Serialised FileDescriptorSet in place of the shipped one',
+  }),
+} as const satisfies Readonly<Record<string, KeySpec<unknown>>>
+
+export type KeyName = keyof typeof keys
+export type Values = { readonly [K in KeyName]: ReturnType<(typeof keys)[K]['fallback']> }
+
+/** A limit as a key: found by program and field. */
+export interface LimitKey extends KeySpec<number> {
+  readonly field: string
+  readonly spec: LimitSpec
+  /** Largest value a production start accepts. */
+  readonly cap?: number
+}
+
+function limitKey(program: Program, field: string, spec: LimitSpec): LimitKey {
+  const cap = (program === 'shield' ? spec.shieldCap : undefined) ?? spec.cap
+  const usual = (program === 'shield' ? spec.shieldDefault : undefined) ?? spec.default
+  const fallback = { dev: spec.devDefault ?? usual, staging: usual, prod: usual }
+  return {
+    ...key(limitVariable(program, field), integer(spec.min, technicalMax), fallback, [program], {
+      meaning: spec.meaning,
+    }),
+    field,
+    spec,
+    ...(cap !== undefined && { cap }),
+  }
+}
+
+export const limitKeys: readonly LimitKey[] = [
+  ...limitFields.map((field) => limitKey('bus', field, limitTable[field])),
+  ...Object.entries(storageLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
+  ...limitFields.map((field) => limitKey('shield', field, limitTable[field])),
+]
+
+/** Every key there is, in the order of the docs. */
+export const allKeys: readonly KeySpec<unknown>[] = [...(Object.values(keys) as KeySpec<unknown>[]), ...limitKeys]

@@ -1,0 +1,119 @@
+// Every bound of reliability.md 4 that the servers enforce, as one table. Each row is a variable of the bus
+// (ARQONBUS_LIMIT_…) and of Shield (SHIELD_LIMIT_…). Above the cap a production start is refused.
+import type { Limits, StorageConfig } from './shapes.ts'
+
+export interface LimitSpec {
+  readonly default: number
+  /** Shield's own default, where it differs. */
+  readonly shieldDefault?: number
+  /** In development everyone is one anonymous subject on one machine: bounds on one subject or address are wider. */
+  readonly devDefault?: number
+  readonly min: number
+  /** Largest value a production start accepts; absent where only the technical maximum bounds it. */
+  readonly cap?: number
+  readonly shieldCap?: number
+  readonly meaning: string
+}
+
+const kib = 1_024
+const mib = 1_024 * kib
+const minute = 60_000
+
+/** Node's timers take no more (2^31 - 1); no byte or count needs more than this either, except bytes per process. */
+export const technicalMax = 2_147_483_647
+
+export const limitTable = {
+  maxMessageBytes: {
+    default: mib,
+    shieldDefault: 64 * kib,
+    min: 1_024,
+    cap: mib,
+    shieldCap: 256 * kib,
+    meaning: 'Largest frame taken in, bytes',
+  },
+  maxFragments: { default: 64, min: 1, cap: 256, meaning: 'Fragments of one message' },
+  maxConnections: { default: 10_000, min: 1, cap: 50_000, meaning: 'Open connections of the process' },
+  maxConnectionsPerTenant: { default: 2_000, min: 1, meaning: 'Open connections of one tenant' },
+  maxConnectionsPerSubject: {
+    default: 20,
+    devDefault: 2_000,
+    min: 1,
+    meaning: 'Open connections of one token subject',
+  },
+  maxConnectionsPerAddress: {
+    default: 50,
+    devDefault: 2_000,
+    min: 1,
+    meaning: 'Open connections from one address (IPv6: one /64)',
+  },
+  handshakesPerSecond: { default: 1_000, min: 1, cap: 1_000, meaning: 'New connections a second, whole process' },
+  handshakesPerSecondPerAddress: { default: 200, min: 1, cap: 1_000, meaning: 'New connections a second, one address' },
+  maxHalfOpen: { default: 500, min: 1, cap: 2_000, meaning: 'Handshakes under way at once' },
+  handshakeTimeoutMs: { default: 5_000, min: 100, cap: 10_000, meaning: 'Time for upgrade and authentication, ms' },
+  headerTimeoutMs: { default: 10_000, min: 100, cap: 60_000, meaning: 'Time for the HTTP header, ms' },
+  closeTimeoutMs: { default: 2_000, min: 100, cap: 5_000, meaning: 'Wait for the closing handshake, ms' },
+  pingIntervalMs: { default: 20_000, min: 1_000, meaning: 'Time between pings, ms' },
+  pongTimeoutMs: { default: 10_000, min: 500, meaning: 'Wait for a pong, ms' },
+  messagesPerSecond: { default: 50, min: 1, cap: 1_000, meaning: 'Frames taken from one connection a second' },
+  messagesBurst: { default: 100, min: 1, cap: 2_000, meaning: 'Frames one connection may send at once' },
+  bytesPerSecond: { default: 512 * kib, min: 1_024, cap: 8 * mib, meaning: 'Bytes taken from one connection a second' },
+  bytesBurst: { default: 2 * mib, min: 1_024, cap: 16 * mib, meaning: 'Bytes one connection may send at once' },
+  controlFramesPerSecond: {
+    default: 5,
+    min: 1,
+    cap: 20,
+    meaning: 'Pings and pongs taken from one connection a second',
+  },
+  controlFramesBurst: { default: 20, min: 1, cap: 80, meaning: 'Pings and pongs one connection may send at once' },
+  maxStrikes: { default: 10, min: 1, meaning: 'Frames refused for rate within a minute before the socket is closed' },
+  maxInflight: { default: 256, min: 1, meaning: 'Unacknowledged publishes of one connection' },
+  maxJoins: { default: 100, min: 1, cap: 1_000, meaning: 'Channels one connection may join' },
+  maxMembersPerChannel: { default: 10_000, min: 1, cap: 50_000, meaning: 'Members of one channel' },
+  maxChannelsPerTenant: { default: 10_000, min: 1, meaning: 'Channels of one tenant' },
+  maxQueuedBytesPerClient: {
+    default: mib,
+    min: 4_096,
+    cap: 16 * mib,
+    meaning: 'Unread bytes before a slow reader is closed',
+  },
+  maxQueuedBytesPerProcess: { default: 256 * mib, min: mib, meaning: 'Unread bytes of all connections together' },
+  maxRecoverMessages: { default: 300, min: 1, cap: 5_000, meaning: 'Messages one recovery may bring back' },
+  maxRecoverBytes: { default: 4 * mib, min: 4_096, meaning: 'Bytes one recovery may bring back' },
+  maxHistoryPageBytes: { default: 768 * kib, min: 4_096, meaning: 'Bytes of one page of history' },
+  maxJsonDepth: { default: 32, min: 4, cap: 100, meaning: 'Nesting of a payload' },
+  maxJsonKeys: { default: 1_000, min: 16, meaning: 'Object keys in one frame' },
+  maxTelemetryClients: { default: 50, min: 1, cap: 500, meaning: 'Telemetry connections' },
+  drainTimeoutMs: { default: 25_000, min: 0, cap: 120_000, meaning: 'Time given to clients on shutdown, ms' },
+} as const satisfies Readonly<Record<keyof Limits, LimitSpec>>
+
+export const limitFields: readonly (keyof Limits)[] = Object.keys(limitTable) as (keyof Limits)[]
+
+type StorageLimit = 'maxRecordsPerStream' | 'maxBytesPerStream' | 'maxAgeMs' | 'dedupWindowMs' | 'dedupMaxIds'
+
+/** The bounds of history; the bus only. */
+export const storageLimitTable = {
+  maxRecordsPerStream: { default: 10_000, min: 1, meaning: 'Messages kept for each room and channel' },
+  maxBytesPerStream: { default: 64 * mib, min: 4_096, meaning: 'Bytes kept for each room and channel' },
+  maxAgeMs: { default: 24 * 60 * minute, min: 1_000, meaning: 'Age at which history is dropped, ms' },
+  dedupWindowMs: {
+    default: 10 * minute,
+    min: 1_000,
+    cap: 24 * 60 * minute,
+    meaning: 'Time for which message ids are remembered, ms',
+  },
+  dedupMaxIds: { default: 100_000, min: 100, meaning: 'Message ids remembered for each room and channel' },
+} as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
+
+/** The contract's own names for limits it had already. */
+const contractNames: Readonly<Record<string, string>> = {
+  maxMessageBytes: 'ARQONBUS_MAX_MESSAGE_SIZE',
+  maxConnections: 'ARQONBUS_MAX_CONNECTIONS',
+  maxRecordsPerStream: 'ARQONBUS_MAX_HISTORY_SIZE',
+}
+
+/** The variable that sets a limit: the contract's name, else `ARQONBUS_LIMIT_` or `SHIELD_LIMIT_` and the field. */
+export function limitVariable(program: 'bus' | 'shield', field: string): string {
+  if (program === 'bus' && contractNames[field] !== undefined) return contractNames[field]
+  const snake = field.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()
+  return `${program === 'bus' ? 'ARQONBUS' : 'SHIELD'}_LIMIT_${snake}`
+}

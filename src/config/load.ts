@@ -1,0 +1,159 @@
+// From a resolution to the frozen objects the programs take. Nothing here has a default of its own.
+import { BusError } from '../base/errors.ts'
+import type { Program } from './keys.ts'
+import { limitFields as limitFieldNames } from './limits.ts'
+import { describeProblem, type Environment, type Problem, type Resolution } from './resolution.ts'
+import { type ResolveOptions, resolveKeys } from './resolve.ts'
+import { Secret } from './secret.ts'
+import type { AuthConfig, BusConfig, Limits, ShieldConfig, StorageConfig, WireConfig } from './shapes.ts'
+
+/** Throws CONFIG_INVALID with every problem of the bus: `details.problems`, one line each. */
+export function loadBusConfig(
+  env: Environment,
+  overlay?: Readonly<Record<string, string>>,
+  options?: ResolveOptions,
+): BusConfig {
+  return toBusConfig(resolveKeys(env, { ...options, ...(overlay !== undefined && { overlay }) }))
+}
+
+/** Throws CONFIG_INVALID with every problem of Shield: `details.problems`, one line each. */
+export function loadShieldConfig(
+  env: Environment,
+  overlay?: Readonly<Record<string, string>>,
+  options?: ResolveOptions,
+): ShieldConfig {
+  return toShieldConfig(resolveKeys(env, { ...options, ...(overlay !== undefined && { overlay }) }))
+}
+
+/** The problems that stop one program. */
+export function problemsOf(resolution: Resolution, program: Program): readonly Problem[] {
+  return resolution.problems.filter(({ programs }) => programs.includes(program))
+}
+
+function refuseProblems(resolution: Resolution, program: Program): void {
+  const lines = problemsOf(resolution, program).map(describeProblem)
+  if (lines.length === 0) return
+  throw new BusError('CONFIG_INVALID', `The configuration has errors:\n${lines.join('\n')}`, { problems: lines })
+}
+
+export function toBusConfig(resolution: Resolution): BusConfig {
+  refuseProblems(resolution, 'bus')
+  const { values, profile, limits, sources } = resolution
+  const secret = values.busJwtSecret ?? values.jwtSecret
+  return freeze<BusConfig>({
+    profile,
+    server: { host: values.serverHost, port: values.serverPort },
+    http: {
+      host: values.httpHost,
+      port: values.httpPort,
+      ...(values.httpApiKey !== undefined && { apiKey: values.httpApiKey }),
+    },
+    telemetry: { host: values.telemetryHost, port: values.telemetryPort, enabled: values.telemetryEnabled },
+    auth: {
+      ...authBase(resolution),
+      enabled: values.enableAuth,
+      ...(secret !== undefined && { secret }),
+      allowQueryToken: values.allowQueryToken,
+    },
+    wire: wireOf(resolution),
+    storage: storageOf(resolution),
+    limits: limitsOf(limits.bus),
+    allowedOrigins: values.allowedOrigins,
+    logLevel: values.logLevel,
+    ...(sources.get('natsUrl')?.kind !== 'default' && { natsUrl: values.natsUrl }),
+  })
+}
+
+export function toShieldConfig(resolution: Resolution): ShieldConfig {
+  refuseProblems(resolution, 'shield')
+  const { values, profile, limits } = resolution
+  const { shieldTlsCertFile: certFile, shieldTlsKeyFile: keyFile } = values
+  return freeze<ShieldConfig>({
+    profile,
+    server: { host: values.shieldHost, port: values.shieldPort },
+    metrics: { host: values.shieldMetricsHost, port: values.shieldMetricsPort },
+    auth: {
+      ...authBase(resolution),
+      enabled: true,
+      ...(values.jwtSecret !== undefined && { secret: values.jwtSecret }),
+      allowQueryToken: false,
+    },
+    wire: wireOf(resolution),
+    schemaStrict: values.schemaStrict,
+    ...(values.shieldSchemaFile !== undefined && { schemaFile: values.shieldSchemaFile }),
+    natsUrl: values.natsUrl,
+    ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
+    limits: limitsOf(limits.shield),
+    allowedOrigins: values.allowedOrigins,
+    logLevel: values.logLevel,
+  })
+}
+
+function authBase({ values }: Resolution): Omit<AuthConfig, 'enabled' | 'secret' | 'allowQueryToken'> {
+  const { jwtAlgorithm, jwtKeyFile, jwtIssuer, jwtAudience } = values
+  return {
+    algorithm: jwtAlgorithm,
+    ...(jwtKeyFile !== undefined && { keyFile: jwtKeyFile }),
+    ...(jwtIssuer !== undefined && { issuer: jwtIssuer }),
+    ...(jwtAudience !== undefined && { audience: jwtAudience }),
+  }
+}
+
+function wireOf({ values }: Resolution): WireConfig {
+  // A bus whose infrastructure speaks JSON takes it whatever the second switch says (original-contract 1.2).
+  return {
+    infraProtocol: values.infraProtocol,
+    allowJson: values.allowJsonInfra || values.infraProtocol === 'json',
+  }
+}
+
+function storageOf({ values, limits }: Resolution): StorageConfig {
+  const limit = (name: keyof StorageConfig): number => limits.bus[name]!
+  return {
+    mode: values.storageMode,
+    backend: values.storageBackend,
+    enabled: values.enablePersistence,
+    dataDir: values.dataDir,
+    ...(values.storageBackend === 'valkey' && { valkeyUrl: values.valkeyUrl ?? builtValkeyUrl({ values }) }),
+    ...(values.storageBackend === 'postgres' && { postgresUrl: values.postgresUrl ?? builtPostgresUrl({ values }) }),
+    ...(values.storageBackend !== 'valkey' && values.valkeyUrl !== undefined && { valkeyUrl: values.valkeyUrl }),
+    ...(values.storageBackend !== 'postgres' &&
+      values.postgresUrl !== undefined && { postgresUrl: values.postgresUrl }),
+    maxRecordsPerStream: limit('maxRecordsPerStream'),
+    maxBytesPerStream: limit('maxBytesPerStream'),
+    maxAgeMs: limit('maxAgeMs'),
+    dedupWindowMs: limit('dedupWindowMs'),
+    dedupMaxIds: limit('dedupMaxIds'),
+  }
+}
+
+function builtValkeyUrl({ values }: Pick<Resolution, 'values'>): Secret {
+  const { valkeySsl, valkeyPassword, valkeyHost, valkeyPort } = values
+  const user = valkeyPassword === undefined ? '' : `:${encodeURIComponent(valkeyPassword.reveal())}@`
+  const url = `${valkeySsl ? 'rediss' : 'redis'}://${user}${bracketed(valkeyHost)}:${valkeyPort}/0`
+  return new Secret('ARQONBUS_VALKEY_HOST', url)
+}
+
+function builtPostgresUrl({ values }: Pick<Resolution, 'values'>): Secret {
+  const { postgresUser, postgresPassword, postgresHost, postgresPort, postgresDatabase, postgresSsl } = values
+  const password = postgresPassword === undefined ? '' : `:${encodeURIComponent(postgresPassword.reveal())}`
+  const user = `${encodeURIComponent(postgresUser)}${password}`
+  const where = `${bracketed(postgresHost)}:${postgresPort}/${encodeURIComponent(postgresDatabase)}`
+  return new Secret('ARQONBUS_POSTGRES_HOST', `postgresql://${user}@${where}${postgresSsl ? '?ssl=require' : ''}`)
+}
+
+const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
+
+function limitsOf(values: Readonly<Record<string, number>>): Limits {
+  const limits: Record<string, number> = {}
+  for (const field of limitFieldNames) limits[field] = values[field]!
+  return limits as unknown as Limits // built from the table whose keys are those of Limits
+}
+
+/** Freezes the object and the plain objects and lists inside; a Secret has no state to freeze. */
+function freeze<T extends object>(value: T): T {
+  for (const inner of Object.values(value)) {
+    if (typeof inner === 'object' && inner !== null && !(inner instanceof Secret)) freeze(inner)
+  }
+  return Object.freeze(value)
+}

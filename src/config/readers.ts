@@ -1,0 +1,105 @@
+// How the text of a variable becomes a value. Strict and total: nothing is trimmed, no tail is ignored, no word other
+// than the listed ones is a boolean; whatever is not understood is refused with a code and what was expected.
+import { Secret } from './secret.ts'
+
+export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: string }
+
+export interface Reader<T> {
+  /** What is accepted, as words that follow "set": `an integer from 1 to 10`. */
+  readonly expects: string
+  /** `name` is the variable's. Never throws. */
+  parse(text: string, name: string): Parsed<T>
+}
+
+const good = <T>(value: T): Parsed<T> => ({ ok: true, value })
+const bad = (code: string): Parsed<never> => ({ ok: false, code })
+
+/** What is wrong with a text whatever its type: empty, or with white space at an end. */
+export function textFault(text: string): string | undefined {
+  if (text === '') return 'BLANK'
+  if (/^\s+$/u.test(text)) return 'BLANK'
+  if (/^\S[^\n]*\n$/u.test(text) && !/\s/u.test(text.at(-2) ?? '')) return 'TRAILING_NEWLINE'
+  if (/^\s|\s$/u.test(text)) return 'SURROUNDING_SPACE'
+  return undefined
+}
+
+function plain<T>(expects: string, parse: (text: string, name: string) => Parsed<T>): Reader<T> {
+  return {
+    expects,
+    parse(text, name) {
+      const fault = textFault(text)
+      return fault === undefined ? parse(text, name) : bad(fault)
+    },
+  }
+}
+
+const booleans: ReadonlyMap<string, boolean> = new Map([
+  ['true', true],
+  ['1', true],
+  ['false', false],
+  ['0', false],
+])
+
+export const boolean: Reader<boolean> = plain('true or false (also 1 or 0)', (text) => {
+  const value = booleans.get(text.toLowerCase())
+  return value === undefined ? bad('NOT_A_BOOLEAN') : good(value)
+})
+
+/** Decimal digits only, inclusive bounds. */
+export function integer(min: number, max: number): Reader<number> {
+  return plain(`an integer from ${min} to ${max}`, (text) => {
+    if (!/^\d{1,16}$/.test(text)) return bad('NOT_AN_INTEGER')
+    const value = Number(text)
+    return value < min || value > max ? bad('OUT_OF_RANGE') : good(value)
+  })
+}
+
+/** 0 lets the system choose a free port; production rules refuse it. */
+export const port: Reader<number> = integer(0, 65_535)
+
+const hostForm =
+  /^(?:[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62})(?:\.[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,62}))*|[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?)$/
+
+export const host: Reader<string> = plain('a host name or an IP address, without port', (text) =>
+  text.length <= 253 && hostForm.test(text) ? good(text) : bad('NOT_A_HOST'),
+)
+
+export const text: Reader<string> = plain('a non-empty text', (value) =>
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
+  /[\u0000-\u001f\u007f]/.test(value) ? bad('CONTROL_CHARACTER') : good(value),
+)
+
+export const path: Reader<string> = { ...text, expects: 'the path of a file or folder' }
+
+export const secret: Reader<Secret> = plain('a secret text', (value, name) => good(new Secret(name, value)))
+
+/** One of a list of words in any letter case; a word may stand for another one. */
+export function oneOf<const T extends string>(words: Readonly<Record<string, T>>): Reader<T> {
+  const table = new Map(Object.entries(words))
+  return plain(`one of ${[...table.keys()].join(', ')}`, (value) => {
+    const found = table.get(value.toLowerCase())
+    return found === undefined ? bad('NOT_ONE_OF') : good(found)
+  })
+}
+
+/** Comma separated; an empty text is the empty list, an empty item or one with white space around it an error. */
+export function list(item: Reader<string>): Reader<readonly string[]> {
+  return {
+    expects: `a comma-separated list, each ${item.expects}`,
+    parse(value, name) {
+      if (value === '') return good([])
+      const items: string[] = []
+      for (const part of value.split(',')) {
+        const parsed = item.parse(part, name)
+        if (!parsed.ok) return parsed
+        items.push(parsed.value)
+      }
+      return good(items)
+    },
+  }
+}
+
+export const origin: Reader<string> = plain('an origin such as https://app.example.com', (value) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')
+})
