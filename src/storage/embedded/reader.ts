@@ -99,11 +99,12 @@ export function createReader(db: DatabaseSync): Reader {
       const stream = selectRow.get(key.tenant, key.room, key.channel)
       if (stream === undefined || limit <= 0) return packer.pack()
       let bytes = 0
+      let isFirst = true
       for (const found of selectAfter.iterate(Number(stream['row']), after, limit)) {
         const row = found as unknown as RecordRow // the columns selected, of the types the schema says (STRICT)
-        const isFirst = bytes === 0
         bytes += row.frame.length
         if (!isFirst && bytes > maxBytes) break
+        isFirst = false
         packer.add(key, row)
       }
       return packer.pack()

@@ -1,0 +1,135 @@
+// How fast the stores are: appends a second with 1,000 in flight, and whether a page of history costs more in a long
+// stream. Run: node bench/store.ts [memory|embedded]
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { systemClock } from '../src/base/clock.ts'
+import { silentLogger } from '../src/base/logger.ts'
+import { openStore } from '../src/storage/open-store.ts'
+import type { AppendRequest, HistoryStore, StoreCapabilities } from '../src/storage/store.ts'
+
+const frameBytes = 350 // a frame of 128 bytes of payload (design 5)
+const inFlight = 1_000
+const channels = 10
+const day = 86_400_000
+
+type Backend = StoreCapabilities['backend']
+
+async function withStore<T>(
+  backend: Backend,
+  maxRecords: number,
+  use: (store: HistoryStore) => Promise<T>,
+): Promise<T> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
+  const retention = { maxRecords, maxBytes: 2 ** 40, maxAgeMs: day }
+  const dedup = { maxAgeMs: 600_000, maxIds: 10_000_000 }
+  const store = await openStore({ backend, dataDir, retention, dedup }, { clock: systemClock, logger: silentLogger })
+  try {
+    return await use(store)
+  } finally {
+    await store.close()
+    await rm(dataDir, { recursive: true })
+  }
+}
+
+const frame = crypto.getRandomValues(new Uint8Array(frameBytes))
+const hash = crypto.getRandomValues(new Uint8Array(16))
+
+function request(n: number, streams: number): AppendRequest {
+  const key = { tenant: 'bench', room: 'room', channel: `channel-${n % streams}` }
+  const id = `arq_1795466362345000000_${n}_a1b2c3`
+  return { key, id, hash, sender: 'arq_client_0123456789abcdef0123456789abcdef', frame, atMs: Date.now() }
+}
+
+function percentile(sorted: readonly number[], part: number): number {
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+}
+
+/** `perCall` 1 is the worst case; the bus sends the appends of one turn together. */
+async function appendRate(store: HistoryStore, total: number, perCall: number) {
+  const waits: number[] = []
+  let next = 0
+  async function publisher(): Promise<void> {
+    while (next < total) {
+      const first = next
+      next += perCall
+      const startedAt = performance.now()
+      const batch = Array.from({ length: perCall }, (_, i) => request(first + i, channels))
+      const results = await store.append(batch)
+      if (results.some((result) => result.kind !== 'stored')) throw new Error('not stored')
+      waits.push(performance.now() - startedAt)
+    }
+  }
+  const startedAt = performance.now()
+  await Promise.all(Array.from({ length: inFlight / perCall }, publisher))
+  const seconds = (performance.now() - startedAt) / 1_000
+  waits.sort((a, b) => a - b)
+  return { perSecond: Math.round(next / seconds), p50: percentile(waits, 0.5), p99: percentile(waits, 0.99) }
+}
+
+async function fill(store: HistoryStore, from: number, to: number): Promise<void> {
+  const { maxBatch } = store.capabilities
+  for (let n = from; n < to; n += maxBatch) {
+    await store.append(Array.from({ length: Math.min(maxBatch, to - n) }, (_, i) => request(n + i, 1)))
+  }
+}
+
+/** Median milliseconds for a page of 100 records, over places all along the stream. */
+async function pageCosts(store: HistoryStore, length: number) {
+  const key = request(0, 1).key
+  const head = await store.head(key)
+  const page = { limit: 100, maxBytes: 2 ** 20 }
+  async function median(read: (place: number) => Promise<readonly unknown[]>): Promise<number> {
+    const times: number[] = []
+    for (let i = 0; i < 200; i++) {
+      const place = Math.floor(((i * 7919) % 200) * ((length - 100) / 200))
+      const startedAt = performance.now()
+      if ((await read(place)).length !== 100) throw new Error('a short page')
+      times.push(performance.now() - startedAt)
+    }
+    return percentile(
+      times.sort((a, b) => a - b),
+      0.5,
+    )
+  }
+  const bySequence = await median((place) => store.readBySequence({ key, after: head.first - 1 + place, ...page }))
+  const newest = await median(() => store.readByTime({ tenant: key.tenant, order: 'newest', ...page }))
+  const oldest = await median(() => store.readByTime({ tenant: key.tenant, order: 'oldest', ...page }))
+  return { bySequence, newest, oldest }
+}
+
+const ms = (value: number) => value.toFixed(2).padStart(8)
+const wanted = process.argv[2]
+
+for (const backend of ['memory', 'embedded'] as const) {
+  if (wanted !== undefined && wanted !== backend) continue
+  for (const [keep, maxRecords] of [
+    ['all kept', 10_000_000],
+    ['10,000 kept', 10_000],
+  ] as const) {
+    for (const perCall of [1, 50]) {
+      const total = backend === 'memory' ? 500_000 : 300_000
+      const runs = []
+      for (let run = 0; run < 3; run++)
+        runs.push(await withStore(backend, maxRecords, (s) => appendRate(s, total, perCall)))
+      runs.sort((a, b) => a.perSecond - b.perSecond)
+      const { perSecond, p50, p99 } = runs[1]!
+      const range = `(${runs[0]!.perSecond} to ${runs[2]!.perSecond})`
+      console.log(
+        `${backend} append, ${keep}, ${perCall} a call: ${perSecond}/s ${range}, p50 ${ms(p50)} ms, p99 ${ms(p99)} ms`,
+      )
+    }
+  }
+  await withStore(backend, 10_000_000, async (store) => {
+    let filled = 0
+    for (const length of [1_000, 10_000, 100_000, 1_000_000]) {
+      await fill(store, filled, length)
+      filled = length
+      const cost = await pageCosts(store, length)
+      console.log(
+        `${backend} page of 100 in ${String(length).padStart(7)}: by sequence ${ms(cost.bySequence)} ms, ` +
+          `newest ${ms(cost.newest)} ms, oldest ${ms(cost.oldest)} ms`,
+      )
+    }
+  })
+}
