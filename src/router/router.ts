@@ -13,6 +13,7 @@ import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
+import { checkInbound } from '../wire/envelope-rules.ts'
 import { decodeJson } from '../wire/json-codec.ts'
 import type { WireLimits } from '../wire/limits.ts'
 import {
@@ -122,6 +123,7 @@ export function createRouter(ports: RouterPorts): Router {
         }
         const envelope = decodeJson(utf8.decode(data), wire.limits, { nextId: ports.nextId, nowMs: ports.clock.now() })
         requestId = envelope.id
+        checkInbound(envelope)
         client.format = 'json'
         return act(client, envelope, done)
       }
@@ -132,7 +134,9 @@ export function createRouter(ports: RouterPorts): Router {
         send(client, outgoingOfScan(scan, scan.type, client), done)
         return undefined
       }
-      return act(client, decodeProtobuf(data, wire.limits), done)
+      const envelope = decodeProtobuf(data, wire.limits)
+      checkInbound(envelope)
+      return act(client, envelope, done)
     } catch (cause) {
       const error = toBusError(client, cause)
       const about = requestId ?? error.details['message_id']

@@ -1,0 +1,242 @@
+// The bus as a program: store, core, listeners, health, link; opened in the order of reliability 5.2 (the WebSocket
+// port last), closed in reverse after a drain.
+import { readFile } from 'node:fs/promises'
+import type { IncomingMessage } from 'node:http'
+import { createAuthenticator } from '../auth/authenticator.ts'
+import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
+import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
+import { createRevocations } from '../auth/revocations.ts'
+import type { Clock } from '../base/clock.ts'
+import { createClosers } from '../base/closers.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import type { AuthConfig, BusConfig } from '../config/shapes.ts'
+import type { Link } from '../link/link.ts'
+import { startRelay } from '../relay/relay.ts'
+import { openStore } from '../storage/open-store.ts'
+import type { HistoryStore } from '../storage/store.ts'
+import { createHealth } from '../telemetry/health.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
+import { startHttpServer } from '../transport/http-server.ts'
+import { startTelemetryServer } from '../transport/telemetry-server.ts'
+import { type HttpRefusal, startWsServer } from '../transport/ws-server.ts'
+import { type BusCore, createBusCore } from './bus-core.ts'
+import { registerBusMetrics } from './bus-metrics.ts'
+import { createBusViews } from './bus-views.ts'
+import { startHealthChecks } from './health-checks.ts'
+
+/** A token is honoured this long after its end, for clocks that differ (reliability 4). */
+const skewMs = 30_000
+
+export interface BusPorts {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** To gateways; absent where the bus stands alone. */
+  readonly link?: Link
+  /** What /system/config shows: keys, values with secrets hidden, sources. */
+  readonly configRows?: () => readonly { key: string; value: string; source: string }[]
+  /** Told when an authorised client asks for a shutdown over HTTP. */
+  readonly onShutdown?: () => void
+}
+
+export interface RunningBus {
+  readonly wsPort: number
+  readonly httpPort: number
+  readonly telemetryPort: number | undefined
+  readonly core: BusCore
+  readonly store: HistoryStore | undefined
+  /** Drains, then closes everything; safe to call twice. */
+  close(): Promise<void>
+}
+
+/** Resolves when the bus is ready; rejects with a BusError, and with nothing left open, when it cannot start. */
+export async function startBus(config: BusConfig, ports: BusPorts): Promise<RunningBus> {
+  const { clock, logger } = ports
+  const closers = createClosers()
+  try {
+    const revocations = createRevocations(clock)
+    const authenticator = config.auth.enabled
+      ? await openAuthenticator(config.auth, { clock, revocations, allowReservedTenants: true })
+      : undefined
+    const store = config.storage.enabled ? await openBusStore(config, ports) : undefined
+    if (store !== undefined) closers.push('store', () => store.close())
+
+    const metrics = createMetrics()
+    const health = createHealth({ clock })
+    const hub = createTelemetryHub({ clock, bufferSize: 1_000 })
+    const startedAtMs = clock.now()
+    const core: BusCore = createBusCore(config, {
+      store,
+      authenticator,
+      telemetry: hub,
+      clock,
+      logger,
+      status: () => views.status(),
+    })
+    const views = createBusViews({ config, core, store, health, clock, startedAtMs })
+    registerBusMetrics(metrics, { core, hub, store })
+    closers.push(
+      'session expiry',
+      every(1_000, () => core.endExpiredSessions(skewMs)),
+    )
+    closers.push(
+      'revocations',
+      revocations.onRevoked((revoked) => {
+        for (const client of core.clients.all()) {
+          const { tenant, subject } = client.identity
+          if (tenant === revoked.tenant && (revoked.subject === undefined || subject === revoked.subject))
+            client.close('TOKEN_REVOKED')
+        }
+      }),
+    )
+
+    if (ports.link !== undefined) {
+      const relay = await startRelay({ link: ports.link, core, telemetry: hub, clock, logger, limits: config.limits })
+      closers.push('relay', () => relay.close())
+    }
+    const checks = startHealthChecks({
+      core,
+      store,
+      health,
+      clock,
+      logger,
+      ...(ports.link !== undefined && { link: ports.link }),
+    })
+    closers.push('health checks', () => checks.close())
+    await checks.first
+
+    const http = await startHttpServer({
+      host: config.http.host,
+      port: config.http.port,
+      profile: config.profile,
+      ...(config.http.apiKey !== undefined && { apiKey: config.http.apiKey.reveal() }),
+      ...(authenticator !== undefined && { authenticator }),
+      metrics,
+      health,
+      clock,
+      logger,
+      views: { ...views, config: () => ports.configRows?.() ?? [], telemetry: hub },
+      onShutdown: () => ports.onShutdown?.(),
+    })
+    closers.push('http', () => http.close())
+
+    let telemetryPort: number | undefined
+    if (config.telemetry.enabled) {
+      const server = await startTelemetryServer({
+        host: config.telemetry.host,
+        port: config.telemetry.port,
+        hub,
+        ...(authenticator !== undefined && { authenticator }),
+        maxClients: config.limits.maxTelemetryClients,
+        clock,
+        logger,
+      })
+      closers.push('telemetry', () => server.close())
+      telemetryPort = server.port
+    }
+
+    const ws = await startWsServer({
+      host: config.server.host,
+      port: config.server.port,
+      limits: config.limits,
+      allowedOrigins: config.allowedOrigins,
+      clock,
+      logger,
+      authenticate: (request) => authenticateBus(request, config.auth, authenticator),
+      answer: (request) => answerPlain(request, config.auth, authenticator),
+      open: (connection, identity) => core.openSession(connection, identity),
+    })
+    closers.push('websocket', () => ws.close())
+    closers.push('sessions', async () => {
+      await ws.stopAccepting()
+      await core.drain(config.limits.drainTimeoutMs)
+    })
+    hub.emit({ type: 'system_started' })
+    logger.info('bus.started', {
+      ws: ws.port,
+      http: http.port,
+      telemetry: telemetryPort,
+      store: store?.capabilities.backend,
+    })
+    return { wsPort: ws.port, httpPort: http.port, telemetryPort, core, store, close: () => closers.close() }
+  } catch (error) {
+    await closers.close().catch((failure) => logger.warn('bus.cleanup_failed', describeError(failure)))
+    throw error
+  }
+}
+
+async function openBusStore({ storage }: BusConfig, { clock, logger }: BusPorts): Promise<HistoryStore> {
+  return openStore(
+    {
+      backend: storage.backend,
+      dataDir: storage.dataDir,
+      retention: {
+        maxRecords: storage.maxRecordsPerStream,
+        maxBytes: storage.maxBytesPerStream,
+        maxAgeMs: storage.maxAgeMs,
+      },
+      dedup: { maxAgeMs: storage.dedupWindowMs, maxIds: storage.dedupMaxIds },
+    },
+    { clock, logger },
+  )
+}
+
+export async function openAuthenticator(
+  auth: AuthConfig,
+  options: {
+    clock: Clock
+    revocations?: ReturnType<typeof createRevocations>
+    allowReservedTenants?: boolean
+    requireClaims?: boolean
+  },
+): Promise<Authenticator> {
+  const { secret, keyFile, algorithm, issuer, audience } = auth
+  return createAuthenticator({
+    algorithm,
+    ...(secret !== undefined && { secret: secret.reveal() }),
+    ...(keyFile !== undefined && { publicKeyPem: await readFile(keyFile, 'utf8') }),
+    ...(issuer !== undefined && { issuer }),
+    ...(audience !== undefined && { audience }),
+    ...options,
+  })
+}
+
+const unauthorized = (details: string): HttpRefusal => ({
+  status: 401,
+  body: { error: 'Unauthorized', details },
+  headers: { 'www-authenticate': 'Bearer realm="arqonbus"' },
+})
+
+async function authenticateBus(
+  request: IncomingMessage,
+  auth: AuthConfig,
+  authenticator: Authenticator | undefined,
+): Promise<{ identity: Identity } | HttpRefusal> {
+  if (authenticator === undefined) return { identity: anonymousIdentity }
+  const token =
+    tokenFromHeader(request.headers.authorization, { strict: false }) ??
+    (auth.allowQueryToken ? tokenFromQuery(request.url ?? '/') : undefined)
+  if (token === undefined) return unauthorized('Missing bearer token')
+  const result = await authenticator.authenticate(token)
+  return result.ok ? { identity: result.identity } : unauthorized('Invalid token')
+}
+
+/** Plain HTTP on the WebSocket port: the same 401, or what to do instead. */
+async function answerPlain(
+  request: IncomingMessage,
+  auth: AuthConfig,
+  authenticator: Authenticator | undefined,
+): Promise<HttpRefusal> {
+  const outcome = await authenticateBus(request, auth, authenticator)
+  if (!('identity' in outcome)) return outcome
+  return {
+    status: 426,
+    body: { error: 'Upgrade Required', details: 'This port speaks WebSocket; HTTP is on ARQONBUS_HTTP_PORT' },
+    headers: { upgrade: 'websocket', connection: 'Upgrade' },
+  }
+}
+
+function every(ms: number, run: () => void): () => void {
+  const timer = setInterval(run, ms)
+  return () => clearInterval(timer)
+}

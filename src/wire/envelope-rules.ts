@@ -1,0 +1,88 @@
+// What an inbound envelope must be, in either wire format (original-contract 2.1 to 2.4, design 5). Portable.
+import { BusError, invalid } from '../base/errors.ts'
+import { isMessageId } from '../base/ids.ts'
+import { isJsonObject, type JsonObject } from '../base/json.ts'
+import { type AckRequest, ackRequests, type Envelope } from '../envelope/envelope.ts'
+import { nameProblem } from '../envelope/names.ts'
+import { checkInboundType } from './raw-envelope.ts'
+
+/** Runs `read`; a refusal gets `details.message_id`, so that the answer can name the frame. */
+export function aboutMessage<Result>(id: string, read: () => Result): Result {
+  try {
+    return read()
+  } catch (error) {
+    if (!(error instanceof BusError) || !isMessageId(id)) throw error
+    throw new BusError(error.code, error.message, { ...error.details, message_id: id }, error.cause)
+  }
+}
+
+/** Checks all that is left when the types of the fields are right. Throws VALIDATION_ERROR. */
+export function checkInbound(envelope: Envelope): void {
+  const { type, room, channel } = envelope
+  checkInboundType(type)
+  if (room !== undefined) checkName('room', room)
+  if (channel !== undefined) checkName('channel', channel)
+  checkMetadata(envelope.metadata)
+  switch (type) {
+    case 'message':
+    case 'operator.join':
+      if (envelope.payload === null) throw missing('payload', type)
+      break
+    case 'command':
+      if (envelope.command === undefined || envelope.command === '') throw missing('command', type)
+      break
+    case 'response':
+      if (envelope.request_id === undefined) throw missing('request_id', type)
+      if (envelope.status === undefined) throw missing('status', type)
+      break
+    case 'error':
+      if (envelope.error === undefined) throw missing('error', type)
+      break
+    default:
+  }
+}
+
+function missing(field: string, type: string): BusError {
+  return invalid('MISSING_FIELD', `${field} is missing; type ${type} needs it`, { field })
+}
+
+export function checkName(field: 'room' | 'channel', name: string): void {
+  const problem = nameProblem(name)
+  if (problem !== undefined) throw invalid('BAD_NAME', `${field} ${problem}`, { field })
+}
+
+/** Fields of metadata that mean something to the server; all others are the client's own. */
+export function checkMetadata(metadata: JsonObject): void {
+  if (metadata['position'] !== undefined) {
+    throw invalid('SERVER_FIELD', 'metadata.position is set by the server; leave it out', {
+      field: 'metadata.position',
+    })
+  }
+  ackOf(metadata)
+  const { sequence, vector_clock: clock, causal_parent_id: parent } = metadata
+  if (sequence !== undefined && !(Number.isSafeInteger(sequence) && (sequence as number) >= 1)) {
+    throw invalid('BAD_SEQUENCE', 'metadata.sequence must be a whole number from 1', { field: 'metadata.sequence' })
+  }
+  if (clock !== undefined) {
+    const isClock =
+      isJsonObject(clock) &&
+      Object.entries(clock).every(([key, n]) => key !== '' && Number.isSafeInteger(n) && (n as number) >= 0)
+    if (!isClock) {
+      throw invalid('BAD_VECTOR_CLOCK', 'metadata.vector_clock must map names to whole numbers from 0', {
+        field: 'metadata.vector_clock',
+      })
+    }
+  }
+  if (parent !== undefined && !(typeof parent === 'string' && isMessageId(parent))) {
+    throw invalid('BAD_CAUSAL_PARENT', 'metadata.causal_parent_id must be a message id', {
+      field: 'metadata.causal_parent_id',
+    })
+  }
+}
+
+export function ackOf(metadata: JsonObject): AckRequest | undefined {
+  const ack = metadata['ack']
+  if (ack === undefined) return undefined
+  if (typeof ack === 'string' && (ackRequests as readonly string[]).includes(ack)) return ack as AckRequest
+  throw invalid('BAD_ACK', `metadata.ack must be one of ${ackRequests.join(', ')}`, { field: 'metadata.ack' })
+}

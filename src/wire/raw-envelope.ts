@@ -1,0 +1,246 @@
+// The outer walk of a binary frame: arqon.v1.Envelope around arqon.pybus.v1.BusPayload (original-contract 2.5, 2.6).
+// Finds every field strictly and gives Structs as ranges. Portable.
+import { isMessageId } from '../base/ids.ts'
+import { invalid } from '../base/errors.ts'
+import { type InboundType, inboundTypes, outboundTypes } from '../envelope/envelope.ts'
+import { malformed, Reader } from './reader.ts'
+
+/** BusPayload's text fields by number; 0 is unused. Names are those of the JSON form. */
+export const payloadTextFields = [
+  '',
+  'id',
+  'type',
+  'version',
+  'sender',
+  'channel',
+  'command',
+  'request_id',
+  'status',
+  'error',
+  'error_code',
+  'from_client',
+  'to_client',
+] as const
+
+/** Header copies the original's encoder adds, and the text field each stands in for. */
+const headerFields: Readonly<Record<string, number>> = {
+  envelope_type: 2,
+  version: 3,
+  sender: 4,
+  channel: 5,
+  request_id: 7,
+  status: 8,
+  error: 9,
+  error_code: 10,
+  from_client: 11,
+  to_client: 12,
+}
+
+/** A Struct's bytes: `[start, end)` of the frame. `start` is -1 when the field is absent. */
+export interface Range {
+  start: number
+  end: number
+}
+
+export interface RawEnvelope {
+  readonly bytes: Uint8Array
+  traceId: string
+  tenantId: string
+  roomId: string
+  twistId: string
+  timestampMs: number | undefined
+  kind: 'cmd' | 'event' | 'signal' | undefined
+  /** The `type` of the Command or Event. */
+  kindType: string
+  /** By number of `payloadTextFields`; empty text counts as absent, as in proto3. */
+  readonly texts: string[]
+  readonly payload: Range
+  readonly args: Range
+  readonly metadata: Range
+}
+
+function wrongType(): never {
+  throw malformed('PB_WIRE_TYPE', 'a known field has another wire type')
+}
+
+function unknownField(field: number): never {
+  throw invalid('PB_UNKNOWN_FIELD', `field ${field} is not part of the schema`, { field })
+}
+
+function duplicate(field: number): never {
+  throw invalid('PB_DUPLICATE_FIELD', `field ${field} stands twice`, { field })
+}
+
+/** A seen-once check over field numbers below 32. */
+function mark(seen: number, field: number): number {
+  const bit = 1 << field
+  if ((seen & bit) !== 0) duplicate(field)
+  return seen | bit
+}
+
+export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
+  if (bytes.length === 0) throw malformed('PB_EMPTY', 'the frame is empty')
+  const raw: RawEnvelope = {
+    bytes,
+    traceId: '',
+    tenantId: '',
+    roomId: '',
+    twistId: '',
+    timestampMs: undefined,
+    kind: undefined,
+    kindType: '',
+    texts: ['', '', '', '', '', '', '', '', '', '', '', '', ''],
+    payload: { start: -1, end: -1 },
+    args: { start: -1, end: -1 },
+    metadata: { start: -1, end: -1 },
+  }
+  const headers: string[] = []
+  const reader = new Reader(bytes)
+  const end = bytes.length
+  let seen = 0
+  while (reader.offset < end) {
+    const tag = reader.varint(end)
+    const field = Math.floor(tag / 8)
+    if (field === 4) {
+      if (tag !== 0x20) wrongType()
+      seen = mark(seen, 4)
+      raw.timestampMs = reader.int64(end)
+      continue
+    }
+    if (field < 1 || (field > 6 && field !== 10 && field !== 20 && field !== 21 && field !== 22)) unknownField(field)
+    if ((tag & 7) !== 2) wrongType()
+    if (field !== 6) seen = mark(seen, field)
+    const fieldEnd = reader.lengthEnd(end)
+    switch (field) {
+      case 1:
+        raw.traceId = reader.text(fieldEnd)
+        break
+      case 2:
+        raw.tenantId = reader.text(fieldEnd)
+        break
+      case 3:
+        raw.roomId = reader.text(fieldEnd)
+        break
+      case 5:
+        raw.twistId = reader.text(fieldEnd)
+        break
+      case 6:
+        readHeader(reader, fieldEnd, headers)
+        break
+      case 10:
+        reader.offset = fieldEnd
+        break // signature: never checked by the original; ours is the token's
+      default:
+        if (raw.kind !== undefined) duplicate(field)
+        raw.kind = field === 20 ? 'cmd' : field === 21 ? 'event' : 'signal'
+        if (field === 22) readSignal(reader, fieldEnd)
+        else readTyped(reader, fieldEnd, raw)
+    }
+  }
+  for (let i = 0; i < headers.length; i += 2) {
+    const field = headerFields[headers[i]!]
+    if (field !== undefined && raw.texts[field] === '') raw.texts[field] = headers[i + 1]!
+  }
+  return raw
+}
+
+function readHeader(reader: Reader, end: number, headers: string[]): void {
+  let name = ''
+  let value = ''
+  while (reader.offset < end) {
+    const tag = reader.varint(end)
+    if (tag !== 0x0a && tag !== 0x12) tag >> 3 === 1 || tag >> 3 === 2 ? wrongType() : unknownField(tag >> 3)
+    const text = reader.text(reader.lengthEnd(end))
+    if (tag === 0x0a) name = text
+    else value = text
+  }
+  if (headers.length >= 64) throw malformed('TOO_MANY_KEYS', 'more than 32 headers')
+  if (Object.hasOwn(headerFields, name)) headers.push(name, value)
+}
+
+function readSignal(reader: Reader, end: number): void {
+  while (reader.offset < end) {
+    const tag = reader.varint(end)
+    if (tag === 0x08) reader.varint(end)
+    else if (tag === 0x12) reader.text(reader.lengthEnd(end))
+    else if (tag >> 3 === 1 || tag >> 3 === 2) wrongType()
+    else unknownField(tag >> 3)
+  }
+}
+
+/** Command or Event: `type` 1 and `data` 2, the bytes of a BusPayload. */
+function readTyped(reader: Reader, end: number, raw: RawEnvelope): void {
+  let seen = 0
+  while (reader.offset < end) {
+    const tag = reader.varint(end)
+    if (tag !== 0x0a && tag !== 0x12) tag >> 3 === 1 || tag >> 3 === 2 ? wrongType() : unknownField(tag >> 3)
+    seen = mark(seen, tag >> 3)
+    const fieldEnd = reader.lengthEnd(end)
+    if (tag === 0x0a) raw.kindType = reader.text(fieldEnd)
+    else readBusPayload(reader, fieldEnd, raw)
+  }
+}
+
+function readBusPayload(reader: Reader, end: number, raw: RawEnvelope): void {
+  let seen = 0
+  while (reader.offset < end) {
+    const tag = reader.varint(end)
+    const field = Math.floor(tag / 8)
+    if (field < 1 || field > 22 || (field > 12 && field < 20)) unknownField(field)
+    if ((tag & 7) !== 2) wrongType()
+    seen = mark(seen, field)
+    const fieldEnd = reader.lengthEnd(end)
+    if (field <= 12) {
+      raw.texts[field] = reader.text(fieldEnd)
+      continue
+    }
+    const range = field === 20 ? raw.payload : field === 21 ? raw.args : raw.metadata
+    range.start = reader.offset
+    range.end = fieldEnd
+    reader.offset = fieldEnd
+  }
+}
+
+/** The id, by the precedence of contract 2.6. */
+export function idOf(raw: RawEnvelope): string {
+  return raw.traceId !== '' ? raw.traceId : raw.texts[1]!
+}
+
+/** The type as the frame says it, by the precedence of contract 2.6. */
+export function typeOf(raw: RawEnvelope): string {
+  const named = raw.texts[2]!
+  if (named !== '') return named
+  if (raw.kind === 'cmd') return 'command'
+  if (raw.kind === 'signal') return 'telemetry'
+  return raw.kindType !== '' ? raw.kindType : 'message'
+}
+
+export function commandOf(raw: RawEnvelope): string {
+  const named = raw.texts[6]!
+  return named !== '' || raw.kind !== 'cmd' ? named : raw.kindType
+}
+
+export function checkId(id: string): void {
+  if (isMessageId(id)) return
+  throw invalid(
+    'BAD_ID',
+    id === '' ? 'id is missing' : 'id must be arq_<digits>_<digits>_<6 hex>, arq_<26 base-32>, a UUIDv7 or a ULID',
+    { field: 'id' },
+  )
+}
+
+const inbound: ReadonlySet<string> = new Set(inboundTypes)
+const known: ReadonlySet<string> = new Set([...inboundTypes, ...outboundTypes])
+
+export function checkInboundType(type: string): InboundType {
+  if (inbound.has(type)) return type as InboundType
+  throw invalid('BAD_TYPE', `type must be one of ${inboundTypes.join(', ')}`, { field: 'type' })
+}
+
+export function isKnownType(type: string): boolean {
+  return known.has(type)
+}
+
+export function checkVersion(version: string): void {
+  if (version !== '' && version !== '1.0') throw invalid('BAD_VERSION', 'version must be 1.0', { field: 'version' })
+}

@@ -1,0 +1,102 @@
+// Reading protobuf bytes strictly: every refusal is a BusError with a PB_ reason. Portable, no Node built-ins.
+import { type BusError, invalid } from '../base/errors.ts'
+
+export function malformed(reason: string, text: string): BusError {
+  return invalid(reason, text)
+}
+
+const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
+/** Below this many bytes, building the string by hand beats TextDecoder's call. */
+const shortText = 32
+
+/** A cursor over `bytes` up to `end`. Nested messages move `offset` on; their own end is passed along. */
+export class Reader {
+  readonly bytes: Uint8Array
+  offset: number
+
+  constructor(bytes: Uint8Array, offset = 0) {
+    this.bytes = bytes
+    this.offset = offset
+  }
+
+  /** A varint up to 2^53; more than ten bytes, or beyond `end`, is refused. */
+  varint(end: number): number {
+    const { bytes } = this
+    let offset = this.offset
+    if (offset >= end) throw truncated()
+    let byte = bytes[offset++]!
+    if (byte < 0x80) {
+      this.offset = offset
+      return byte
+    }
+    let value = byte & 0x7f
+    let scale = 128
+    for (let i = 1; ; i++) {
+      if (i === 10) throw malformed('PB_VARINT', 'a varint is longer than ten bytes')
+      if (offset >= end) throw truncated()
+      byte = bytes[offset++]!
+      value += (byte & 0x7f) * scale
+      scale *= 128
+      if (byte < 0x80) break
+    }
+    this.offset = offset
+    return value
+  }
+
+  /** A signed 64-bit varint; beyond ±2^53 is refused. */
+  int64(end: number): number {
+    const begin = this.offset
+    const value = this.varint(end)
+    if (value < 9_007_199_254_740_992) return value
+    // Negative numbers are ten bytes of two's complement: read them exactly.
+    let exact = 0n
+    for (let i = this.offset - 1; i >= begin; i--) exact = (exact << 7n) | BigInt(this.bytes[i]! & 0x7f)
+    const signed = Number(BigInt.asIntN(64, exact))
+    if (!Number.isSafeInteger(signed)) throw malformed('PB_NUMBER', 'a number is beyond 2^53')
+    return signed
+  }
+
+  /** The end of a length-delimited field whose length stands here. */
+  lengthEnd(end: number): number {
+    const length = this.varint(end)
+    const fieldEnd = this.offset + length
+    if (fieldEnd > end) throw truncated()
+    return fieldEnd
+  }
+
+  /** UTF-8 up to `end`, which becomes the offset. */
+  text(end: number): string {
+    const { bytes } = this
+    let i = this.offset
+    if (end - i <= shortText) {
+      let text = ''
+      for (; i < end; i++) {
+        const byte = bytes[i]!
+        if (byte > 0x7f) break
+        text += String.fromCharCode(byte)
+      }
+      if (i === end) {
+        this.offset = end
+        return text
+      }
+    }
+    try {
+      const text = decoder.decode(bytes.subarray(this.offset, end))
+      this.offset = end
+      return text
+    } catch (cause) {
+      throw malformedText(cause)
+    }
+  }
+}
+
+function truncated(): BusError {
+  return malformed('PB_TRUNCATED', 'the frame ends in the middle of a field')
+}
+
+function malformedText(cause: unknown): BusError {
+  const error = malformed('PB_UTF8', 'a text field is not UTF-8')
+  error.cause = cause
+  return error
+}
