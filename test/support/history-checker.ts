@@ -25,7 +25,10 @@ export type HistoryEvent =
   | ({ readonly op: 'nack'; readonly id: string } & InStream)
   /** What became of the attempt is unknown. No event at all means the same. */
   | ({ readonly op: 'timeout'; readonly id: string } & InStream)
-  /** A reader received a record, live, replayed or by reading the log. */
+  /**
+   * A reader received a record, live, replayed or by reading the log. A reader named as a publisher is taken for the
+   * same client, which is not given its own messages: have another reader, or a read of the log, see them too.
+   */
   | ({ readonly op: 'deliver'; readonly reader: string; readonly id: string; readonly hash: string } & InStream &
       SeenPosition)
   /**
@@ -100,6 +103,16 @@ interface Stream {
   storesLost: number
 }
 
+/** A reader went from one sequence to another without the ones between. */
+interface Skip {
+  readonly stream: Stream
+  readonly reader: string
+  readonly epoch: number
+  readonly after: number
+  readonly before: number
+  readonly index: number
+}
+
 export interface CheckOptions {
   /** At the end every stream was read to its end: then a record acknowledged in the last epoch and never read is lost. */
   readonly isReadToEnd?: boolean
@@ -109,6 +122,8 @@ export interface CheckOptions {
 export function checkHistory(events: readonly HistoryEvent[], { isReadToEnd = false }: CheckOptions = {}): Violation[] {
   const streams = new Map<string, Stream>()
   const violations: Violation[] = []
+  /** Judged at the end: that a skipped message was the reader's own may be known only from a later event. */
+  const skips: Skip[] = []
   let storesLost = 0
   let index = 0
 
@@ -198,30 +213,21 @@ export function checkHistory(events: readonly HistoryEvent[], { isReadToEnd = fa
     if (epoch < cursor.epoch) report('C7', stream, `${reader} was in epoch ${cursor.epoch}, then got ${epoch}`)
     else if (epoch > cursor.epoch) report('C6', stream, `${reader} was not told that epoch ${epoch} has begun`)
     else if (sequence <= cursor.sequence) report('C3', stream, `${reader} got ${sequence} after ${cursor.sequence}`)
-    else checkBetween(stream, reader, cursor, sequence)
+    else if (sequence > cursor.sequence + 1) {
+      skips.push({ stream, reader, epoch, after: cursor.sequence, before: sequence, index })
+    }
     cursor.epoch = epoch
     cursor.sequence = sequence
   }
-
-  function checkBetween(stream: Stream, reader: string, cursor: Cursor, next: number): void {
-    const inEpoch = stream.places.get(cursor.epoch)
-    for (let missing = cursor.sequence + 1; missing < next; missing++) {
-      const id = inEpoch?.get(missing)?.id
-      // A sender's own messages are not delivered back to it.
-      if (id !== undefined && stream.messages.get(id)?.publisher === reader) continue
-      pendingHoles.push({ stream, reader, epoch: cursor.epoch, missing, index })
-      return
-    }
-  }
-  /** Holes that may yet turn out to be a sender's own message, known only from a later event. */
-  const pendingHoles: { stream: Stream; reader: string; epoch: number; missing: number; index: number }[] = []
 
   function resume(event: Extract<HistoryEvent, { op: 'resume' }>): void {
     const stream = streamOf(event.stream)
     const { reader, epoch, sequence, recovered } = event
     const cursor = stream.cursors.get(reader)
-    if (recovered && cursor !== undefined && (cursor.epoch !== epoch || cursor.sequence < sequence)) {
-      report('C6', stream, `${reader} had ${cursor.sequence} and was recovered from ${sequence}`)
+    if (recovered && cursor !== undefined && cursor.epoch !== epoch) {
+      report('C6', stream, `${reader} was in epoch ${cursor.epoch} and was recovered in epoch ${epoch}`)
+    } else if (recovered && cursor !== undefined && cursor.sequence < sequence) {
+      skips.push({ stream, reader, epoch, after: cursor.sequence, before: sequence + 1, index })
     }
     stream.cursors.set(reader, { epoch, sequence })
   }
@@ -283,16 +289,23 @@ export function checkHistory(events: readonly HistoryEvent[], { isReadToEnd = fa
     index++
   }
 
-  for (const { stream, reader, epoch, missing, index: at } of pendingHoles) {
-    const id = stream.places.get(epoch)?.get(missing)?.id
-    const isOwn = id !== undefined && stream.messages.get(id)?.publisher === reader
-    if (!isOwn) report('C6', stream, `${reader} did not get ${missing} of epoch ${epoch}`, at)
-  }
+  for (const skip of skips) checkSkip(skip)
   for (const stream of streams.values()) {
     checkLost(stream)
     checkOutcomes(stream)
   }
   return violations.sort((a, b) => a.index - b.index)
+
+  /** A sender's own messages are not delivered back to it; anything else that was skipped is a hole. */
+  function checkSkip({ stream, reader, epoch, after, before, index: at }: Skip): void {
+    const inEpoch = stream.places.get(epoch)
+    for (let missing = after + 1; missing < before; missing++) {
+      const id = inEpoch?.get(missing)?.id
+      if (id !== undefined && stream.messages.get(id)?.publisher === reader) continue
+      report('C6', stream, `${reader} did not get ${missing} of epoch ${epoch}`, at)
+      return
+    }
+  }
 
   function checkLost(stream: Stream): void {
     for (const [epoch, inEpoch] of stream.places) {
