@@ -175,7 +175,8 @@ export async function connect(options: ConnectOptions): Promise<Client> {
       return entries.filter(isJsonObject).map((entry) => {
         const message = isJsonObject(entry['envelope']) ? entry['envelope'] : {}
         const metadata = isJsonObject(message['metadata']) ? message['metadata'] : {}
-        return { message, position: toPosition(metadata['position']), storedAt: String(entry['stored_at'] ?? '') }
+        const storedAt = typeof entry['stored_at'] === 'string' ? entry['stored_at'] : ''
+        return { message, position: toPosition(metadata['position']), storedAt }
       })
     },
     close: () => connection.close(),

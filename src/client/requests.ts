@@ -194,7 +194,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
       isUp = false
       rewind()
       const facts = { retryable: true, outcome: 'unknown' } as const
-      for (const entry of [...pending.values()]) {
+      for (const entry of pending.values()) {
         if (entry.isSent) fail(entry, new ClientError('CONNECTION_LOST', 'lost before the answer came', facts))
       }
     },
@@ -202,7 +202,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
     fail(error) {
       isUp = false
       clearTimeout(slowDown)
-      for (const entry of [...pending.values()]) fail(entry, error(entry.wasSent))
+      for (const entry of pending.values()) fail(entry, error(entry.wasSent))
     },
 
     get inflight() {

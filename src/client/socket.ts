@@ -3,6 +3,7 @@
 import { isJsonObject, type JsonObject } from '../base/json.ts'
 import type { Envelope, WireFormat } from '../envelope/envelope.ts'
 import { encodeJson } from '../wire/json-codec.ts'
+import type { WireLimits } from '../wire/limits.ts'
 import { decodeProtobuf, encodeProtobuf } from '../wire/protobuf-codec.ts'
 import { ClientError } from './client-error.ts'
 import { readJsonEnvelope } from './read-json.ts'
@@ -47,6 +48,9 @@ export interface Socket {
   close(code: number, reason: string): void
 }
 
+/** What a server sends is bounded by the server: a page of history holds thousands of messages, each nested once more. */
+const limits: WireLimits = { maxDepth: 64, maxKeys: 1_000_000, maxArrayItems: 1_000_000 }
+
 /** Rejects with CONNECTION_FAILED unless a welcome arrives in time. */
 export function openSocket(options: SocketOptions): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>()
@@ -72,7 +76,7 @@ export function openSocket(options: SocketOptions): Promise<Socket> {
     if (isOver) return
     let envelope: Envelope
     try {
-      envelope = typeof data === 'string' ? readJsonEnvelope(data) : decodeProtobuf(toBytes(data))
+      envelope = typeof data === 'string' ? readJsonEnvelope(data) : decodeProtobuf(toBytes(data), limits)
     } catch (cause) {
       // A peer whose frames cannot be read is no bus, or damaged: nothing after this could be trusted to be complete.
       end(4000, `a frame that cannot be read: ${cause instanceof Error ? cause.message : String(cause)}`)
