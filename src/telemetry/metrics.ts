@@ -16,6 +16,7 @@ export interface Histogram {
 
 /** Names are `arqonbus_…` or `shield_…`; registering one twice, or another name, throws (a bug of ours). */
 export interface Metrics {
+  readonly prefix: 'arqonbus' | 'shield'
   counter(name: string, help: string, labelNames?: readonly string[]): Counter
   /** With `collect`, the value is read at each scrape. */
   gauge(name: string, help: string, collect?: () => number): Gauge
@@ -35,8 +36,8 @@ const maxSeries = 1_000
 const nameForm = /^(?:arqonbus|shield)_[a-z][a-z0-9_]*$/
 const overflow = 'other'
 
-/** `prefix` names the registry's own metrics. */
-export function createMetrics(prefix: 'arqonbus' | 'shield' = 'arqonbus'): Metrics {
+/** `prefix` is that of the program's names, used by parts that serve several programs. */
+export function createMetrics(prefix: Metrics['prefix'] = 'arqonbus'): Metrics {
   const registry = new Registry()
   let series = 0
   let collectErrors = 0
@@ -85,6 +86,7 @@ export function createMetrics(prefix: 'arqonbus' | 'shield' = 'arqonbus'): Metri
   counterFrom(`${prefix}_metrics_collect_errors_total`, 'Readers of metrics that threw', () => collectErrors)
 
   return {
+    prefix,
     contentType: registry.contentType,
     text: () => registry.metrics(),
     counter(name, help, labelNames = []) {
