@@ -94,7 +94,10 @@ export class Rooms {
     const membership = { joinedAtMs: this.#options.clock.now() }
     room.members.set(recipient, membership)
     let rooms = this.#roomMemberships.get(recipient)
-    if (rooms === undefined) this.#roomMemberships.set(recipient, (rooms = new Map()))
+    if (rooms === undefined) {
+      rooms = new Map()
+      this.#roomMemberships.set(recipient, rooms)
+    }
     rooms.set(JSON.stringify([tenantName, roomName]), { tenant: tenantName, room: roomName })
     for (const stream of room.streams.values()) {
       this.#add(stream, recipient, { ...membership, byRoom: true, cursor: stream.head })
@@ -126,7 +129,7 @@ export class Rooms {
   /** Ends every membership of the recipient; returns the streams it was in. */
   leaveAll(recipient: Recipient): readonly Stream[] {
     const streams = [...(this.#memberships.get(recipient) ?? [])]
-    for (const { tenant, room } of [...(this.#roomMemberships.get(recipient)?.values() ?? [])]) {
+    for (const { tenant, room } of this.#roomMemberships.get(recipient)?.values() ?? []) {
       this.leaveRoom(tenant, room, recipient)
     }
     this.#roomMemberships.delete(recipient)
@@ -184,7 +187,10 @@ export class Rooms {
 
   #tenant(name: string): Tenant {
     let tenant = this.#tenants.get(name)
-    if (tenant === undefined) this.#tenants.set(name, (tenant = { rooms: new Map(), streams: 0 }))
+    if (tenant === undefined) {
+      tenant = { rooms: new Map(), streams: 0 }
+      this.#tenants.set(name, tenant)
+    }
     return tenant
   }
 
@@ -201,7 +207,10 @@ export class Rooms {
       }
       stream.membersOf(recipient).set(recipient, member)
       let set = this.#memberships.get(recipient)
-      if (set === undefined) this.#memberships.set(recipient, (set = new Set()))
+      if (set === undefined) {
+        set = new Set()
+        this.#memberships.set(recipient, set)
+      }
       set.add(stream)
     }
     if (how.byRoom) member.byRoom = true
@@ -219,6 +228,9 @@ export class Rooms {
 
 function roomOf(tenant: Tenant, name: string): Room {
   let room = tenant.rooms.get(name)
-  if (room === undefined) tenant.rooms.set(name, (room = { streams: new Map(), members: new Map() }))
+  if (room === undefined) {
+    room = { streams: new Map(), members: new Map() }
+    tenant.rooms.set(name, room)
+  }
   return room
 }

@@ -103,7 +103,10 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const { client, key, id, hash, frame } = publication
     const stream = rooms.open(key)
     let window = windows.get(stream)
-    if (window === undefined) windows.set(stream, (window = new IdWindow(rememberedIds)))
+    if (window === undefined) {
+      window = new IdWindow(rememberedIds)
+      windows.set(stream, window)
+    }
     const known = window.find(id)
     if (known !== undefined && !sameBytes(known, hash)) {
       refuse(publication, new BusError('ID_CONFLICT'))

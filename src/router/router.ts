@@ -7,7 +7,7 @@ import { BusError, invalid, isBusError } from '../base/errors.ts'
 import { randomHex } from '../base/ids.ts'
 import type { JsonValue } from '../base/json.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import type { AckRequest, Envelope } from '../envelope/envelope.ts'
+import type { AckRequest, Envelope, InboundType } from '../envelope/envelope.ts'
 import { parseName } from '../envelope/names.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
@@ -123,9 +123,9 @@ export function createRouter(ports: RouterPorts): Router {
         }
         const envelope = decodeJson(utf8.decode(data), wire.limits, { nextId: ports.nextId, nowMs: ports.clock.now() })
         requestId = envelope.id
-        checkInbound(envelope)
+        const type = checkInbound(envelope)
         client.format = 'json'
-        return act(client, envelope, done)
+        return act(client, envelope, type, done)
       }
       const scan = scanFrame(data, wire.limits)
       requestId = scan.id
@@ -135,8 +135,7 @@ export function createRouter(ports: RouterPorts): Router {
         return undefined
       }
       const envelope = decodeProtobuf(data, wire.limits)
-      checkInbound(envelope)
-      return act(client, envelope, done)
+      return act(client, envelope, checkInbound(envelope), done)
     } catch (cause) {
       const error = toBusError(client, cause)
       const about = requestId ?? error.details['message_id']
@@ -146,11 +145,16 @@ export function createRouter(ports: RouterPorts): Router {
     }
   }
 
-  function act(client: Client, envelope: Envelope, done: (() => void) | undefined): Promise<void> | undefined {
-    switch (envelope.type) {
+  function act(
+    client: Client,
+    envelope: Envelope,
+    type: InboundType,
+    done: (() => void) | undefined,
+  ): Promise<void> | undefined {
+    switch (type) {
       case 'message':
       case 'telemetry':
-        send(client, outgoingOfEnvelope(envelope, envelope.type, client), done)
+        send(client, outgoingOfEnvelope(envelope, type, client), done)
         return undefined
       case 'command':
         return runCommand(client, envelope, done)
@@ -160,8 +164,6 @@ export function createRouter(ports: RouterPorts): Router {
       case 'error':
         done?.() // for operators' results; nobody waits for them here
         return undefined
-      default:
-        throw invalid('BAD_TYPE', `type ${envelope.type} is sent by servers only`, { field: 'type' })
     }
   }
 

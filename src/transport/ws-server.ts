@@ -159,7 +159,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     const { identity } = outcome
     const admitted = admission.admit(address, identity)
     if ('status' in admitted) return tooMany(admitted)
-    socket.once('close', admitted.release)
+    socket.once('close', () => admitted.release())
     socket.setNoDelay(true)
     wss.handleUpgrade(request, socket, head, (ws) => {
       ws.on('error', () => ws.terminate())

@@ -2,7 +2,7 @@
 import { BusError, invalid } from '../base/errors.ts'
 import { isMessageId } from '../base/ids.ts'
 import { isJsonObject, type JsonObject } from '../base/json.ts'
-import { type AckRequest, ackRequests, type Envelope } from '../envelope/envelope.ts'
+import { type AckRequest, ackRequests, type Envelope, type InboundType } from '../envelope/envelope.ts'
 import { nameProblem } from '../envelope/names.ts'
 import { checkInboundType } from './raw-envelope.ts'
 
@@ -16,34 +16,29 @@ export function aboutMessage<Result>(id: string, read: () => Result): Result {
   }
 }
 
+/** What each type cannot do without (original-contract 2.3). */
+const requiredFields: Readonly<Record<InboundType, readonly (keyof Envelope)[]>> = {
+  message: ['payload'],
+  command: ['command'],
+  response: ['request_id', 'status'],
+  error: ['error'],
+  telemetry: [],
+  'operator.join': ['payload'],
+}
+
 /** Checks all that is left when the types of the fields are right. Throws VALIDATION_ERROR. */
-export function checkInbound(envelope: Envelope): void {
-  const { type, room, channel } = envelope
-  checkInboundType(type)
+export function checkInbound(envelope: Envelope): InboundType {
+  const type = checkInboundType(envelope.type)
+  const { room, channel } = envelope
   if (room !== undefined) checkName('room', room)
   if (channel !== undefined) checkName('channel', channel)
   checkMetadata(envelope.metadata)
-  switch (type) {
-    case 'message':
-    case 'operator.join':
-      if (envelope.payload === null) throw missing('payload', type)
-      break
-    case 'command':
-      if (envelope.command === undefined || envelope.command === '') throw missing('command', type)
-      break
-    case 'response':
-      if (envelope.request_id === undefined) throw missing('request_id', type)
-      if (envelope.status === undefined) throw missing('status', type)
-      break
-    case 'error':
-      if (envelope.error === undefined) throw missing('error', type)
-      break
-    default:
+  for (const field of requiredFields[type]) {
+    const value = envelope[field]
+    if (value !== undefined && value !== null && value !== '') continue
+    throw invalid('MISSING_FIELD', `${field} is missing; type ${type} needs it`, { field })
   }
-}
-
-function missing(field: string, type: string): BusError {
-  return invalid('MISSING_FIELD', `${field} is missing; type ${type} needs it`, { field })
+  return type
 }
 
 export function checkName(field: 'room' | 'channel', name: string): void {

@@ -7,7 +7,7 @@
 // one more entry of the metadata Struct at the very end and three lengths overwritten in place. Structs stay bytes.
 import { createHash } from 'node:crypto'
 import type { JsonObject } from '../base/json.ts'
-import { type AckRequest, type Envelope, type InboundType, type Position } from '../envelope/envelope.ts'
+import type { AckRequest, Envelope, InboundType, Position } from '../envelope/envelope.ts'
 import { ackOf, aboutMessage, checkMetadata, checkName } from './envelope-rules.ts'
 import { defaultWireLimits, type WireLimits } from './limits.ts'
 import { decodeProtobuf, fieldTags, writeOuter } from './protobuf-codec.ts'

@@ -111,31 +111,8 @@ export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
     if ((tag & 7) !== 2) wrongType()
     if (field !== 6) seen = mark(seen, field)
     const fieldEnd = reader.lengthEnd(end)
-    switch (field) {
-      case 1:
-        raw.traceId = reader.text(fieldEnd)
-        break
-      case 2:
-        raw.tenantId = reader.text(fieldEnd)
-        break
-      case 3:
-        raw.roomId = reader.text(fieldEnd)
-        break
-      case 5:
-        raw.twistId = reader.text(fieldEnd)
-        break
-      case 6:
-        readHeader(reader, fieldEnd, headers)
-        break
-      case 10:
-        reader.offset = fieldEnd
-        break // signature: never checked by the original; ours is the token's
-      default:
-        if (raw.kind !== undefined) duplicate(field)
-        raw.kind = field === 20 ? 'cmd' : field === 21 ? 'event' : 'signal'
-        if (field === 22) readSignal(reader, fieldEnd)
-        else readTyped(reader, fieldEnd, raw)
-    }
+    if (field >= 20) readKind(reader, fieldEnd, raw, field)
+    else readOuterText(reader, fieldEnd, raw, field, headers)
   }
   for (let i = 0; i < headers.length; i += 2) {
     const field = headerFields[headers[i]!]
@@ -144,12 +121,35 @@ export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
   return raw
 }
 
+function readOuterText(reader: Reader, end: number, raw: RawEnvelope, field: number, headers: string[]): void {
+  if (field === 1) raw.traceId = reader.text(end)
+  else if (field === 2) raw.tenantId = reader.text(end)
+  else if (field === 3) raw.roomId = reader.text(end)
+  else if (field === 5) raw.twistId = reader.text(end)
+  else if (field === 6) readHeader(reader, end, headers)
+  else reader.offset = end // the signature: never checked by the original; ours is the token's
+}
+
+function readKind(reader: Reader, end: number, raw: RawEnvelope, field: number): void {
+  if (raw.kind !== undefined) duplicate(field)
+  raw.kind = field === 20 ? 'cmd' : field === 21 ? 'event' : 'signal'
+  if (field === 22) readSignal(reader, end)
+  else readTyped(reader, end, raw)
+}
+
+/** Messages of exactly two length-delimited fields, 1 and 2. */
+function checkPairTag(tag: number): void {
+  if (tag === 0x0a || tag === 0x12) return
+  if (tag >> 3 === 1 || tag >> 3 === 2) wrongType()
+  unknownField(tag >> 3)
+}
+
 function readHeader(reader: Reader, end: number, headers: string[]): void {
   let name = ''
   let value = ''
   while (reader.offset < end) {
     const tag = reader.varint(end)
-    if (tag !== 0x0a && tag !== 0x12) tag >> 3 === 1 || tag >> 3 === 2 ? wrongType() : unknownField(tag >> 3)
+    checkPairTag(tag)
     const text = reader.text(reader.lengthEnd(end))
     if (tag === 0x0a) name = text
     else value = text
@@ -173,7 +173,7 @@ function readTyped(reader: Reader, end: number, raw: RawEnvelope): void {
   let seen = 0
   while (reader.offset < end) {
     const tag = reader.varint(end)
-    if (tag !== 0x0a && tag !== 0x12) tag >> 3 === 1 || tag >> 3 === 2 ? wrongType() : unknownField(tag >> 3)
+    checkPairTag(tag)
     seen = mark(seen, tag >> 3)
     const fieldEnd = reader.lengthEnd(end)
     if (tag === 0x0a) raw.kindType = reader.text(fieldEnd)

@@ -4,6 +4,7 @@ import { toIsoTime } from '../../base/clock.ts'
 import { BusError, invalid } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json.ts'
 import { parseName } from '../../envelope/names.ts'
+import type { Envelope } from '../../envelope/envelope.ts'
 import type { HistoryStore, StoredRecord } from '../../storage/store.ts'
 import { envelopeOfFrame } from '../../wire/message-frame.ts'
 import { limitOf, optionalFlag, optionalText, optionalTime, roomAndChannel } from '../args.ts'
@@ -16,7 +17,7 @@ function requireStore(ports: CommandPorts): HistoryStore {
   return ports.store
 }
 
-function toEntry({ frame, position, atMs }: StoredRecord): JsonObject {
+function toEntry({ frame, position, atMs }: StoredRecord): JsonObject & { envelope: Envelope & JsonObject } {
   return {
     envelope: { ...envelopeOfFrame(frame, position) },
     stored_at: toIsoTime(atMs),
@@ -170,7 +171,7 @@ export const historyReplay: Command = {
 }
 
 /** Positions rise without holes in each channel; clients' own `metadata.sequence` never falls over the whole window. */
-function checkOrder(records: readonly StoredRecord[], entries: readonly JsonObject[]): void {
+function checkOrder(records: readonly StoredRecord[], entries: readonly { envelope: Envelope }[]): void {
   const lastOfChannel = new Map<string, number>()
   let lastOfClients = 0
   records.forEach(({ key, position }, index) => {
@@ -183,8 +184,7 @@ function checkOrder(records: readonly StoredRecord[], entries: readonly JsonObje
       })
     }
     lastOfChannel.set(name, position.sequence)
-    const metadata = (entries[index]?.['envelope'] as JsonObject)['metadata'] as JsonObject
-    const own = metadata['sequence']
+    const own = entries[index]!.envelope.metadata['sequence']
     if (typeof own !== 'number') return
     if (own < lastOfClients) {
       throw invalid('SEQUENCE_REGRESSION', `Sequence regression: ${own} after ${lastOfClients}`, {
