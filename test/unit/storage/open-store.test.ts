@@ -1,0 +1,22 @@
+import { expect, it } from 'vitest'
+import { silentLogger } from '../../../src/base/logger.ts'
+import { openStore } from '../../../src/storage/open-store.ts'
+import { createStandingClock } from '../../support/contracts/history-store.ts'
+
+const config = {
+  dataDir: '/nowhere',
+  retention: { maxRecords: 1, maxBytes: 1, maxAgeMs: 1 },
+  dedup: { maxAgeMs: 1, maxIds: 1 },
+}
+const ports = { clock: createStandingClock(), logger: silentLogger }
+
+it('opens the memory store by name', async () => {
+  const store = await openStore({ ...config, backend: 'memory' }, ports)
+  expect(store.capabilities).toMatchObject({ backend: 'memory', level: 'memory' })
+})
+
+it.each(['valkey', 'postgres'] as const)('refuses %s and names the backends there are', async (backend) => {
+  const opening = openStore({ ...config, backend }, ports)
+  await expect(opening).rejects.toMatchObject({ code: 'FEATURE_DISABLED', details: { backend } })
+  await expect(opening).rejects.toThrow(/embedded or memory/)
+})
