@@ -2,14 +2,14 @@
 // connection to its owner. After the upgrade no HTTP time-out applies, so the limits here are the only ones.
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
-import type { AddressInfo, Socket } from 'node:net'
+import type { Socket } from 'node:net'
 import { WebSocketServer } from 'ws'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
-import { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import { type AdmissionLimits, createAdmission, type Refusal } from './admission.ts'
 import { type ConnectionLimits, type ConnectionOwner, SocketConnection } from './connection.ts'
+import { listen } from './listen.ts'
 
 export interface WsServerLimits extends AdmissionLimits, ConnectionLimits {
   readonly maxMessageBytes: number
@@ -177,10 +177,10 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     for (const connection of connections) connection.tick(now)
   }, 1_000)
 
-  await listen(server, options.host, options.port)
+  const port = await listen(server, options.host, options.port)
 
   return {
-    port: (server.address() as AddressInfo).port,
+    port,
     get connections() {
       return connections.size
     },
@@ -219,18 +219,4 @@ function refuse(socket: Socket, { status, body, headers = {} }: HttpRefusal): vo
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
   socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
-}
-
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const fail = (cause: NodeJS.ErrnoException): void => {
-      const why = cause.code === 'EADDRINUSE' ? 'another process holds it' : (cause.code ?? cause.message)
-      reject(new BusError('PORT_UNAVAILABLE', `Cannot listen on ${host}:${port}: ${why}`, { host, port }, cause))
-    }
-    server.once('error', fail)
-    server.listen({ host, port }, () => {
-      server.removeListener('error', fail)
-      resolve()
-    })
-  })
 }
