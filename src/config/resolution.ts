@@ -1,5 +1,5 @@
 // What resolving the configuration gives: the values, where each came from, and everything that is wrong, at once.
-import type { KeyName, KeySpec, Program, Values } from './keys.ts'
+import type { KeySpec, Program, Values } from './keys.ts'
 import type { Profile } from './shapes.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -31,7 +31,7 @@ export interface Resolution {
   readonly values: Values
   readonly limits: { readonly bus: Readonly<Record<string, number>>; readonly shield: Readonly<Record<string, number>> }
   /** By key name, and by variable name for limits. */
-  readonly sources: ReadonlyMap<KeyName | string, Source>
+  readonly sources: ReadonlyMap<string, Source>
   readonly problems: readonly Problem[]
   /** Like problems, but nothing is refused for them. */
   readonly warnings: readonly Problem[]

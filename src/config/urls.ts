@@ -21,17 +21,26 @@ export function parseServiceUrl(text: string): ServiceUrl | undefined {
   const [, scheme = '', authority = '', path = '', query = ''] = match
   if (path.includes('@') || query.includes('@')) return undefined
   const at = authority.lastIndexOf('@')
-  const hosts = []
-  for (const part of authority.slice(at + 1).split(',')) {
-    if (part === '' && path !== '' && at === -1) continue // a socket path instead of a host
-    const found = hostForm.exec(part)
-    const portNumber = found?.[2] === undefined ? undefined : Number(found[2])
-    if (found === null || (portNumber !== undefined && (portNumber < 1 || portNumber > 65_535))) return undefined
-    hosts.push({ host: found[1] ?? '', ...(portNumber !== undefined && { port: portNumber }) })
-  }
-  const credentials = at === -1 ? undefined : parseCredentials(authority.slice(0, at))
-  if (at !== -1 && credentials === undefined) return undefined
-  return { scheme: scheme.toLowerCase(), hosts, path, ...credentials }
+  // Nothing before the path: a socket, no host.
+  const isSocket = authority === '' && path !== ''
+  const hosts = isSocket
+    ? []
+    : authority
+        .slice(at + 1)
+        .split(',')
+        .map(parseHost)
+  const credentials = at === -1 ? {} : parseCredentials(authority.slice(0, at))
+  if (credentials === undefined || hosts.includes(undefined)) return undefined
+  return { scheme: scheme.toLowerCase(), hosts: hosts.filter((host) => host !== undefined), path, ...credentials }
+}
+
+function parseHost(text: string): { host: string; port?: number } | undefined {
+  const match = hostForm.exec(text)
+  if (match === null) return undefined
+  const [, host = '', digits] = match
+  if (digits === undefined) return { host }
+  const port = Number(digits)
+  return port >= 1 && port <= 65_535 ? { host, port } : undefined
 }
 
 function parseCredentials(text: string): { user?: string; password?: string } | undefined {
@@ -74,5 +83,5 @@ function show({ scheme, hosts }: ServiceUrl): string {
 /** Is this a name or address of the machine itself? */
 export function isLoopbackHost(host: string): boolean {
   const bare = host.replace(/^\[|\]$/g, '').toLowerCase()
-  return bare === 'localhost' || bare.endsWith('.localhost') || /^127\./.test(bare) || bare === '::1'
+  return bare === 'localhost' || bare.endsWith('.localhost') || bare.startsWith('127.') || bare === '::1'
 }

@@ -1,0 +1,132 @@
+// The rules about the configuration as a whole.
+import { type KeyName, type KeySpec, keys, limitKeys, type Program } from '../config/keys.ts'
+import { explicitFault, variableOf } from './explicit.ts'
+import { always, production, profileAsked } from './predicates.ts'
+import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
+
+export const metaRules: readonly Rule[] = [
+  {
+    id: 'meta.profile-production',
+    title: 'The environment is the one that was asked for',
+    proves: 'ARQONBUS_ENVIRONMENT says itself what --profile asks for.',
+    runbook: ['L7'],
+    severity: 'blocker',
+    class: 'config',
+    programs: ['bus', 'shield'],
+    appliesWhen: profileAsked,
+    judge: judgeProfile,
+  },
+  {
+    id: 'meta.config-valid',
+    title: 'Every variable is understood',
+    proves: 'Each variable has a value of its type, no name is misspelt, and no two contradict each other.',
+    runbook: [],
+    severity: 'high',
+    class: 'config',
+    programs: ['bus', 'shield'],
+    appliesWhen: always,
+    judge: ({ resolution, programs }) =>
+      failIfAny(
+        resolution.problems
+          .filter((problem) => concerns(problem.programs, programs))
+          .map(({ code, variable, found, fix }) => ({ code, variable, found, fix })),
+        'no problem',
+      ),
+  },
+  {
+    id: 'meta.files-readable',
+    title: 'The files that are named can be read',
+    proves: 'Every key, certificate and schema file that the configuration names exists and is readable.',
+    runbook: [],
+    severity: 'high',
+    class: 'config',
+    programs: ['bus', 'shield'],
+    appliesWhen: always,
+    judge: judgeFiles,
+  },
+  endpointRule('bus', 'bus.no-defaults'),
+  endpointRule('shield', 'shield.no-defaults'),
+  capRule('bus', 'bus.limits-within-caps'),
+  capRule('shield', 'shield.limits-within-caps'),
+]
+
+const concerns = (theirs: readonly Program[], judged: readonly Program[]): boolean =>
+  theirs.some((program) => judged.includes(program))
+
+function judgeProfile(ctx: RuleContext): Judgement {
+  const { asked = 'prod', resolution } = ctx
+  const fix = `set ARQONBUS_ENVIRONMENT=${asked === 'prod' ? 'production' : asked} where the service starts`
+  const fault = explicitFault(ctx, 'environment', fix)
+  if (fault !== undefined) return { status: 'fail', findings: [fault] }
+  const found = `ARQONBUS_ENVIRONMENT means ${resolution.profile}`
+  return resolution.profile === asked
+    ? pass(found)
+    : fail('OTHER_PROFILE', 'ARQONBUS_ENVIRONMENT', `${found}, asked for ${asked}`, fix)
+}
+
+const fileKeys: readonly KeyName[] = ['jwtKeyFile', 'shieldTlsCertFile', 'shieldTlsKeyFile', 'shieldSchemaFile']
+
+function judgeFiles(ctx: RuleContext): Judgement {
+  const findings = fileKeys.flatMap((name): Finding[] => {
+    const path = ctx.resolution.values[name]
+    if (typeof path !== 'string' || !concerns(keys[name].programs, ctx.programs) || ctx.files.isReadable(path))
+      return []
+    const variable = variableOf(ctx, name)
+    const found = `${JSON.stringify(path)} cannot be read`
+    return [{ code: 'FILE_UNREADABLE', variable, found, fix: `set ${variable} to a file that the process may read` }]
+  })
+  return failIfAny(findings, 'all that are named')
+}
+
+/** Endpoints that a runbook line names have a rule each; this one is for the rest. */
+function endpointRule(program: Program, id: string): Rule {
+  const names = (Object.keys(keys) as KeyName[]).filter((name) => {
+    const spec: KeySpec<unknown> = keys[name]
+    return spec.endpoint === true && spec.programs.includes(program)
+  })
+  return {
+    id,
+    title: 'No listener stands where a default put it',
+    proves: `Set explicitly: ${names.map((name) => keys[name].names[0]).join(', ')}.`,
+    runbook: ['L20'],
+    severity: 'critical',
+    class: 'config',
+    programs: [program],
+    appliesWhen: production,
+    judge: (ctx) =>
+      failIfAny(
+        names.flatMap((name) => explicitFault(ctx, name, `set ${keys[name].names[0]}`) ?? []),
+        `${names.length} set`,
+      ),
+  }
+}
+
+function capRule(program: Program, id: string): Rule {
+  const capped = limitKeys.filter((limit) => limit.programs.includes(program) && limit.cap !== undefined)
+  return {
+    id,
+    title: 'Limits protect the process',
+    proves: 'No limit is set above the largest value that was tested to be safe.',
+    runbook: [],
+    severity: 'high',
+    class: 'config',
+    programs: [program],
+    appliesWhen: production,
+    judge: ({ resolution }) =>
+      failIfAny(
+        capped.flatMap(({ field, cap = Number.POSITIVE_INFINITY, names: [variable] }): Finding[] => {
+          const value = resolution.limits[program][field] ?? 0
+          if (value <= cap) return []
+          return [
+            {
+              code: 'ABOVE_CAP',
+              variable,
+              found: `${value}, at most ${cap} in production`,
+              fix: `set ${variable} to ${cap} or less`,
+            },
+          ]
+        }),
+        `${capped.length} within their caps`,
+      ),
+  }
+}
