@@ -67,6 +67,24 @@ async function appendRate(store: HistoryStore, total: number, perCall: number) {
   return { perSecond: Math.round(next / seconds), p50: percentile(waits, 0.5), p99: percentile(waits, 0.99) }
 }
 
+/** The same while another caller reads one page of 1 MiB after the other. */
+async function appendRateBesideReads(store: HistoryStore, total: number, perCall: number) {
+  let isDone = false
+  let pages = 0
+  async function read(): Promise<void> {
+    const { key } = request(0, channels)
+    for (let after = 0; !isDone; pages++) {
+      const page = await store.readBySequence({ key, after, limit: 10_000, maxBytes: 2 ** 20 })
+      after = page.at(-1)?.position.sequence ?? 0
+    }
+  }
+  const reading = read()
+  const rate = await appendRate(store, total, perCall)
+  isDone = true
+  await reading
+  return { ...rate, pages }
+}
+
 async function fill(store: HistoryStore, from: number, to: number): Promise<void> {
   const { maxBatch } = store.capabilities
   for (let n = from; n < to; n += maxBatch) {
@@ -114,12 +132,17 @@ for (const backend of ['memory', 'embedded'] as const) {
         runs.push(await withStore(backend, maxRecords, (s) => appendRate(s, total, perCall)))
       runs.sort((a, b) => a.perSecond - b.perSecond)
       const { perSecond, p50, p99 } = runs[1]!
-      const range = `(${runs[0]!.perSecond} to ${runs[2]!.perSecond})`
+      const range = `(${runs[0]!.perSecond} to ${runs.at(-1)!.perSecond})`
       console.log(
         `${backend} append, ${keep}, ${perCall} a call: ${perSecond}/s ${range}, p50 ${ms(p50)} ms, p99 ${ms(p99)} ms`,
       )
     }
   }
+  const beside = await withStore(backend, 10_000_000, (store) => appendRateBesideReads(store, 300_000, 50))
+  console.log(
+    `${backend} append beside ${beside.pages} pages of 1 MiB, 50 a call: ${beside.perSecond}/s, ` +
+      `p50 ${ms(beside.p50)} ms, p99 ${ms(beside.p99)} ms`,
+  )
   await withStore(backend, 10_000_000, async (store) => {
     let filled = 0
     for (const length of [1_000, 10_000, 100_000, 1_000_000]) {

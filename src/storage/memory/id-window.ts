@@ -5,7 +5,8 @@ import { SlidingList } from './sliding-list.ts'
 
 export interface Remembered {
   readonly sequence: number
-  readonly hash: Uint8Array
+  /** Its bytes as characters. */
+  readonly hash: string
   readonly atMs: number
 }
 

@@ -2,7 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { BusError } from '../../base/errors.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
-import { isSameHash, requireBatch } from '../append-rules.ts'
+import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
 import type { AppendRequest, AppendResult, DedupWindow, HistoryStore, Retention, StoreStats } from '../store.ts'
 import { streamName } from '../stream-name.ts'
@@ -73,9 +73,10 @@ export function createMemoryStore(options: MemoryStoreOptions): HistoryStore {
     const name = streamName(request.key)
     // An id has no NUL (base/ids), so the last NUL parts the two whatever the names hold.
     const idName = `${name}\0${request.id}`
+    const hash = String.fromCharCode(...request.hash)
     const earlier = tenant.window.find(idName, nowMs)
     if (earlier !== undefined) {
-      if (!isSameHash(earlier.hash, request.hash)) return { kind: 'conflict' }
+      if (earlier.hash !== hash) return { kind: 'conflict' }
       return { kind: 'duplicate', position: { epoch, sequence: earlier.sequence } }
     }
     if (!tenant.window.hasRoom(nowMs)) return { kind: 'dedup-full' }
@@ -86,7 +87,7 @@ export function createMemoryStore(options: MemoryStoreOptions): HistoryStore {
     }
     const { position } = stream.append(request, epoch)
     stream.trim(retention, nowMs)
-    tenant.window.remember(idName, { sequence: position.sequence, hash: new Uint8Array(request.hash), atMs: nowMs })
+    tenant.window.remember(idName, { sequence: position.sequence, hash, atMs: nowMs })
     return { kind: 'stored', position }
   }
 
