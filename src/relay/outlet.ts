@@ -1,0 +1,97 @@
+// What leaves the bus for members behind gateways: each message once per stream, the heads of those streams, and the
+// end of memberships nobody asked to end.
+import { describeError, type Logger } from '../base/logger.ts'
+import { edgeHeaders, edgeSubjects, encodeControl, type Head } from '../envelope/edge-protocol.ts'
+import { outRoomSubject } from '../envelope/subjects.ts'
+import type { Link } from '../link/link.ts'
+import type { Delivery } from '../rooms/delivery.ts'
+import type { Rooms } from '../rooms/rooms.ts'
+import type { Stream } from '../rooms/stream.ts'
+
+export interface EdgeOutlet {
+  publish(stream: Stream, deliveries: readonly Delivery[]): void
+  /** The stream was deleted: gateways end its memberships. */
+  hidden(stream: Stream): void
+  /** Tells where every stream with remote members stands, so that a lost tail is found. */
+  announceHeads(): void
+  /** Deliveries that could not be sent; gateways find them by the heads. */
+  readonly lost: number
+}
+
+/** Streams named in one message of heads: some 100 KiB at most. */
+const headsPerMessage = 200
+
+export function createEdgeOutlet(ports: {
+  readonly link: Link
+  readonly rooms: Rooms
+  readonly isPositioned: boolean
+  /** Tells lives of streams apart at gateways (see `edgeEpoch`). */
+  readonly epochOf: (stream: Stream) => number
+  readonly logger: Logger
+}): EdgeOutlet {
+  const { link, rooms, isPositioned } = ports
+  const subjects = new WeakMap<Stream, string>()
+  let lost = 0
+
+  function subjectOf(stream: Stream): string {
+    let subject = subjects.get(stream)
+    if (subject === undefined) {
+      const { tenant, room, channel } = stream.key
+      subject = outRoomSubject(tenant, room, channel)
+      subjects.set(stream, subject)
+    }
+    return subject
+  }
+
+  function control(subject: string, body: object): void {
+    if (link.state === 'connected') link.publish(subject, encodeControl(body))
+  }
+
+  return {
+    publish(stream, deliveries) {
+      if (link.state !== 'connected') {
+        lost += deliveries.length
+        return
+      }
+      const subject = subjectOf(stream)
+      for (const { sequence, sender, frame } of deliveries) {
+        try {
+          link.publish(subject, frame, {
+            [edgeHeaders.sequence]: String(sequence),
+            [edgeHeaders.epoch]: String(ports.epochOf(stream)),
+            [edgeHeaders.from]: sender,
+            [edgeHeaders.positioned]: isPositioned ? '1' : '0',
+          })
+        } catch (error) {
+          // One frame the link refuses must not keep the others, or local members, from theirs.
+          lost++
+          ports.logger.warn('relay.delivery_lost', describeError(error))
+        }
+      }
+    },
+    hidden(stream) {
+      control(edgeSubjects.removed, stream.key)
+    },
+    announceHeads() {
+      let heads: Head[] = []
+      const flush = (): void => {
+        if (heads.length > 0) control(edgeSubjects.heads, { heads })
+        heads = []
+      }
+      for (const stream of rooms.allStreams()) {
+        if (stream.remote.size === 0 || !stream.isLoaded) continue
+        heads.push({ ...stream.key, epoch: ports.epochOf(stream), last: publishedHead(stream), isPositioned })
+        if (heads.length === headsPerMessage) flush()
+      }
+      flush()
+    },
+    get lost() {
+      return lost
+    },
+  }
+}
+
+/** What has left already: messages still waiting for the end of the turn are not missing anywhere. */
+function publishedHead(stream: Stream): number {
+  return (stream.pending[0]?.sequence ?? stream.head + 1) - 1
+}

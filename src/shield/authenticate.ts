@@ -1,0 +1,68 @@
+// Before the upgrade: is this a WebSocket request for /ws, and who sends it? The header is read strictly and no other
+// place for a token is looked at (original-contract 10.2).
+import type { IncomingMessage } from 'node:http'
+import type { Authenticator, Identity } from '../auth/identity.ts'
+import { anonymousIdentity } from '../auth/identity.ts'
+import type { HttpRefusal } from '../transport/ws-server.ts'
+
+export type Refused401 =
+  | 'Missing Authorization header'
+  | 'Authorization header is not Bearer token format'
+  | 'JWT decode failed'
+
+const path = '/ws'
+const prefix = 'Bearer '
+/** Anything longer is refused before it is parsed (reliability 3.1, 9). */
+const maxTokenBytes = 8 * 1024
+
+/** Judges an upgrade request by its head. */
+export function screenUpgrade(request: IncomingMessage): HttpRefusal | undefined {
+  const { method, url, headers } = request
+  if (pathOf(url) !== path) return { status: 404, body: { error: 'Not Found' } }
+  if (method !== 'GET') return { status: 405, body: { error: 'Method Not Allowed' }, headers: { allow: 'GET' } }
+  const key = headers['sec-websocket-key']
+  const isHandshake = headers.upgrade?.toLowerCase() === 'websocket' && /^[+/0-9A-Za-z]{22}==$/.test(key ?? '')
+  if (!isHandshake) return badUpgrade('not a WebSocket handshake')
+  if (headers['sec-websocket-version'] !== '13') return badUpgrade('only WebSocket version 13 is spoken')
+  return undefined
+}
+
+/** Answers requests that are no upgrade. */
+export function answerPlainRequest(request: IncomingMessage): HttpRefusal {
+  if (pathOf(request.url) !== path) return { status: 404, body: { error: 'Not Found' } }
+  if (request.method !== 'GET') {
+    return { status: 405, body: { error: 'Method Not Allowed' }, headers: { allow: 'GET' } }
+  }
+  return { status: 426, body: { error: 'Upgrade Required' }, headers: { upgrade: 'websocket', connection: 'Upgrade' } }
+}
+
+/** The identity of the bearer token. `authenticator` is absent only where authentication is switched off. */
+export async function authenticateUpgrade(
+  request: IncomingMessage,
+  authenticator: Authenticator | undefined,
+): Promise<{ identity: Identity } | HttpRefusal> {
+  if (authenticator === undefined) return { identity: anonymousIdentity }
+  const { authorization } = request.headers
+  if (authorization === undefined) return unauthorized('Missing Authorization header')
+  if (!authorization.startsWith(prefix) || authorization.length === prefix.length) {
+    return unauthorized('Authorization header is not Bearer token format')
+  }
+  const token = authorization.slice(prefix.length)
+  if (token.length > maxTokenBytes) {
+    return { status: 431, body: { error: 'Request Header Fields Too Large', details: 'the token is too long' } }
+  }
+  const result = await authenticator.authenticate(token)
+  return result.ok ? { identity: result.identity } : unauthorized('JWT decode failed')
+}
+
+function pathOf(url: string | undefined): string {
+  return (url ?? '').split('?', 1)[0]!
+}
+
+function badUpgrade(details: string): HttpRefusal {
+  return { status: 400, body: { error: 'Bad Request', details }, headers: { 'sec-websocket-version': '13' } }
+}
+
+function unauthorized(details: Refused401): HttpRefusal {
+  return { status: 401, body: { error: 'Unauthorized', details }, headers: { 'www-authenticate': 'Bearer' } }
+}

@@ -1,0 +1,424 @@
+// One client at the edge, from its upgrade to its close: opened at the bus under its token's claims, its frames passed
+// through the steps in order and on to the bus, the answers back to it in its own format.
+//
+// States: opening -> open <-> syncing -> closed. While opening, frames wait (as many as may be unanswered). While
+// syncing (a bus has started anew) they are refused with LINK_UNAVAILABLE, which says that nothing was stored.
+import type { Authenticator, Identity } from '../auth/identity.ts'
+import { toIsoTime, type Clock } from '../base/clock.ts'
+import { BusError, isBusError } from '../base/errors.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import { countOf, edgeHeaders, parseJoined } from '../envelope/edge-protocol.ts'
+import type { Envelope } from '../envelope/envelope.ts'
+import { escapeToken } from '../envelope/names.ts'
+import { inSubject } from '../envelope/subjects.ts'
+import type { Link, LinkHeaders, LinkMessage } from '../link/link.ts'
+import type { Session } from '../session/session.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import { envelopeOfFrame } from '../wire/message-frame.ts'
+import { wsFrame } from '../wire/ws-frame.ts'
+import type { Answers } from './answers.ts'
+import type { BusClient } from './bus-client.ts'
+import { checkTenant, type Policy } from './decide.ts'
+import type { EdgeMemberships, JoinedAt, Joining } from './edge-memberships.ts'
+import { FrameLane, type Unanswered } from './frame-lane.ts'
+import { type Intent, intentOf } from './intent.ts'
+import type { ShieldMetrics } from './metrics.ts'
+import type { ValidFrame, Validator } from './validate.ts'
+
+export interface EdgeSessionPorts {
+  readonly link: Link
+  readonly bus: () => BusClient
+  readonly memberships: EdgeMemberships
+  readonly validator: Validator
+  readonly policy: Policy
+  readonly authenticator: Authenticator | undefined
+  readonly answers: Answers
+  readonly telemetry: Telemetry
+  readonly metrics: ShieldMetrics
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly maxInflight: number
+  /** Has the session opened again soon, and again until that succeeds or it is closed. */
+  readonly requestResync: (session: EdgeSession) => void
+  /** How long an answer of the bus is waited for. */
+  readonly answerMs: number
+}
+
+/** A membership under way: at the bus, and here. */
+type Pending =
+  | { readonly kind: 'join'; readonly joining: Joining }
+  | { readonly kind: 'leave'; readonly intent: Intent }
+
+interface Waiting {
+  readonly data: Uint8Array
+  readonly isBinary: boolean
+}
+
+/** More refusals by schema or policy within a minute close the connection (reliability 2.2, 5). */
+const maxRefusals = 10
+const refusalWindowMs = 60_000
+const intentHeader = '1'
+
+export class EdgeSession {
+  readonly session: Session
+  readonly #ports: EdgeSessionPorts
+  readonly #lane: FrameLane<Pending>
+  readonly #trace: string
+  #state: 'opening' | 'open' | 'syncing' | 'closed' = 'opening'
+  /** Frames behind one that is still in a step. */
+  readonly #queue: Waiting[] = []
+  #isBusy = false
+  #drained: (() => void) | undefined
+  #resyncing: Promise<boolean> | undefined
+  readonly #refusedAt: number[] = []
+  #joined: { channel: string; epoch: number; sequence: number }[] = []
+
+  constructor(session: Session, trace: string, ports: EdgeSessionPorts) {
+    this.session = session
+    this.#trace = trace
+    this.#ports = ports
+    this.#lane = new FrameLane(ports.maxInflight)
+  }
+
+  get unanswered(): number {
+    return this.#lane.unanswered.size
+  }
+
+  /** Opens the session at the bus and welcomes the client; closes it when that fails. */
+  async open(): Promise<void> {
+    try {
+      const { welcome } = await this.#openAtBus()
+      if (this.session.isClosed) return
+      this.session.send(this.#ports.answers.welcome(this.session.id, welcome))
+      this.#state = 'open'
+      await this.#work()
+    } catch (error) {
+      this.#ports.logger.warn('shield.open_failed', { clientId: this.session.id, ...describeError(error) })
+      this.session.close('LINK_LOST', 'the bus did not open the session')
+    }
+  }
+
+  /** The bus does not hold the session any more: what is under way will not be answered, what comes is refused. */
+  suspend(): void {
+    if (this.#state !== 'open') return
+    this.#state = 'syncing'
+    for (const entry of this.#lane.restart()) this.#giveUp(entry, new BusError('LINK_TIMEOUT'))
+    this.#noteDrained()
+    this.#ports.requestResync(this)
+  }
+
+  /** Opens the session again, with its memberships. True when that is done, or not needed any more. */
+  resync(): Promise<boolean> {
+    this.#resyncing ??= this.#resync().finally(() => {
+      this.#resyncing = undefined
+    })
+    return this.#resyncing
+  }
+
+  async #resync(): Promise<boolean> {
+    if (this.#state !== 'syncing') return true
+    try {
+      const { joined, refused } = await this.#openAtBus()
+      if (this.session.isClosed) return true
+      this.#ports.memberships.restored(this.session, joined, refused)
+      this.#state = 'open'
+      return true
+    } catch (error) {
+      this.#ports.logger.warn('shield.resync_failed', { clientId: this.session.id, ...describeError(error) })
+      if (isBusError(error, 'AUTHORIZATION_ERROR')) this.session.close('LINK_LOST', 'the bus refused the session')
+      return this.session.isClosed
+    }
+  }
+
+  /** A frame of the client. Refused, forwarded or handled, in the order of the calls. */
+  receive(data: Uint8Array, isBinary: boolean): void {
+    if (this.session.isClosed) return
+    if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) {
+      void this.#handle({ data, isBinary })
+      return
+    }
+    if (this.#queue.length < this.#ports.maxInflight) this.#queue.push({ data, isBinary })
+    else this.refuse(new BusError('INFLIGHT_EXCEEDED', undefined, { max: this.#ports.maxInflight }))
+  }
+
+  /** Tells the client why its frame goes no further; `#details.message_id` names the frame. */
+  refuse(error: BusError, requestId?: string): void {
+    const { message_id: readId, ...details } = error.details
+    const id = requestId ?? (typeof readId === 'string' ? readId : undefined)
+    this.#ports.metrics.count('shield_frames_total', error.code)
+    this.session.send(this.#ports.answers.refusal(new BusError(error.code, error.message, details), id))
+    this.#ports.telemetry.emit({
+      type: error.code === 'TENANT_MISMATCH' ? 'security_violation' : 'message_refused',
+      tenant: this.session.identity.tenant,
+      clientId: this.session.id,
+      severity: 'warning',
+      metadata: { code: error.code, ...(typeof details['reason'] === 'string' && { reason: details['reason'] }) },
+    })
+    if (isSchemaOrPolicy(error)) this.#countRefusal()
+  }
+
+  /** A message on this session's own subject. */
+  deliver({ data, headers }: LinkMessage): void {
+    if (this.session.isClosed) return
+    const frame = countOf(headers[edgeHeaders.frame])
+    const expected = countOf(headers[edgeHeaders.gap])
+    if (frame !== undefined && expected !== undefined) {
+      for (const entry of this.#lane.gap(frame, expected)) this.#giveUp(entry, new BusError('LINK_GAP'))
+      this.#noteDrained()
+      return
+    }
+    if (frame !== undefined && headers[edgeHeaders.unknown] !== undefined) {
+      if (this.#state !== 'open') return
+      for (const entry of this.#lane.gap(frame, frame)) this.#giveUp(entry, new BusError('LINK_UNAVAILABLE'))
+      this.suspend()
+      return
+    }
+    if (data.length > 0) this.#forward(data, frame)
+    const joined = headers[edgeHeaders.joined]
+    if (joined !== undefined) this.#joined.push(...parseJoined(joined))
+    if (frame !== undefined) this.#settle(frame, headers)
+  }
+
+  /** Gives up frames without an answer, and the session when its token has ended. Called a few times a second. */
+  tick(): void {
+    const { clock } = this.#ports
+    const { expiresAtMs } = this.session.identity
+    if (expiresAtMs !== undefined && clock.now() >= expiresAtMs) {
+      this.session.close('TOKEN_EXPIRED')
+      return
+    }
+    const late = this.#lane.expire(clock.monotonic() - this.#ports.answerMs)
+    if (late.length === 0) return
+    for (const entry of late) this.#giveUp(entry, new BusError('LINK_TIMEOUT'))
+    this.#noteDrained()
+    void this.#ports.bus().checkLease()
+  }
+
+  closed(): void {
+    const wasOpen = this.#state !== 'closed'
+    this.#state = 'closed'
+    this.#queue.length = 0
+    if (!wasOpen) return
+    for (const entry of this.#lane.restart()) if (entry.intent?.kind === 'join') entry.intent.joining.abort()
+    this.#ports.memberships.leaveAll(this.session)
+    this.#ports.bus().closeSession(this.session.id)
+    this.#noteDrained()
+  }
+
+  #openAtBus() {
+    const { session } = this
+    const { tenant, subject, role, permissions, expiresAtMs } = session.identity
+    return this.#ports.bus().open({
+      clientId: session.id,
+      tenant,
+      subject,
+      role,
+      ...(permissions !== undefined && { permissions }),
+      ...(expiresAtMs !== undefined && { expiresAtMs }),
+      format: session.format,
+      address: session.address,
+      connectedAtMs: session.connectedAtMs,
+      firstFrame: this.#lane.next,
+      memberships: this.#ports.memberships.of(session),
+    })
+  }
+
+  /** One frame through the steps. Only a join, a policy that waits, and a refresh take longer than this call. */
+  async #handle({ data, isBinary }: Waiting): Promise<void> {
+    this.#isBusy = true
+    let id: string | undefined
+    try {
+      const { validator } = this.#ports
+      if (!isBinary || this.session.format !== 'protobuf') this.session.format = isBinary ? 'protobuf' : 'json'
+      const frame = validator.validate(data, isBinary)
+      id = frame.id
+      checkTenant(this.session.identity, frame.tenantId)
+      const verdict = this.#decide(frame)
+      if (verdict instanceof Promise) await verdict
+      const intent = frame.command === undefined ? undefined : intentOf(frame.command, this.session.identity)
+      if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
+      else await this.#route(frame, intent)
+    } catch (error) {
+      this.refuse(this.#toBusError(error), id)
+    } finally {
+      this.#isBusy = false
+    }
+    await this.#work()
+  }
+
+  async #work(): Promise<void> {
+    if (this.#isBusy) return
+    const next = this.#queue.shift()
+    if (next !== undefined && !this.session.isClosed) await this.#handle(next)
+  }
+
+  #decide(frame: ValidFrame): void | Promise<void> {
+    const { policy, metrics } = this.#ports
+    const { identity, id: clientId } = this.session
+    const judge = (verdict: Awaited<ReturnType<Policy['decide']>>): void => {
+      metrics.count('shield_policy_decisions_total', verdict.allows ? 'allow' : verdict.code)
+      if (verdict.allows) return
+      throw new BusError(verdict.code, undefined, verdict.reason === undefined ? {} : { reason: verdict.reason })
+    }
+    const verdict = policy.decide({ identity, clientId, trace: this.#trace, frame: frame.bytes })
+    return verdict instanceof Promise ? verdict.then(judge) : judge(verdict)
+  }
+
+  async #route(frame: ValidFrame, intent: Intent | undefined): Promise<void> {
+    this.#requireBus()
+    let pending: Pending | undefined
+    if (intent?.kind === 'join') {
+      // Listening begins before the bus is asked, so that nothing falls between its answer and the first message.
+      pending = { kind: 'join', joining: await this.#ports.memberships.begin(this.session, intent.name) }
+    } else if (intent !== undefined) pending = { kind: 'leave', intent }
+    try {
+      this.#requireBus()
+      this.#send(frame, pending)
+    } catch (error) {
+      if (pending?.kind === 'join') pending.joining.abort()
+      throw error
+    }
+  }
+
+  #requireBus(): void {
+    if (this.#state === 'closed') throw new BusError('DRAINING')
+    if (this.#state === 'open' && this.#ports.bus().isReachable && this.#ports.link.state === 'connected') return
+    throw new BusError('LINK_UNAVAILABLE')
+  }
+
+  #send(frame: ValidFrame, intent: Pending | undefined): void {
+    const { link, clock, metrics } = this.#ports
+    const { identity, id } = this.session
+    const sentMs = clock.monotonic()
+    const { entry, isReset } = this.#lane.begin({ requestId: frame.id, sentMs, echo: frame.echo, intent })
+    try {
+      link.publish(inSubject(identity.tenant), frame.bytes, {
+        [edgeHeaders.session]: id,
+        [edgeHeaders.subject]: escapeToken(identity.subject),
+        [edgeHeaders.role]: identity.role,
+        [edgeHeaders.trace]: this.#trace,
+        [edgeHeaders.frame]: String(entry.frame),
+        ...(intent !== undefined && { [edgeHeaders.intent]: intentHeader }),
+        ...(isReset && { [edgeHeaders.reset]: '1' }),
+      })
+    } catch (error) {
+      this.#lane.cancel(entry.frame)
+      throw error
+    }
+    metrics.count('shield_frames_total', 'forwarded')
+  }
+
+  #forward(data: Uint8Array, frame: number | undefined): void {
+    const { session } = this
+    const hasIntents = [...this.#lane.unanswered.values()].some((entry) => entry.intent !== undefined)
+    if (session.format === 'protobuf' && !hasIntents) {
+      session.write(wsFrame(2, data))
+      return
+    }
+    const envelope = envelopeOfFrame(data)
+    if (envelope.type === 'response') this.#noteAnswer(envelope)
+    const echo = frame === undefined ? undefined : this.#lane.unanswered.get(frame)?.echo
+    if (echo !== undefined && envelope.type === 'message_response') envelope.payload = echo
+    if (session.format === 'protobuf') session.write(wsFrame(2, data))
+    else session.send(envelope)
+  }
+
+  #noteAnswer(envelope: Envelope): void {
+    for (const entry of this.#lane.unanswered.values()) {
+      if (entry.requestId === envelope.request_id) entry.isAnswered = true
+    }
+  }
+
+  #settle(frame: number, headers: LinkHeaders): void {
+    const entry = this.#lane.settle(frame)
+    const joined = this.#joined.splice(0)
+    if (entry?.intent !== undefined) this.#settleIntent(entry.intent, headers, joined)
+    this.#noteDrained()
+  }
+
+  #settleIntent(pending: Pending, headers: LinkHeaders, joined: readonly Omit<JoinedAt, 'tenant' | 'room'>[]): void {
+    const status = headers[edgeHeaders.status]
+    if (pending.kind === 'leave') {
+      const { intent } = pending
+      const isOver = status === 'success' || status === 'NOT_JOINED'
+      if (isOver && intent.kind === 'leave') this.#ports.memberships.leave(this.session, intent.name)
+      return
+    }
+    const { joining } = pending
+    if (status !== 'success') {
+      joining.abort()
+      return
+    }
+    if (joined.length !== countOf(headers[edgeHeaders.joinedTotal])) {
+      joining.abort()
+      this.session.close('LINK_LOST', 'messages of a join were lost')
+      return
+    }
+    const { tenant, room } = joining.name
+    joining.commit(joined.map((at) => ({ tenant, room, ...at })))
+  }
+
+  /** The frame will not be answered by the bus any more: the client is told, unless it knows already. */
+  #giveUp(entry: Unanswered<Pending>, error: BusError): void {
+    const { intent } = entry
+    if (intent?.kind === 'join') intent.joining.abort()
+    // The bus said yes, and what belongs to it was lost: only a new start makes both sides agree again.
+    if (intent !== undefined && entry.isAnswered) this.session.close('LINK_LOST', 'the end of an answer was lost')
+    else if (!entry.isAnswered) this.refuse(error, entry.requestId)
+  }
+
+  /** A newer token for the same subject and tenant; it ends here and never travels on. */
+  async #refresh(request: Envelope, token: unknown): Promise<void> {
+    const { authenticator, answers } = this.#ports
+    const fail = (error: BusError): void => this.session.send(answers.failed(request, error))
+    if (authenticator === undefined)
+      return fail(new BusError('FEATURE_DISABLED', 'Authentication is off on this server'))
+    const result = typeof token === 'string' ? await authenticator.authenticate(token) : undefined
+    if (result?.ok !== true) return fail(new BusError('AUTHENTICATION_FAILED', 'The new token is not valid'))
+    const { identity } = result
+    if (!isSamePerson(identity, this.session.identity)) {
+      fail(new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant'))
+      this.session.close('TOKEN_REVOKED', 'the new token is for another subject or tenant')
+      return
+    }
+    // Frames under way still carry the old role: they are answered before the claims change.
+    if (this.#lane.unanswered.size > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+    if (this.session.isClosed) return
+    this.session.identity = identity
+    // Memberships are judged again under the new claims; frames wait here meanwhile.
+    if (this.#state === 'open') this.suspend()
+    if (!(await this.resync())) return fail(new BusError('LINK_UNAVAILABLE'))
+    if (this.session.isClosed) return
+    const data = { expires_at: identity.expiresAtMs === undefined ? null : toIsoTime(identity.expiresAtMs) }
+    for (const envelope of answers.done(request, 'Token accepted', data)) this.session.send(envelope)
+  }
+
+  #noteDrained(): void {
+    if (this.#lane.unanswered.size > 0) return
+    this.#drained?.()
+    this.#drained = undefined
+  }
+
+  #countRefusal(): void {
+    const now = this.#ports.clock.monotonic()
+    while (this.#refusedAt[0] !== undefined && this.#refusedAt[0] < now - refusalWindowMs) this.#refusedAt.shift()
+    this.#refusedAt.push(now)
+    if (this.#refusedAt.length >= maxRefusals) this.session.close('REFUSED_TOO_OFTEN')
+  }
+
+  #toBusError(error: unknown): BusError {
+    if (isBusError(error)) return error
+    this.#ports.logger.error('shield.internal_error', { clientId: this.session.id, ...describeError(error) })
+    return new BusError('INTERNAL_ERROR', undefined, {}, error)
+  }
+}
+
+function isSamePerson(a: Identity, b: Identity): boolean {
+  return a.tenant === b.tenant && a.subject === b.subject
+}
+
+function isSchemaOrPolicy({ code }: BusError): boolean {
+  return ['SCHEMA_VIOLATION', 'VALIDATION_ERROR', 'INFRA_PROTOCOL_ERROR', 'POLICY_DENIED', 'POLICY_ERROR'].includes(
+    code,
+  )
+}

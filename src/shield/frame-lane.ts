@@ -1,0 +1,104 @@
+// One session's frames on their way to the bus: numbered from 1, counted until they are answered, refused by LINK_GAP
+// when one before them was lost, given up with LINK_TIMEOUT when no answer comes. Nothing is ever sent twice.
+import { BusError } from '../base/errors.ts'
+import type { JsonValue } from '../base/json.ts'
+
+/** A frame under way. */
+export interface Unanswered<Intent> {
+  readonly frame: number
+  readonly requestId: string
+  readonly sentMs: number
+  /** What a JSON client's acknowledgement repeats to it (original-contract 3.4). */
+  readonly echo: JsonValue | undefined
+  /** The membership it changes, when it does. */
+  readonly intent: Intent | undefined
+  /** The client has had the answer; only the receipt is still to come. */
+  isAnswered: boolean
+}
+
+export class FrameLane<Intent> {
+  /** The number of the next frame. */
+  next = 1
+  readonly unanswered = new Map<number, Unanswered<Intent>>()
+  readonly #maxInflight: number
+  /** From here on frames may not have reached the bus; undefined while all are known to arrive. */
+  #doubtFrom: number | undefined
+  /** The last frame sent with a reset. */
+  #lastReset = 0
+
+  constructor(maxInflight: number) {
+    this.#maxInflight = maxInflight
+  }
+
+  /**
+   * Takes the next number for a frame; `isReset` tells the bus that every frame before it has been answered to the
+   * client. Throws INFLIGHT_EXCEEDED.
+   */
+  begin(frame: Omit<Unanswered<Intent>, 'frame' | 'isAnswered'>): { entry: Unanswered<Intent>; isReset: boolean } {
+    if (this.unanswered.size >= this.#maxInflight) {
+      throw new BusError('INFLIGHT_EXCEEDED', `${this.#maxInflight} frames are unanswered; wait for answers`, {
+        max: this.#maxInflight,
+      })
+    }
+    const entry = { ...frame, frame: this.next++, isAnswered: false }
+    const isReset = this.#mayReset()
+    if (isReset) {
+      this.#doubtFrom = undefined
+      this.#lastReset = entry.frame
+    }
+    this.unanswered.set(entry.frame, entry)
+    return { entry, isReset }
+  }
+
+  /** The frame could not be sent at all: its number stays unused at the bus. */
+  cancel(frame: number): void {
+    this.unanswered.delete(frame)
+    this.#doubt(frame)
+  }
+
+  /** All of the answer to the frame has come. */
+  settle(frame: number): Unanswered<Intent> | undefined {
+    const entry = this.unanswered.get(frame)
+    this.unanswered.delete(frame)
+    return entry
+  }
+
+  /** The bus waits for `expected` and stored neither that nor what followed. Returns what the client is to be told. */
+  gap(frame: number, expected: number): readonly Unanswered<Intent>[] {
+    // Frames from a later reset on are not behind this hole any more.
+    const end = this.#lastReset > frame ? this.#lastReset : this.next
+    const missing = [...this.unanswered.values()].filter((entry) => entry.frame >= expected && entry.frame < end)
+    for (const entry of missing) this.unanswered.delete(entry.frame)
+    if (this.#lastReset <= frame) this.#doubt(expected)
+    return missing
+  }
+
+  /** Frames sent before then and not answered: their outcome is unknown. */
+  expire(beforeMs: number): readonly Unanswered<Intent>[] {
+    const late: Unanswered<Intent>[] = []
+    for (const entry of this.unanswered.values()) {
+      if (entry.sentMs >= beforeMs) break // in the order of sending
+      late.push(entry)
+      this.unanswered.delete(entry.frame)
+      this.#doubt(entry.frame)
+    }
+    return late
+  }
+
+  /** The session was opened anew at a bus that waits for `next`: what was under way will not be answered. */
+  restart(): readonly Unanswered<Intent>[] {
+    const left = [...this.unanswered.values()]
+    this.unanswered.clear()
+    this.#doubtFrom = undefined
+    return left
+  }
+
+  #doubt(frame: number): void {
+    this.#doubtFrom = Math.min(frame, this.#doubtFrom ?? frame)
+  }
+
+  #mayReset(): boolean {
+    const from = this.#doubtFrom
+    return from !== undefined && [...this.unanswered.keys()].every((frame) => frame < from)
+  }
+}

@@ -1,0 +1,58 @@
+// What Shield counts (docs/shield.md): plain numbers, read by the registry at each scrape.
+import type { Metrics } from '../telemetry/metrics.ts'
+
+/** Counters by name: help text, and the name of the one label, if any. Label values come from fixed sets. */
+export const shieldCounters = {
+  shield_connections_total: ['Upgrade requests by outcome', 'outcome'],
+  shield_frames_total: ['Client frames by outcome: forwarded, or the code of the refusal', 'outcome'],
+  shield_schema_violations_total: ['Frames against the schema, also where they are let through', 'rule'],
+  shield_policy_decisions_total: ['Policy decisions', 'decision'],
+  shield_deliveries_total: ['Messages handed to local fan-out', undefined],
+  shield_holes_total: ['Messages that did not arrive by themselves: filled from the log, or why not', 'outcome'],
+  shield_resyncs_total: ['Times all sessions were opened again at a bus', undefined],
+} as const satisfies Record<string, readonly [string, string | undefined]>
+export type ShieldCounter = keyof typeof shieldCounters
+
+export const shieldGauges = {
+  shield_connections: 'Open client connections',
+  shield_unanswered_frames: 'Frames forwarded and not answered yet',
+  shield_link_connected: '1 while the link is connected',
+  shield_bus_reachable: '1 while a bus answers',
+  shield_subscriptions: 'Subjects listened to for members',
+} as const
+export type ShieldGauge = keyof typeof shieldGauges
+
+export interface ShieldMetrics {
+  /** Adds one; `label` is the value of the counter's one label. */
+  count(name: ShieldCounter, label?: string): void
+  set(name: ShieldGauge, value: number): void
+  read(name: ShieldCounter, label?: string): number
+  gauge(name: ShieldGauge): number
+}
+
+export function createShieldMetrics(metrics: Metrics | undefined): ShieldMetrics {
+  const counters = new Map<ShieldCounter, Record<string, number>>()
+  const gauges = new Map<ShieldGauge, number>()
+  const valuesOf = (name: ShieldCounter): Record<string, number> => counters.get(name)!
+  const unlabelled = ''
+
+  for (const name of Object.keys(shieldCounters) as ShieldCounter[]) {
+    const [help, label] = shieldCounters[name]
+    counters.set(name, Object.create(null) as Record<string, number>)
+    if (label === undefined) metrics?.counterFrom(name, help, () => valuesOf(name)[unlabelled] ?? 0)
+    else metrics?.countersFrom(name, help, label, () => valuesOf(name))
+  }
+  for (const name of Object.keys(shieldGauges) as ShieldGauge[]) {
+    metrics?.gauge(name, shieldGauges[name], () => gauges.get(name) ?? 0)
+  }
+
+  return {
+    count(name, label = unlabelled) {
+      const values = valuesOf(name)
+      values[label] = (values[label] ?? 0) + 1
+    },
+    set: (name, value) => void gauges.set(name, value),
+    read: (name, label = unlabelled) => valuesOf(name)[label] ?? 0,
+    gauge: (name) => gauges.get(name) ?? 0,
+  }
+}

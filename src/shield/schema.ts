@@ -1,0 +1,314 @@
+// The strict schema: a frame is walked byte by byte against the descriptor the operator pinned. Whatever the
+// descriptor does not name is refused, so a narrower descriptor admits less, also of frames the bus would take.
+import { isUtf8 } from 'node:buffer'
+import { createFileRegistry, type DescField, type DescMessage, fromBinary, ScalarType } from '@bufbuild/protobuf'
+import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
+import { BusError } from '../base/errors.ts'
+import { describeError } from '../base/logger.ts'
+
+export const schemaRules = [
+  'EMPTY',
+  'TRUNCATED',
+  'BAD_TAG',
+  'WIRE_TYPE',
+  'UNKNOWN_FIELD',
+  'DUPLICATE_FIELD',
+  'ONEOF_CONFLICT',
+  'BAD_UTF8',
+  'UNKNOWN_ENUM_VALUE',
+  'TOO_DEEP',
+  'REQUIRED_FIELD',
+] as const
+export type SchemaRule = (typeof schemaRules)[number]
+
+export interface SchemaViolation {
+  readonly rule: SchemaRule
+  /** Names of fields from the envelope down; a number where the descriptor has no name. Never content. */
+  readonly path: string
+}
+
+export interface SchemaCheck {
+  readonly violation: SchemaViolation | undefined
+  /** The frame's id as far as it could be read, unchecked. */
+  readonly id: string | undefined
+}
+
+export interface Schema {
+  check(frame: Uint8Array): SchemaCheck
+}
+
+const envelopeName = 'arqon.v1.Envelope'
+const payloadName = 'arqon.pybus.v1.BusPayload'
+/** Bytes fields that hold a BusPayload. */
+const payloadCarriers: readonly string[] = ['arqon.v1.Command.data', 'arqon.v1.Event.data']
+/** Where a frame's id stands; the first that is not empty counts. */
+const idFields: readonly string[] = [`${envelopeName}.trace_id`, `${payloadName}.envelope_id`]
+
+/**
+ * Reads a serialised FileDescriptorSet. Throws START_REFUSED when it cannot be read or does not have
+ * `arqon.v1.Envelope`. `maxDepth` bounds the nesting of messages.
+ */
+export function loadSchema(descriptorSet: Uint8Array, maxDepth: number): Schema {
+  let registry: ReturnType<typeof createFileRegistry>
+  try {
+    registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptorSet))
+  } catch (cause) {
+    throw new BusError(
+      'START_REFUSED',
+      `The schema file is not a FileDescriptorSet: ${String(describeError(cause)['message'])}`,
+      { reason: 'SCHEMA_UNREADABLE' },
+      cause,
+    )
+  }
+  const envelope = registry.getMessage(envelopeName)
+  if (envelope === undefined) {
+    throw new BusError('START_REFUSED', `The schema file has no message ${envelopeName}`, {
+      reason: 'SCHEMA_WITHOUT_ENVELOPE',
+    })
+  }
+  const payload = registry.getMessage(payloadName)
+  const rules = new Map<string, MessageRule>()
+  const root = ruleOf(envelope, rules, payload)
+  return { check: (frame) => new Walk(frame, maxDepth).run(root) }
+}
+
+/** Wire types of the protobuf encoding. */
+const varint = 0
+const fixed64 = 1
+const delimited = 2
+const fixed32 = 5
+
+interface FieldRule {
+  readonly name: string
+  readonly wireType: number
+  /** Repeated numbers may also come packed, as one delimited field of this wire type. */
+  readonly isPackable: boolean
+  readonly isRepeated: boolean
+  readonly isText: boolean
+  readonly oneof: string | undefined
+  readonly enumValues: ReadonlySet<number> | undefined
+  /** What a delimited field holds, if it is a message. Looked up late: messages nest themselves. */
+  readonly message: (() => MessageRule) | undefined
+}
+
+interface MessageRule {
+  readonly name: string
+  readonly fields: Map<number, FieldRule>
+}
+
+function ruleOf(message: DescMessage, rules: Map<string, MessageRule>, payload: DescMessage | undefined): MessageRule {
+  const known = rules.get(message.typeName)
+  if (known !== undefined) return known
+  const rule: MessageRule = { name: message.typeName, fields: new Map() }
+  rules.set(message.typeName, rule)
+  for (const field of message.fields) {
+    const isCarrier = payloadCarriers.includes(`${message.typeName}.${field.name}`)
+    rule.fields.set(
+      field.number,
+      fieldRule(field, (nested) => ruleOf(nested, rules, payload), isCarrier ? payload : undefined),
+    )
+  }
+  return rule
+}
+
+function fieldRule(
+  field: DescField,
+  nested: (message: DescMessage) => MessageRule,
+  carried: DescMessage | undefined,
+): FieldRule {
+  const base = {
+    name: field.name,
+    wireType: delimited,
+    isPackable: false,
+    isRepeated: field.fieldKind === 'list' || field.fieldKind === 'map',
+    isText: false,
+    oneof: field.oneof?.name,
+    enumValues: undefined,
+    message: undefined,
+  }
+  if (field.fieldKind === 'map') {
+    const entry = mapEntryRule(field, nested)
+    return { ...base, message: () => entry }
+  }
+  const { message, scalar, enum: values } = field
+  if (message !== undefined) return { ...base, message: () => nested(message) }
+  if (values !== undefined) {
+    const numbers = new Set(values.values.map((value) => value.number))
+    return { ...base, wireType: varint, isPackable: base.isRepeated, enumValues: numbers }
+  }
+  const wireType = wireTypeOf(scalar)
+  return {
+    ...base,
+    wireType,
+    isPackable: base.isRepeated && wireType !== delimited,
+    isText: scalar === ScalarType.STRING,
+    message: carried === undefined ? undefined : () => nested(carried),
+  }
+}
+
+function mapEntryRule(
+  field: DescField & { fieldKind: 'map' },
+  nested: (message: DescMessage) => MessageRule,
+): MessageRule {
+  const base = { isPackable: false, isRepeated: false, oneof: undefined, enumValues: undefined, message: undefined }
+  const key: FieldRule = {
+    ...base,
+    name: 'key',
+    wireType: wireTypeOf(field.mapKey),
+    isText: field.mapKey === ScalarType.STRING,
+  }
+  const { message, scalar, enum: values } = field
+  const value: FieldRule = {
+    ...base,
+    name: 'value',
+    wireType: message !== undefined ? delimited : values !== undefined ? varint : wireTypeOf(scalar),
+    isText: scalar === ScalarType.STRING,
+    ...(values !== undefined && { enumValues: new Set(values.values.map((one) => one.number)) }),
+    ...(message !== undefined && { message: () => nested(message) }),
+  }
+  return {
+    name: `${field.name} entry`,
+    fields: new Map([
+      [1, key],
+      [2, value],
+    ]),
+  }
+}
+
+function wireTypeOf(scalar: ScalarType | undefined): number {
+  return (scalar !== undefined && wireTypes.get(scalar)) || varint
+}
+
+/** Every other scalar is a varint. */
+const wireTypes: ReadonlyMap<ScalarType, number> = new Map([
+  [ScalarType.STRING, delimited],
+  [ScalarType.BYTES, delimited],
+  [ScalarType.FIXED32, fixed32],
+  [ScalarType.SFIXED32, fixed32],
+  [ScalarType.FLOAT, fixed32],
+  [ScalarType.FIXED64, fixed64],
+  [ScalarType.SFIXED64, fixed64],
+  [ScalarType.DOUBLE, fixed64],
+])
+
+/** Stops a walk: thrown and caught in this file only. */
+class Stop {
+  readonly rule: SchemaRule
+  readonly path: string[]
+
+  constructor(rule: SchemaRule, field?: string) {
+    this.rule = rule
+    this.path = field === undefined ? [] : [field]
+  }
+}
+
+class Walk {
+  readonly #bytes: Uint8Array
+  readonly #maxDepth: number
+  #at = 0
+  #id: string | undefined
+  #hasBody = false
+
+  constructor(bytes: Uint8Array, maxDepth: number) {
+    this.#bytes = bytes
+    this.#maxDepth = maxDepth
+  }
+
+  run(root: MessageRule): SchemaCheck {
+    try {
+      if (this.#bytes.length === 0) throw new Stop('EMPTY')
+      this.#message(root, this.#bytes.length, 1)
+      if (!this.#hasBody) throw new Stop('REQUIRED_FIELD', 'payload')
+      if (this.#id === undefined || this.#id === '') throw new Stop('REQUIRED_FIELD', 'trace_id')
+      return { violation: undefined, id: this.#id }
+    } catch (stop) {
+      if (!(stop instanceof Stop)) throw stop
+      return { violation: { rule: stop.rule, path: stop.path.join('.') }, id: this.#id }
+    }
+  }
+
+  #message(rule: MessageRule, end: number, depth: number): void {
+    if (depth > this.#maxDepth) throw new Stop('TOO_DEEP')
+    const seen = new Set<number | string>()
+    while (this.#at < end) {
+      const tag = this.#varint(end)
+      const number = Math.floor(tag / 8)
+      const wireType = tag % 8
+      if (number === 0 || number > 0x1fff_ffff) throw new Stop('BAD_TAG')
+      const field = rule.fields.get(number)
+      if (field === undefined) throw new Stop('UNKNOWN_FIELD', String(number))
+      if (!field.isRepeated) {
+        if (seen.has(number)) throw new Stop('DUPLICATE_FIELD', field.name)
+        seen.add(number)
+        if (field.oneof !== undefined) {
+          if (seen.has(field.oneof)) throw new Stop('ONEOF_CONFLICT', field.name)
+          seen.add(field.oneof)
+        }
+      }
+      try {
+        this.#value({ rule, field, wireType }, end, depth)
+      } catch (stop) {
+        if (stop instanceof Stop) stop.path.unshift(field.name)
+        throw stop
+      }
+    }
+  }
+
+  #value(place: { rule: MessageRule; field: FieldRule; wireType: number }, end: number, depth: number): void {
+    const { rule, field, wireType } = place
+    if (wireType !== field.wireType) {
+      if (!field.isPackable || wireType !== delimited) throw new Stop('WIRE_TYPE')
+      const packedEnd = this.#length(end)
+      while (this.#at < packedEnd) this.#number(field, packedEnd)
+      return
+    }
+    if (wireType !== delimited) {
+      this.#number(field, end)
+      return
+    }
+    const valueEnd = this.#length(end)
+    if (field.message !== undefined) {
+      if (rule.name === envelopeName) this.#hasBody ||= field.name === 'cmd' || field.name === 'event'
+      this.#message(field.message(), valueEnd, depth + 1)
+      return
+    }
+    const value = this.#bytes.subarray(this.#at, valueEnd)
+    if (field.isText && !isUtf8(value)) throw new Stop('BAD_UTF8')
+    if (!this.#id && idFields.includes(`${rule.name}.${field.name}`)) this.#id = Buffer.from(value).toString('utf8')
+    this.#at = valueEnd
+  }
+
+  #number(field: FieldRule, end: number): void {
+    if (field.wireType === fixed32) this.#skip(4, end)
+    else if (field.wireType === fixed64) this.#skip(8, end)
+    else {
+      const value = this.#varint(end)
+      if (field.enumValues !== undefined && !field.enumValues.has(value)) throw new Stop('UNKNOWN_ENUM_VALUE')
+    }
+  }
+
+  #length(end: number): number {
+    const length = this.#varint(end)
+    if (length > end - this.#at) throw new Stop('TRUNCATED')
+    return this.#at + length
+  }
+
+  #skip(count: number, end: number): void {
+    if (count > end - this.#at) throw new Stop('TRUNCATED')
+    this.#at += count
+  }
+
+  /** At most ten bytes; above 2^53 the value is only roughly right, which every use refuses or ignores. */
+  #varint(end: number): number {
+    let value = 0
+    let factor = 1
+    for (let i = 0; i < 10; i++) {
+      if (this.#at >= end) throw new Stop('TRUNCATED')
+      const byte = this.#bytes[this.#at++]!
+      value += (byte & 0x7f) * factor
+      if (byte < 0x80) return value
+      factor *= 128
+    }
+    throw new Stop('TRUNCATED')
+  }
+}

@@ -1,0 +1,325 @@
+// Shield, the edge gateway: its listener, its sessions, its link to the bus. Fails closed: whatever it needs to judge
+// a client or a frame is there before a port is opened, or it does not start.
+import { readFile } from 'node:fs/promises'
+import type { Authenticator, Identity } from '../auth/identity.ts'
+import type { Clock } from '../base/clock.ts'
+import { type CloseName, closeTable } from '../base/close-codes.ts'
+import { createClosers } from '../base/closers.ts'
+import { BusError } from '../base/errors.ts'
+import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import type { WireFormat } from '../envelope/envelope.ts'
+import type { Link } from '../link/link.ts'
+import { Rooms } from '../rooms/rooms.ts'
+import { Session } from '../session/session.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
+import { type HttpRefusal, startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
+import { createAnswers } from './answers.ts'
+import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
+import { type BusClient, startBusClient } from './bus-client.ts'
+import { allowAll, type Policy } from './decide.ts'
+import { createEdgeMemberships } from './edge-memberships.ts'
+import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
+import { createShieldMetrics, type ShieldMetrics } from './metrics.ts'
+import { loadSchema, type Schema } from './schema.ts'
+import { createValidator } from './validate.ts'
+
+/** What Shield needs of its configuration. */
+export interface ShieldOptions {
+  readonly server: { readonly host: string; readonly port: number }
+  readonly tls?: { readonly certFile: string; readonly keyFile: string }
+  readonly wire: { readonly allowJson: boolean }
+  readonly schemaStrict: boolean
+  readonly schemaFile?: string
+  readonly limits: WsServerLimits & {
+    readonly maxInflight: number
+    readonly maxQueuedBytesPerClient: number
+    readonly maxRecoverMessages: number
+    readonly maxJsonDepth: number
+    readonly maxJsonKeys: number
+  }
+  readonly allowedOrigins: readonly string[]
+}
+
+export interface ShieldPorts {
+  readonly link: Link
+  /** Absent only where authentication is switched off by name. */
+  readonly authenticator: Authenticator | undefined
+  readonly telemetry: Telemetry
+  readonly metrics: Metrics | undefined
+  readonly clock: Clock
+  readonly logger: Logger
+  /** The policy each frame is put to; `allowAll` by default, and said so in the log. */
+  readonly policy?: Policy
+  readonly timing?: Partial<ShieldTiming>
+}
+
+export interface ShieldTiming {
+  readonly leaseMs: number
+  readonly requestMs: number
+  readonly answerMs: number
+  readonly tickMs: number
+}
+
+export interface Shield {
+  readonly port: number
+  /** 8 hex naming this process in client ids. */
+  readonly process: string
+  readonly connections: number
+  readonly isBusReachable: boolean
+  readonly metrics: ShieldMetrics
+  /** New upgrades are refused with 503; open connections stay. */
+  stopAccepting(): Promise<void>
+  close(): Promise<void>
+}
+
+const standardTiming: ShieldTiming = { leaseMs: 3_000, requestMs: 2_000, answerMs: 2_000, tickMs: 250 }
+/** The descriptor shipped with the package. */
+export const shippedSchema = new URL('../wire/generated/envelope.desc', import.meta.url)
+const linkOverheadBytes = 16 * 1024
+/** A level of JSON is up to three messages (Struct, its entry, Value) around it stand the envelope's own. */
+const messagesPerLevel = 3
+const outerMessages = 8
+const resyncsAtOnce = 50
+
+export async function startShield(options: ShieldOptions, ports: ShieldPorts): Promise<Shield> {
+  const { limits } = options
+  const { link, telemetry, clock, logger } = ports
+  if (link.maxPayload < limits.maxMessageBytes + linkOverheadBytes) {
+    throw new BusError('START_REFUSED', `The link carries ${link.maxPayload} bytes, too few for the largest frame`, {
+      reason: 'LINK_PAYLOAD_TOO_SMALL',
+    })
+  }
+  const schema = await openSchema(options, logger)
+  const tls = options.tls === undefined ? undefined : await readTls(options.tls)
+  const timing = { ...standardTiming, ...ports.timing }
+  const policy = ports.policy ?? allowAll
+  const process = randomHex(4)
+  const nextId = createMessageIds(clock.now())
+  const metrics = createShieldMetrics(ports.metrics)
+  const answers = createAnswers(clock, nextId)
+  const sessions = new Map<string, EdgeSession>()
+  const closers = createClosers()
+  let bus: BusClient | undefined
+  const suspended = new Set<EdgeSession>()
+  let isResyncing = false
+
+  const rooms = new Rooms({
+    clock,
+    // The bus has judged both before a member or a stream comes here.
+    maxMembersPerChannel: Number.MAX_SAFE_INTEGER,
+    maxChannelsPerTenant: Number.MAX_SAFE_INTEGER,
+    epoch: 1,
+    startsLoaded: true,
+  })
+  const memberships = createEdgeMemberships({
+    link,
+    rooms,
+    metrics,
+    maxRecoverMessages: limits.maxRecoverMessages,
+    read: (key, epoch, after) => bus!.read(key, epoch, after),
+    tellGap(session, { room, channel }, reason, facts) {
+      session.send(answers.gap(room, channel, reason, { ...facts }))
+    },
+  })
+  const validator = createValidator({
+    schema,
+    isStrict: options.schemaStrict,
+    allowJson: options.wire.allowJson,
+    limits: { maxDepth: limits.maxJsonDepth, maxKeys: limits.maxJsonKeys, maxArrayItems: 10_000 },
+    nextId,
+    now: () => clock.now(),
+    metrics,
+  })
+  const sessionPorts: EdgeSessionPorts = {
+    link,
+    bus: () => bus!,
+    memberships,
+    validator,
+    policy,
+    authenticator: ports.authenticator,
+    answers,
+    telemetry,
+    metrics,
+    clock,
+    logger,
+    maxInflight: limits.maxInflight,
+    requestResync(session) {
+      suspended.add(session)
+      void resyncAll()
+    },
+    answerMs: timing.answerMs,
+  }
+
+  /** Opens suspended sessions again, some at a time; those that fail are tried again. */
+  async function resyncAll(): Promise<void> {
+    if (isResyncing) return
+    isResyncing = true
+    while (suspended.size > 0) {
+      const some = [...suspended].slice(0, resyncsAtOnce)
+      const done = bus?.isReachable ? await Promise.all(some.map((session) => session.resync())) : []
+      for (const [index, session] of some.entries()) if (done[index]) suspended.delete(session)
+      if (done.includes(false) || done.length === 0) await new Promise((resolve) => setTimeout(resolve, timing.tickMs))
+    }
+    isResyncing = false
+  }
+
+  bus = await startBusClient({
+    link,
+    process,
+    sessions: () => sessions.size,
+    clock,
+    logger,
+    timing,
+    events: {
+      onNewBus(id) {
+        logger.info('shield.bus_met', { bus: id, sessions: sessions.size })
+        metrics.count('shield_resyncs_total')
+        for (const session of sessions.values()) session.suspend()
+      },
+      onSessionMessage(message) {
+        const [, , , , owner = '', session = ''] = message.subject.split('.')
+        sessions.get(`arq_client_${owner}${session}`)?.deliver(message)
+      },
+      onHeads: (heads) => memberships.heard(heads),
+      onRemoved: (key) => memberships.removed(key),
+      onClose(clientId, closeName, detail) {
+        if (Object.hasOwn(closeTable, closeName)) sessions.get(clientId)?.session.close(closeName as CloseName, detail)
+      },
+      onReachable(isReachable) {
+        metrics.set('shield_bus_reachable', isReachable ? 1 : 0)
+        logger.info('shield.bus_reachable', { isReachable })
+        telemetry.emit({ type: 'link_state_changed', metadata: { bus: isReachable ? 'reachable' : 'unreachable' } })
+      },
+    },
+  })
+  closers.push('bus client', () => bus?.close())
+  const stopState = link.onState((state) => metrics.set('shield_link_connected', state === 'connected' ? 1 : 0))
+  closers.push('link state', stopState)
+  metrics.set('shield_link_connected', link.state === 'connected' ? 1 : 0)
+
+  const ticking = setInterval(() => {
+    let unanswered = 0
+    for (const session of sessions.values()) {
+      session.tick()
+      unanswered += session.unanswered
+    }
+    metrics.set('shield_unanswered_frames', unanswered)
+    metrics.set('shield_connections', sessions.size)
+  }, timing.tickMs)
+  closers.push('tick', () => clearInterval(ticking))
+
+  function openConnection(connection: SocketConnection, identity: Identity): ConnectionOwner {
+    const format: WireFormat = options.wire.allowJson ? 'json' : 'protobuf'
+    const session = new Session(connection, {
+      id: createClientId(process),
+      identity,
+      format,
+      address: connection.address,
+      connectedAtMs: clock.now(),
+      maxQueuedBytes: limits.maxQueuedBytesPerClient,
+      onSlow: ({ id }) =>
+        telemetry.emit({ type: 'slow_consumer', tenant: identity.tenant, clientId: id, severity: 'warning' }),
+    })
+    const edge = new EdgeSession(session, randomHex(16), sessionPorts)
+    sessions.set(session.id, edge)
+    metrics.count('shield_connections_total', 'opened')
+    void edge.open()
+    return {
+      frame: (data, isBinary) => edge.receive(data, isBinary),
+      refused: (error) => edge.refuse(error),
+      closed() {
+        session.isClosed = true
+        sessions.delete(session.id)
+        suspended.delete(edge)
+        edge.closed()
+      },
+    }
+  }
+
+  async function authenticate(
+    request: Parameters<typeof screenUpgrade>[0],
+  ): Promise<{ identity: Identity } | HttpRefusal> {
+    const outcome = await authenticateUpgrade(request, ports.authenticator)
+    if (!('identity' in outcome)) {
+      metrics.count('shield_connections_total', String(outcome.status))
+      return outcome
+    }
+    if (bus!.isReachable) return outcome
+    metrics.count('shield_connections_total', '503')
+    return {
+      status: 503,
+      body: { error: 'Service Unavailable', code: 'LINK_UNAVAILABLE', details: 'the bus does not answer' },
+      headers: { 'retry-after': '1' },
+    }
+  }
+
+  try {
+    const server = await startWsServer({
+      ...options.server,
+      ...(tls !== undefined && { tls }),
+      limits,
+      allowedOrigins: options.allowedOrigins,
+      clock,
+      logger,
+      screen: screenUpgrade,
+      authenticate,
+      answer: answerPlainRequest,
+      open: openConnection,
+    })
+    closers.push('listener', async () => {
+      for (const { session } of sessions.values()) session.close('GOING_AWAY')
+      await server.close()
+    })
+    logger.info('shield.started', { port: server.port, policy: policy.name, isSchemaStrict: options.schemaStrict })
+    return {
+      port: server.port,
+      process,
+      get connections() {
+        return sessions.size
+      },
+      get isBusReachable() {
+        return bus?.isReachable ?? false
+      },
+      metrics,
+      stopAccepting: () => server.stopAccepting(),
+      close: () => closers.close(),
+    }
+  } catch (error) {
+    await closers.close()
+    throw error
+  }
+}
+
+/** Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so. */
+async function openSchema(options: ShieldOptions, logger: Logger): Promise<Schema | undefined> {
+  const file = options.schemaFile ?? shippedSchema
+  const maxDepth = options.limits.maxJsonDepth * messagesPerLevel + outerMessages
+  try {
+    return loadSchema(await readFile(file), maxDepth)
+  } catch (cause) {
+    const error =
+      cause instanceof BusError
+        ? cause
+        : new BusError('START_REFUSED', 'The schema file cannot be read', { reason: 'SCHEMA_UNREADABLE' }, cause)
+    if (options.schemaStrict) throw error
+    logger.error('shield.schema_absent', describeError(error))
+    return undefined
+  }
+}
+
+async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
+  try {
+    const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
+    return { cert, key }
+  } catch (cause) {
+    throw new BusError(
+      'START_REFUSED',
+      'The TLS certificate or key cannot be read',
+      { reason: 'TLS_UNREADABLE' },
+      cause,
+    )
+  }
+}

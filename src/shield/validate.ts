@@ -1,0 +1,87 @@
+// A client's frame becomes the one frame that travels on: binary stays as it is, byte for byte; JSON becomes protobuf.
+// Then the schema, and then the wire's own rules, of which routing facts are the result.
+import { isUtf8 } from 'node:buffer'
+import { BusError } from '../base/errors.ts'
+import { isMessageId } from '../base/ids.ts'
+import type { JsonValue } from '../base/json.ts'
+import type { Envelope } from '../envelope/envelope.ts'
+import { decodeJson } from '../wire/json-codec.ts'
+import type { WireLimits } from '../wire/limits.ts'
+import { scanFrame } from '../wire/message-frame.ts'
+import { decodeProtobuf, encodeProtobuf } from '../wire/protobuf-codec.ts'
+import type { ShieldMetrics } from './metrics.ts'
+import type { Schema } from './schema.ts'
+
+export interface ValidFrame {
+  readonly bytes: Uint8Array
+  readonly id: string
+  /** The tenant it names, when it names one. */
+  readonly tenantId: string | undefined
+  /** Given for commands, which the gateway may have a part in. */
+  readonly command: Envelope | undefined
+  /** The payload of a JSON message: its acknowledgement repeats it. */
+  readonly echo: JsonValue | undefined
+}
+
+export interface Validator {
+  /** Throws VALIDATION_ERROR, INFRA_PROTOCOL_ERROR or SCHEMA_VIOLATION; `details.message_id` where it could be read. */
+  validate(data: Uint8Array, isBinary: boolean): ValidFrame
+}
+
+export interface ValidatorOptions {
+  /** Absent only where the schema is not strict and none could be loaded. */
+  readonly schema: Schema | undefined
+  /** False: violations are counted and let through to the wire's own rules. */
+  readonly isStrict: boolean
+  readonly allowJson: boolean
+  readonly limits: WireLimits
+  readonly nextId: () => string
+  readonly now: () => number
+  readonly metrics: ShieldMetrics
+}
+
+const utf8 = new TextDecoder()
+
+export function createValidator(options: ValidatorOptions): Validator {
+  const { schema, limits, metrics } = options
+
+  function checkSchema(bytes: Uint8Array): void {
+    const result = schema?.check(bytes)
+    if (result?.violation === undefined) return
+    const { rule, path } = result.violation
+    metrics.count('shield_schema_violations_total', rule)
+    if (!options.isStrict) return
+    const id = result.id !== undefined && isMessageId(result.id) ? result.id : undefined
+    throw new BusError('SCHEMA_VIOLATION', `The frame does not match its schema at ${path || 'its start'}: ${rule}`, {
+      reason: rule,
+      field: path,
+      ...(id !== undefined && { message_id: id }),
+    })
+  }
+
+  function validateJson(data: Uint8Array): ValidFrame {
+    if (!options.allowJson) throw new BusError('INFRA_PROTOCOL_ERROR', undefined, { required_protocol: 'protobuf' })
+    if (!isUtf8(data)) throw new BusError('VALIDATION_ERROR', 'text that is not UTF-8', { reason: 'BAD_JSON' })
+    const envelope = decodeJson(utf8.decode(data), limits, { nextId: options.nextId, nowMs: options.now() })
+    const bytes = encodeProtobuf(envelope)
+    checkSchema(bytes)
+    const { tenantId, type } = scanFrame(bytes, limits)
+    return {
+      bytes,
+      id: envelope.id,
+      tenantId,
+      command: type === 'command' ? envelope : undefined,
+      echo: type === 'message' ? envelope.payload : undefined,
+    }
+  }
+
+  return {
+    validate(data, isBinary) {
+      if (!isBinary) return validateJson(data)
+      checkSchema(data)
+      const { id, type, tenantId } = scanFrame(data, limits)
+      const command = type === 'command' ? decodeProtobuf(data, limits) : undefined
+      return { bytes: data, id, tenantId, command, echo: undefined }
+    },
+  }
+}
