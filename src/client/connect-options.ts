@@ -7,11 +7,11 @@ import type { Message } from './subscription.ts'
 export type ClientState = 'open' | 'reconnecting' | 'closed'
 
 export interface ConnectOptions {
-  /** `ws://` or `wss://`: the bus itself (port 9100), or a Shield (port 4000, path `/ws`, format `protobuf` or JSON). */
+  /** `ws://` or `wss://`: the bus itself (port 9100), or a Shield (port 4000, path `/ws`). */
   readonly url: string
   /** A bearer token, or a function that gets one before each connection (for tokens that end). */
   readonly token?: string | (() => string | Promise<string>)
-  /** How frames are written: default `json`. */
+  /** How frames are written. Default: as the server's first frame, which is JSON where JSON is allowed. */
   readonly format?: WireFormat
   /** Default: the global one. Node's and `ws`'s take headers; others get the token in the query. */
   readonly WebSocket?: WebSocketConstructor

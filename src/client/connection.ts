@@ -64,7 +64,7 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
     const token = typeof options.token === 'function' ? await options.token() : options.token
     const opened = await openSocket({
       url: options.url,
-      format: options.format ?? 'json',
+      format: options.format,
       token,
       tokenIn: options.tokenIn ?? (isNode() ? 'header' : 'query'),
       WebSocket: options.WebSocket ?? globalWebSocket(),
@@ -92,7 +92,9 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
   async function joinAgain(opened: Socket, subscription: SubscriptionState): Promise<void> {
     for (let attempt = 0; socket === opened && subscriptions.has(subscription); attempt++) {
       try {
-        subscription.options.onRejoin?.(await requestJoin(subscription, true))
+        await findNewChannels(subscription)
+        const result = await requestJoin(subscription, true)
+        subscription.options.onRejoin?.(result)
         return
       } catch (error) {
         if (!(error instanceof ClientError)) throw error
@@ -105,6 +107,27 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
         await pause((error.retryAfterMs ?? 0) + backoffMs(attempt, Math.random()))
       }
     }
+  }
+
+  /** Channels that a joined room got since it was joined have no position yet: all of their messages were missed. */
+  async function findNewChannels(subscription: SubscriptionState): Promise<void> {
+    const { room } = subscription
+    if (subscription.channel !== '*' || !subscription.hasHistory) return
+    try {
+      for (const channel of channelsOf(await ask('list_channels', { room }))) {
+        if (subscription.knows(channel)) continue
+        subscription.expectAll(channel, await ask('channel_info', { room, channel }))
+      }
+    } catch (error) {
+      // A client that may not look joins all the same; the answer to the join then tells of a `new_channel`.
+      if (!(error instanceof ClientError) || error.retryable) throw error
+    }
+  }
+
+  async function ask(command: string, args: JsonObject): Promise<JsonObject> {
+    const how = { resend: false, isFirst: true, timeoutMs: joinTimeoutMs }
+    const { payload } = await requests.request(frames.command(command, args), how)
+    return isJsonObject(payload) && isJsonObject(payload['data']) ? payload['data'] : {}
   }
 
   async function requestJoin(subscription: SubscriptionState, isFirst: boolean): Promise<JoinResult> {
@@ -250,6 +273,11 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
       leaving?.close(closeNormal, '')
     },
   }
+}
+
+function channelsOf({ channels }: JsonObject): string[] {
+  const rows = Array.isArray(channels) ? channels.filter(isJsonObject) : []
+  return rows.map((row) => row['channel_name']).filter((name) => typeof name === 'string')
 }
 
 function notOpen(state: ClientState): ClientError {

@@ -28,7 +28,7 @@ export interface Requests {
   hold(): void
   /** The connection is gone: what was sent and may not be repeated fails. */
   down(): void
-  /** Nothing can be answered any more. */
+  /** Nothing can be answered any more, now or later. */
   fail(error: (wasSent: boolean) => ClientError): void
   /** Sent and not answered. */
   readonly inflight: number
@@ -58,6 +58,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
   const waiting = new Set<Pending>()
   let inflight = 0
   let isUp = false
+  let ended: ((wasSent: boolean) => ClientError) | undefined
   let slowDown: ReturnType<typeof setTimeout> | undefined
 
   function transmit(entry: Pending): void {
@@ -137,6 +138,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
 
   return {
     request(envelope, options) {
+      if (ended !== undefined) return Promise.reject(ended(false))
       if (pending.size >= maxPending) {
         return Promise.reject(
           new ClientError('BUFFER_FULL', `${maxPending} requests wait already`, { retryable: true }),
@@ -201,6 +203,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
 
     fail(error) {
       isUp = false
+      ended = error
       clearTimeout(slowDown)
       for (const entry of pending.values()) fail(entry, error(entry.wasSent))
     },

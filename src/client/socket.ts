@@ -27,7 +27,8 @@ export type WebSocketConstructor = new (
 
 export interface SocketOptions {
   readonly url: string
-  readonly format: WireFormat
+  /** Absent: that of the welcome, which is the one the server starts with. */
+  readonly format: WireFormat | undefined
   readonly token: string | undefined
   /** Browsers cannot set headers: there the token goes into the query key `access_token`. */
   readonly tokenIn: 'header' | 'query'
@@ -56,19 +57,20 @@ export function openSocket(options: SocketOptions): Promise<Socket> {
   const { promise, resolve, reject } = Promise.withResolvers<Socket>()
   const socket = construct(options)
   socket.binaryType = 'arraybuffer'
+  let format = options.format
   let isWelcomed = false
   let isOver = false
 
-  function over(code: number, reason: string): void {
+  function over(code: number, reason: string, error?: ClientError): void {
     if (isOver) return
     isOver = true
     clearTimeout(timer)
     if (isWelcomed) options.onClose(code, reason)
-    else reject(notConnected(options.url, code, reason))
+    else reject(error ?? notConnected(options.url, code, reason))
   }
-  function end(code: number, reason: string): void {
+  function end(code: number, reason: string, error?: ClientError): void {
     socket.close(code, reason)
-    over(code, reason)
+    over(code, reason, error)
   }
   const timer = setTimeout(() => end(4000, `no welcome within ${options.timeoutMs} ms`), options.timeoutMs)
 
@@ -92,13 +94,20 @@ export function openSocket(options: SocketOptions): Promise<Socket> {
       end(4000, 'the first frame is not a welcome')
       return
     }
+    const spoken = typeof data === 'string' ? 'json' : 'protobuf'
+    if (format === 'json' && spoken === 'protobuf') {
+      const error = new ClientError('INFRA_PROTOCOL_ERROR', `${options.url} takes binary frames only: format protobuf`)
+      end(4000, '', error)
+      return
+    }
+    format ??= spoken
     isWelcomed = true
     clearTimeout(timer)
     resolve({ clientId, welcome, send, close: end })
   }
 
   function send(envelope: Envelope): void {
-    if (!isOver) socket.send(options.format === 'json' ? encodeJson(envelope) : encodeProtobuf(envelope))
+    if (!isOver) socket.send(format === 'json' ? encodeJson(envelope) : encodeProtobuf(envelope))
   }
 
   socket.addEventListener('message', (event) => receive(event.data))

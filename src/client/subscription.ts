@@ -26,7 +26,10 @@ export interface JoinResult {
   readonly positions: Readonly<Record<string, Position>>
   /** Were all missed messages replayed? Undefined where nothing was asked for. */
   readonly recovered: boolean | undefined
-  /** Why not: `epoch_changed`, `retention_expired`, `too_far_behind`, `ahead_of_server`, `backend_unavailable`, `not_permitted`. */
+  /**
+   * Why not: what the server says (docs/commands.md), `no_history` where it keeps none, or `new_channel` for a channel
+   * of a whole room that was made while this client was away and could not be asked for.
+   */
   readonly reason: string | undefined
 }
 
@@ -49,6 +52,8 @@ export class SubscriptionState {
   readonly queue = createMessageQueue<Message>(maxWaiting)
   /** Channel -> the last position delivered, or known to be this client's own. */
   readonly #read = new Map<string, Position>()
+  #isJoined = false
+  #hasHistory = false
 
   constructor(room: string, channel: string, options: JoinOptions) {
     this.room = room
@@ -68,19 +73,41 @@ export class SubscriptionState {
     return this.channel === '*' ? positions : positions[this.channel]
   }
 
+  /** Did the server tell positions, so that missed messages can be asked for? */
+  get hasHistory(): boolean {
+    return this.#hasHistory
+  }
+
+  knows(channel: string): boolean {
+    return this.#read.has(channel)
+  }
+
+  /** The next join asks for every message of a channel, whose `channel_info` is given. */
+  expectAll(channel: string, info: JsonObject): void {
+    const statistics = isJsonObject(info['statistics']) ? info['statistics'] : {}
+    if (typeof statistics['epoch'] === 'number') this.#read.set(channel, { epoch: statistics['epoch'], sequence: 0 })
+  }
+
   /** Takes the server's answer to a join: whatever was not recovered goes on from where the server stands now. */
   joined(data: JsonObject): JoinResult {
-    const positions = this.#byChannel(this.channel === '*' ? data['positions'] : data['position'])
+    const isRoom = this.channel === '*'
+    const isRejoin = this.#isJoined
+    this.#isJoined = true
+    this.#hasHistory = data[isRoom ? 'positions' : 'position'] !== undefined
+    const positions = this.#byChannel(isRoom ? data['positions'] : data['position'])
     const recoveries = isJsonObject(data['recoveries']) ? data['recoveries'] : {}
-    const recovered = typeof data['recovered'] === 'boolean' ? data['recovered'] : undefined
+    let recovered = typeof data['recovered'] === 'boolean' ? data['recovered'] : undefined
     let reason = typeof data['reason'] === 'string' ? data['reason'] : undefined
     for (const [name, position] of positions) {
       const one = recoveries[name]
       if (isJsonObject(one) && typeof one['reason'] === 'string') reason ??= one['reason']
       const isRecovered = isJsonObject(one) ? one['recovered'] === true : recovered === true && this.#read.has(name)
-      if (!isRecovered) this.#read.set(name, position)
+      if (isRecovered) continue
+      if (isRejoin && !this.#read.has(name) && position.sequence > 0)
+        [recovered, reason] = [false, reason ?? 'new_channel']
+      this.#read.set(name, position)
     }
-    const isRoom = this.channel === '*'
+    if (isRejoin && !this.#hasHistory) [recovered, reason] = [false, 'no_history']
     return {
       position: isRoom ? undefined : positions.get(this.channel),
       positions: isRoom ? Object.fromEntries(positions) : {},
