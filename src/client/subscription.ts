@@ -95,24 +95,17 @@ export class SubscriptionState {
     this.#isJoined = true
     this.#hasHistory = data[isRoom ? 'positions' : 'position'] !== undefined
     const positions = this.#byChannel(isRoom ? data['positions'] : data['position'])
-    const recoveries = isJsonObject(data['recoveries']) ? data['recoveries'] : {}
-    let recovered = typeof data['recovered'] === 'boolean' ? data['recovered'] : undefined
-    let reason = typeof data['reason'] === 'string' ? data['reason'] : undefined
+    const reasons = isRejoin && !this.#hasHistory ? ['no_history'] : refusalsOf(data)
     for (const [name, position] of positions) {
-      const one = recoveries[name]
-      if (isJsonObject(one) && typeof one['reason'] === 'string') reason ??= one['reason']
-      const isRecovered = isJsonObject(one) ? one['recovered'] === true : recovered === true && this.#read.has(name)
-      if (isRecovered) continue
-      if (isRejoin && !this.#read.has(name) && position.sequence > 0)
-        [recovered, reason] = [false, reason ?? 'new_channel']
+      if (wasRecovered(data, name) && this.#read.has(name)) continue
+      if (isRejoin && !this.#read.has(name) && position.sequence > 0) reasons.push('new_channel')
       this.#read.set(name, position)
     }
-    if (isRejoin && !this.#hasHistory) [recovered, reason] = [false, 'no_history']
     return {
       position: isRoom ? undefined : positions.get(this.channel),
       positions: isRoom ? Object.fromEntries(positions) : {},
-      recovered,
-      reason,
+      recovered: reasons.length > 0 ? false : data['recovered'] === true ? true : undefined,
+      reason: reasons[0],
     }
   }
 
@@ -150,6 +143,19 @@ export class SubscriptionState {
     }
     return positions
   }
+}
+
+/** Why the server could not recover: for the channel, or for each channel of a room. */
+function refusalsOf(data: JsonObject): string[] {
+  const single: JsonValue[] = data['recovered'] === false ? [data['reason'] ?? 'unknown'] : []
+  const each = isJsonObject(data['recoveries']) ? Object.values(data['recoveries']) : []
+  const reasons = each.map((one) => (isJsonObject(one) ? one['reason'] : undefined))
+  return [...reasons, ...single].filter((reason) => typeof reason === 'string')
+}
+
+function wasRecovered(data: JsonObject, channel: string): boolean {
+  const one = isJsonObject(data['recoveries']) ? data['recoveries'][channel] : data
+  return isJsonObject(one) && one['recovered'] === true
 }
 
 export function toMessage(envelope: Envelope): Message {

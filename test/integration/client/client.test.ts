@@ -27,7 +27,7 @@ function inbox() {
   return {
     messages,
     payloads: () => messages.map((message) => message.payload),
-    onMessage(message: Message) {
+    onMessage: (message: Message): void => {
       messages.push(message)
       for (const one of waiting) if (messages.length >= one.count) one.done()
     },
