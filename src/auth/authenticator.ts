@@ -71,12 +71,11 @@ interface TokenParts {
 function splitToken(token: string): TokenParts | AuthRefusal {
   if (token === '') return 'AUTH_MISSING'
   if (token.length > maxTokenBytes) return 'AUTH_TOO_LARGE'
-  const [head = '', body = '', signature = '', ...more] = token.split('.')
+  const [head = '', body = '', signature, ...more] = token.split('.')
   const headerText = decodeSegment(head)
   const payload = decodeSegment(body)
-  // An empty third segment is how unsigned tokens look: the header says which refusal that is.
-  const isSpelledOneWay = signature === '' || isCanonical(signature)
-  if (headerText === undefined || payload === undefined || !isSpelledOneWay || more.length > 0) return 'AUTH_MALFORMED'
+  const isSigned = signature !== undefined && isCanonical(signature) // empty in unsigned tokens: `alg` refuses those
+  if (headerText === undefined || payload === undefined || !isSigned || more.length > 0) return 'AUTH_MALFORMED'
   const header = parseJsonObject(headerText)
   if (header === undefined || hasDuplicateKeys(headerText)) return 'AUTH_MALFORMED'
   return { header, payload }

@@ -86,7 +86,7 @@ export function createTelemetryHub({ clock, bufferSize }: { clock: Clock; buffer
   let evicted = 0
   let dropped = 0
   let delivered = 0
-  let timer: NodeJS.Timeout | undefined
+  let isScheduled = false
 
   function remember(record: EventRecord): void {
     if (ring.length < bufferSize) {
@@ -98,6 +98,12 @@ export function createTelemetryHub({ clock, bufferSize }: { clock: Clock; buffer
     evicted++
   }
 
+  function schedule(): void {
+    if (isScheduled) return
+    isScheduled = true
+    setTimeout(flush, flushEveryMs).unref()
+  }
+
   function enqueue(subscriber: Subscriber, record: EventRecord): void {
     if (subscriber.queue.length >= maxQueued) {
       subscriber.queue.shift()
@@ -105,19 +111,18 @@ export function createTelemetryHub({ clock, bufferSize }: { clock: Clock; buffer
       dropped++
     }
     subscriber.queue.push(record)
-    timer ??= setTimeout(flush, flushEveryMs).unref()
+    schedule()
   }
 
   function flush(): void {
-    timer = undefined
+    isScheduled = false
     const waiting = [...subscribers].filter(({ queue }) => queue.length > 0)
     const share = Math.max(1, Math.floor(flushBudget / waiting.length))
-    let isLeft = false
     for (const subscriber of waiting) {
       const batch = subscriber.queue.splice(0, share)
       const { missed } = subscriber
       subscriber.missed = 0
-      if (subscriber.queue.length > 0) isLeft = true
+      if (subscriber.queue.length > 0) schedule()
       try {
         subscriber.deliver(batch, missed)
         delivered += batch.length
@@ -125,19 +130,21 @@ export function createTelemetryHub({ clock, bufferSize }: { clock: Clock; buffer
         dropped += batch.length // a listener's fault is not the reporter's, nor another listener's
       }
     }
-    if (isLeft) timer ??= setTimeout(flush, flushEveryMs).unref()
   }
 
   return {
     emit(event) {
       byType[event.type]++
-      const isListenedTo = (subscriber: Subscriber): boolean =>
-        subscriber.types.has(event.type) && maySee(subscriber.audience, event.tenant)
-      const listeners = [...subscribers].filter(isListenedTo)
-      if (event.type === liveOnly && listeners.length === 0) return
-      const record = createRecord(event, clock.now())
-      if (event.type !== liveOnly) remember(record)
-      for (const subscriber of listeners) enqueue(subscriber, record)
+      let record: EventRecord | undefined
+      if (event.type !== liveOnly) {
+        record = createRecord(event, clock.now())
+        remember(record)
+      }
+      for (const subscriber of subscribers) {
+        if (!subscriber.types.has(event.type) || !maySee(subscriber.audience, event.tenant)) continue
+        record ??= createRecord(event, clock.now())
+        enqueue(subscriber, record)
+      }
     },
     wants(type) {
       if (type !== liveOnly) return true
