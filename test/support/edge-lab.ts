@@ -10,6 +10,7 @@ import { createMessageIds } from '../../src/base/ids.ts'
 import { isJsonObject, type JsonObject } from '../../src/base/json.ts'
 import { silentLogger } from '../../src/base/logger.ts'
 import { loadBusConfig, loadShieldConfig } from '../../src/config/load.ts'
+import type { Limits } from '../../src/config/shapes.ts'
 import type { Envelope, WireFormat } from '../../src/envelope/envelope.ts'
 import type { Faults } from '../../src/link/faults.ts'
 import { createMemoryHub, type MemoryHub } from '../../src/link/memory-link.ts'
@@ -65,6 +66,8 @@ export interface EdgeLabOptions {
   readonly env?: Readonly<Record<string, string>>
   readonly relayTiming?: Partial<RelayTiming>
   readonly shieldTiming?: Partial<ShieldTiming>
+  /** By default the rates are out of the way. */
+  readonly limits?: Partial<Limits>
   readonly shield?: Partial<Pick<ShieldPorts, 'clock' | 'policy' | 'authenticator'>> & {
     readonly env?: Readonly<Record<string, string>>
     readonly schemaStrict?: boolean
@@ -79,6 +82,14 @@ export interface ClientOptions {
   readonly shield?: Shield
 }
 
+const noRates = {
+  messagesPerSecond: 100_000,
+  messagesBurst: 100_000,
+  bytesPerSecond: 100_000_000,
+  bytesBurst: 100_000_000,
+  handshakesPerSecondPerAddress: 1_000,
+  maxConnectionsPerAddress: 1_000,
+}
 const secret = 'lab-only-0123456789-abcdefghijkl-XYZ'
 
 export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLab> {
@@ -87,7 +98,9 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
     ...(options.faults !== undefined && { faults: options.faults }),
   })
   const env = { JWT_SECRET: secret, ARQONBUS_SERVER_PORT: '0', ...options.env }
-  const busConfig = loadBusConfig(env)
+  const limitsOf = (given: Limits): Limits => ({ ...given, ...noRates, ...options.limits })
+  const loaded = loadBusConfig(env)
+  const busConfig = { ...loaded, limits: limitsOf(loaded.limits) }
   const { storage } = busConfig
   const store: HistoryStore | undefined =
     options.history === false
@@ -158,6 +171,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
     const shield = await startShield(
       {
         ...config,
+        limits: limitsOf(config.limits),
         server: { host: '127.0.0.1', port: 0 },
         schemaStrict: given?.schemaStrict ?? hasShippedSchema,
         ...(given?.schemaFile !== undefined && { schemaFile: given.schemaFile }),
@@ -240,7 +254,12 @@ export class TestClient {
   static async connect(url: string, token: string, format: WireFormat): Promise<TestClient> {
     const ws = new WebSocket(url, { headers: { authorization: `Bearer ${token}` }, perMessageDeflate: false })
     const client = new TestClient(ws, format)
-    await once(ws, 'open')
+    await Promise.race([
+      once(ws, 'open'),
+      once(ws, 'unexpected-response').then(([, response]: { statusCode?: number }[]) => {
+        throw new Error(`upgrade refused with ${response?.statusCode}`)
+      }),
+    ])
     const welcome = await client.until((frame) => frame.type === 'message' && isWelcome(frame), 'the welcome')
     const id = isJsonObject(welcome.payload) ? welcome.payload['client_id'] : undefined
     if (typeof id !== 'string') throw new Error('a welcome without client id')
@@ -257,11 +276,12 @@ export class TestClient {
     return new Promise((resolve, reject) => {
       const check = (): void => {
         const value = read()
-        if (value === undefined) return
+        if (value === undefined && this.closeCode === undefined) return
         clearTimeout(timer)
         clearInterval(polling)
         this.#waiting.delete(check)
-        resolve(value)
+        if (value !== undefined) resolve(value)
+        else reject(new Error(`no ${what}: closed with ${this.closeCode}`))
       }
       const timer = setTimeout(() => {
         clearInterval(polling)
