@@ -56,7 +56,8 @@ const concerns = (theirs: readonly Program[], judged: readonly Program[]): boole
 function judgeProfile(ctx: RuleContext): Judgement {
   const { asked = 'prod', resolution } = ctx
   const fix = `set ARQONBUS_ENVIRONMENT=${asked === 'prod' ? 'production' : asked} where the service starts`
-  const fault = explicitFault(ctx, 'environment', fix)
+  // Development is what an environment means that says nothing; anything else has to be said.
+  const fault = asked === 'dev' ? undefined : explicitFault(ctx, 'environment', fix)
   if (fault !== undefined) return { status: 'fail', findings: [fault] }
   const found = `ARQONBUS_ENVIRONMENT means ${resolution.profile}`
   return resolution.profile === asked

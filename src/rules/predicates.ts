@@ -30,8 +30,8 @@ export const shieldOrProduction: Predicate = {
 export const profileAsked: Predicate = {
   name: 'profile-asked',
   test: ({ asked }) =>
-    asked === undefined || asked === 'dev'
-      ? { holds: false, because: 'no production profile was asked for' }
+    asked === undefined
+      ? { holds: false, because: 'no profile was asked for' }
       : { holds: true, because: `asked=${asked}` },
 }
 

@@ -1,0 +1,91 @@
+// The report: `canonical` holds what the verdict rests on and is the same for the same system, whenever and wherever
+// it is judged; times, addresses and texts of servers stand in `observations`.
+import type { Profile } from '../config/shapes.ts'
+import type { FaultClass, Severity } from '../rules/rule.ts'
+import type { Phase } from './check.ts'
+import type { Verdict } from './verdict.ts'
+
+export const reportSchema = 'arqonbus/preflight-report/1.0'
+
+export type SkipReason =
+  | { readonly kind: 'not-applicable'; readonly predicate: string; readonly because: string }
+  | { readonly kind: 'blocked-by'; readonly id: string }
+  | { readonly kind: 'not-selected'; readonly because: string }
+  | { readonly kind: 'not-permitted'; readonly because: string }
+
+/** What became of a check. `waived` is for exceptions, which this version cannot grant. */
+export type Outcome =
+  | { readonly status: 'pass' }
+  | { readonly status: 'fail'; readonly findings: readonly CanonicalFinding[] }
+  | { readonly status: 'error'; readonly code: string }
+  | { readonly status: 'skip'; readonly reason: SkipReason }
+  | { readonly status: 'waived'; readonly underlying: 'fail' | 'error'; readonly waiver: string }
+
+export interface CanonicalFinding {
+  readonly code: string
+  readonly variable: string
+  readonly fix: string
+}
+
+export type Result = {
+  readonly id: string
+  readonly runbook: readonly string[]
+  readonly phase: Phase
+  readonly severity: Severity
+  readonly class: FaultClass
+  /** Checks that could not run because this one did not pass. */
+  readonly blocks: readonly string[]
+} & Outcome
+
+export interface Canonical {
+  readonly verdict: Verdict
+  /** Why the verdict is INCONCLUSIVE; empty otherwise. */
+  readonly unproven: readonly string[]
+  readonly profile: Profile
+  readonly version: string
+  readonly node: string
+  /** Phases that have to prove something before GO. */
+  readonly required: readonly Phase[]
+  /** Ids of all checks of the plan, in plan order. */
+  readonly planned: readonly string[]
+  readonly plan: string
+  readonly catalogue: string
+  readonly counts: Readonly<Record<CountName, number>>
+  /** Gating checks that failed themselves, in plan order. */
+  readonly rootCauses: readonly string[]
+  readonly route?: { readonly label: Exclude<Severity, 'advisory'>; readonly dedupe: string }
+  readonly results: readonly Result[]
+  /** The run itself went wrong: how it was called, or a fault of ours. */
+  readonly fault?: { readonly kind: 'usage' | 'internal'; readonly code: string }
+}
+
+export type CountName = 'pass' | 'fail' | 'error' | 'waived' | 'blocked' | 'notApplicable' | 'notRun'
+
+export interface Observation {
+  readonly ms: number
+  /** What a pass saw, or what stood in the way. May hold text of servers, stripped and cut. */
+  readonly observed?: string
+  readonly findings?: readonly { readonly variable: string; readonly found: string }[]
+}
+
+export interface Report {
+  readonly schema: typeof reportSchema
+  readonly canonical: Canonical
+  /** Of `canonical` alone. */
+  readonly digest: string
+  readonly observations: {
+    readonly startedAt: string
+    readonly ms: number
+    /** The words of a fault. */
+    readonly fault?: string
+    readonly results: Readonly<Record<string, Observation>>
+  }
+}
+
+/** Text of foreign origin made harmless: control characters out, at most 500 characters. */
+export function harmless(text: string): string {
+  const plain = Array.from(text, (letter) =>
+    letter < ' ' || (letter >= '\u007f' && letter <= '\u009f') ? ' ' : letter,
+  )
+  return plain.length > 500 ? `${plain.slice(0, 500).join('')}…` : plain.join('')
+}

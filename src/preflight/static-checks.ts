@@ -1,0 +1,31 @@
+// The start-up rules as checks of the static phase: what the preflight says and what a server does cannot differ.
+import type { Rule } from '../rules/rule.ts'
+import { rules } from '../rules/rules.ts'
+import type { Check } from './check.ts'
+
+export const staticChecks: readonly Check[] = rules.map(fromRule)
+
+function fromRule(rule: Rule): Check {
+  const { id, title, proves, runbook, severity, class: fault, appliesWhen } = rule
+  return {
+    id,
+    title,
+    proves,
+    evidence: 'The variable, where it came from, and what was found; secrets by length only.',
+    fix: 'The finding names the variable and the value to set.',
+    runbook,
+    phase: 'static',
+    severity,
+    class: fault,
+    requires: [],
+    appliesWhen: { name: appliesWhen.name, test: ({ ctx }) => appliesWhen.test(ctx) },
+    deadlineMs: 2_000,
+    effects: ['reads the environment and the files it names'],
+    run({ ctx }) {
+      const judgement = rule.judge(ctx)
+      return judgement.status === 'pass'
+        ? { status: 'pass', observed: judgement.found }
+        : { status: 'fail', findings: judgement.findings }
+    },
+  }
+}

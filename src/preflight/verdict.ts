@@ -1,0 +1,77 @@
+// GO, NO-GO or INCONCLUSIVE: pure functions of results. What was not proved is never GO.
+import type { Severity } from '../rules/rule.ts'
+import type { Phase } from './check.ts'
+import type { Canonical, Result } from './report.ts'
+
+export type Verdict = 'GO' | 'NO-GO' | 'INCONCLUSIVE'
+
+export interface Evidence {
+  /** Ids of all checks of the plan. */
+  readonly planned: readonly string[]
+  readonly required: readonly Phase[]
+  readonly results: readonly Result[]
+}
+
+const gates = ({ severity }: Result): boolean => severity !== 'advisory'
+
+/** Did this one stop the start? A blocker cannot be excused (preflight 2.0). */
+export function stops(result: Result): boolean {
+  if (!gates(result)) return false
+  if (result.status === 'fail' || result.status === 'error') return true
+  if (result.status === 'waived') return result.severity === 'blocker'
+  return result.status === 'skip' && result.reason.kind === 'blocked-by'
+}
+
+/** What is missing for a GO, in words; empty when nothing is. */
+export function unproven({ planned, required, results }: Evidence): string[] {
+  const reasons: string[] = []
+  if (planned.length === 0) reasons.push('no check was planned')
+  const seen = new Map(results.map((result) => [result.id, result]))
+  const missing = planned.filter((id) => !seen.has(id))
+  if (missing.length > 0) reasons.push(`no result of ${missing.join(', ')}`)
+  for (const phase of required) {
+    const isProved = results.some((result) => result.phase === phase && gates(result) && result.status === 'pass')
+    if (!isProved) reasons.push(`phase ${phase} proved nothing`)
+  }
+  const left = results.filter(
+    (result) =>
+      gates(result) &&
+      result.status === 'skip' &&
+      (result.reason.kind === 'not-selected' || result.reason.kind === 'not-permitted'),
+  )
+  if (left.length > 0) reasons.push(`not run: ${left.map(({ id }) => id).join(', ')}`)
+  return reasons
+}
+
+export function verdictOf(evidence: Evidence): Verdict {
+  if (evidence.results.some(stops)) return 'NO-GO'
+  return unproven(evidence).length > 0 ? 'INCONCLUSIVE' : 'GO'
+}
+
+const order = ['blocker', 'critical', 'high'] as const
+
+/** The worst severity that stopped the start. */
+export function worstOf(results: readonly Result[]): Exclude<Severity, 'advisory'> | undefined {
+  const stopped = results.filter(stops)
+  return order.find((severity) => stopped.some((result) => result.severity === severity))
+}
+
+export const exitCodes = {
+  go: 0,
+  blocker: 20,
+  critical: 21,
+  high: 22,
+  inconclusive: 30,
+  usage: 64,
+  internal: 70,
+} as const
+
+/** The process's exit code (preflight 3.4): from the canonical part alone. */
+export function exitCodeOf({ verdict, results, fault }: Canonical): number {
+  if (fault !== undefined) return exitCodes[fault.kind]
+  if (verdict === 'GO') return exitCodes.go
+  if (verdict === 'INCONCLUSIVE') return exitCodes.inconclusive
+  // A NO-GO nobody caused would be a fault of ours.
+  const worst = worstOf(results)
+  return worst === undefined ? exitCodes.internal : exitCodes[worst]
+}
