@@ -21,7 +21,7 @@ export { ClientError }
 export interface PublishOptions {
   /** One of the accepted id forms; made when absent. Publishing an id again stores nothing twice. */
   readonly id?: string
-  /** What to wait for. Default: `stored` where history is kept, else `accepted`. `none` resolves at once. */
+  /** What to wait for. Default: `stored` where history is kept, else `accepted`. `none` resolves once it is sent. */
   readonly ack?: AckRequest
   readonly metadata?: JsonObject
   /** Repeat under the same id after a lost connection or a retryable refusal. Default true. */
@@ -114,13 +114,10 @@ export async function connect(options: ConnectOptions): Promise<Client> {
     own: PublishOptions = {},
   ): Promise<PublishResult> {
     const envelope = frames.message({ room, channel, payload, ...own })
-    if (own.ack === 'none') {
-      connection.send(envelope)
-      return { id: envelope.id, position: undefined, level: undefined, duplicate: false }
-    }
     let position: Position | undefined
     const answer = await requests.request(envelope, {
       resend: own.retry ?? true,
+      isOneWay: own.ack === 'none',
       timeoutMs: own.timeoutMs ?? timeoutMs,
       onSuccess({ metadata }) {
         position = toPosition(metadata['position'])
@@ -128,8 +125,9 @@ export async function connect(options: ConnectOptions): Promise<Client> {
         for (const one of subscriptions) if (one.matches(room, channel)) one.published(channel, position)
       },
     })
-    const level = ackLevels.find((name) => name === answer.metadata['level'])
-    return { id: envelope.id, position, level, duplicate: answer.metadata['duplicate'] === true }
+    const { level, duplicate } =
+      own.ack === 'none' ? {} : (answer.metadata as { level?: JsonValue; duplicate?: JsonValue })
+    return { id: envelope.id, position, level: ackLevels.find((name) => name === level), duplicate: duplicate === true }
   }
 
   async function join(room: string, channel: string, own: JoinOptions = {}): Promise<Subscription> {

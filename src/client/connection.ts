@@ -11,7 +11,7 @@ import type { Envelope } from '../envelope/envelope.ts'
 import { ClientError } from './client-error.ts'
 import type { ClientState, ConnectOptions } from './connect-options.ts'
 import type { Frames } from './frames.ts'
-import { createRequests, type Requests } from './requests.ts'
+import { type Allowance, createRequests, type Requests } from './requests.ts'
 import { openSocket, type Socket, type WebSocketConstructor } from './socket.ts'
 import { type JoinResult, type SubscriptionState, toMessage } from './subscription.ts'
 
@@ -21,8 +21,6 @@ export interface Connection {
   readonly state: ClientState
   readonly requests: Requests
   readonly closed: Promise<ClientError | undefined>
-  /** Sends without waiting for an answer; throws CONNECTION_LOST while there is no connection. */
-  send(envelope: Envelope): void
   /** Joins, and keeps joined over reconnects until the subscription is taken out of the set. */
   join(subscription: SubscriptionState): Promise<JoinResult>
   close(): Promise<void>
@@ -34,6 +32,8 @@ export interface ConnectionPorts extends ConnectOptions {
 }
 
 const closeNormal = 1000
+/** More unanswered requests than this hide no more of the round trip. */
+const maxInflight = 200
 /** How long a sign of life may take. */
 const pingTimeoutMs = 10_000
 /** How long answers are waited for after the server said that it goes away. */
@@ -78,6 +78,7 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
     }
     socket = last = opened
     ownIds.add(opened.clientId)
+    requests.allow(allowanceOf(opened.welcome))
     watch()
     await rejoin(opened)
   }
@@ -258,12 +259,7 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
     },
     requests,
     closed,
-    send(envelope) {
-      if (socket === undefined || state !== 'open') throw notOpen(state)
-      socket.send(envelope)
-    },
     async join(subscription) {
-      if (state === 'closed') throw notOpen(state)
       return await requestJoin(subscription, false)
     },
     async close() {
@@ -275,15 +271,19 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
   }
 }
 
+/** What the welcome announces; careful values where it does not. */
+function allowanceOf({ limits }: JsonObject): Allowance {
+  const facts = isJsonObject(limits) ? limits : {}
+  const { messages_per_second: rate, max_inflight: inflight } = facts
+  return {
+    framesPerSecond: typeof rate === 'number' && rate >= 1 ? rate : 50,
+    inflight: typeof inflight === 'number' ? Math.min(inflight, maxInflight) : 50,
+  }
+}
+
 function channelsOf({ channels }: JsonObject): string[] {
   const rows = Array.isArray(channels) ? channels.filter(isJsonObject) : []
   return rows.map((row) => row['channel_name']).filter((name) => typeof name === 'string')
-}
-
-function notOpen(state: ClientState): ClientError {
-  return state === 'closed'
-    ? new ClientError('CLIENT_CLOSED', 'this client was closed')
-    : new ClientError('CONNECTION_LOST', 'there is no connection at the moment', { retryable: true })
 }
 
 function globalWebSocket(): WebSocketConstructor {

@@ -6,6 +6,7 @@
 import { backoffMs } from '../base/backoff.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { ClientError, errorOfAnswer } from './client-error.ts'
+import { createPace, type Pace } from './pace.ts'
 
 export interface RequestOptions {
   /** Send again after a lost connection or a retryable refusal, until the time is up. */
@@ -15,6 +16,15 @@ export interface RequestOptions {
   readonly onSuccess?: (answer: Envelope) => void
   /** Sent even while the connection is not ready for others: the joins that make it ready. */
   readonly isFirst?: boolean
+  /** Nothing answers it: it is settled, with itself, when it has been sent. */
+  readonly isOneWay?: boolean
+}
+
+/** How much a server takes of one connection. */
+export interface Allowance {
+  readonly framesPerSecond: number
+  /** Requests sent and not answered. */
+  readonly inflight: number
 }
 
 export interface Requests {
@@ -22,6 +32,8 @@ export interface Requests {
   request(envelope: Envelope, options: RequestOptions): Promise<Envelope>
   /** Takes a frame that answers a request, or that refuses one without saying which. */
   answer(envelope: Envelope): boolean
+  /** A new connection takes this much. */
+  allow(allowance: Allowance): void
   /** The connection is ready: everything that waits is sent, in the order of the calls. */
   up(): void
   /** Nothing new is sent until `up`; answers are still taken. */
@@ -49,17 +61,17 @@ interface Pending {
 
 /** Requests that may be under way; more are refused instead of filling the memory. */
 const maxPending = 10_000
-/** Requests sent and not answered: enough to hide the round trip, below what servers allow. */
-const maxInflight = 200
-
 export function createRequests(send: (envelope: Envelope) => void): Requests {
   const pending = new Map<string, Pending>()
   /** Those to be sent as soon as there is room, oldest first. */
   const waiting = new Set<Pending>()
   let inflight = 0
+  let maxInflight = 1
+  let pace: Pace = createPace(Number.MAX_SAFE_INTEGER)
   let isUp = false
   let ended: ((wasSent: boolean) => ClientError) | undefined
   let slowDown: ReturnType<typeof setTimeout> | undefined
+  let nextTurn: ReturnType<typeof setTimeout> | undefined
 
   function transmit(entry: Pending): void {
     waiting.delete(entry)
@@ -70,13 +82,23 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
       send(entry.envelope)
     } catch (cause) {
       fail(entry, new ClientError('VALIDATION_ERROR', 'this cannot be written as a frame', { cause }))
+      return
     }
+    if (entry.options.isOneWay !== true) return
+    entry.resolve(entry.envelope)
+    remove(entry)
   }
 
   function pump(): void {
     for (const entry of waiting) {
-      if (!isUp || slowDown !== undefined || inflight >= maxInflight) return
-      transmit(entry)
+      if (!isUp || slowDown !== undefined || nextTurn !== undefined || inflight >= maxInflight) return
+      if (pace.take()) transmit(entry)
+      else {
+        nextTurn = setTimeout(() => {
+          nextTurn = undefined
+          pump()
+        }, pace.waitMs())
+      }
     }
   }
 
@@ -156,8 +178,10 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
       const fresh = { retry: undefined, attempts: 0, isSent: false, wasSent: false }
       const entry: Pending = { envelope, options, resolve, reject, deadline, ...fresh }
       pending.set(envelope.id, entry)
-      if (options.isFirst === true) transmit(entry)
-      else {
+      if (options.isFirst === true) {
+        pace.force()
+        transmit(entry)
+      } else {
         waiting.add(entry)
         pump()
       }
@@ -183,6 +207,11 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
       return true
     },
 
+    allow(allowance) {
+      maxInflight = Math.max(1, allowance.inflight)
+      pace = createPace(allowance.framesPerSecond)
+    },
+
     up() {
       isUp = true
       pump()
@@ -205,6 +234,7 @@ export function createRequests(send: (envelope: Envelope) => void): Requests {
       isUp = false
       ended = error
       clearTimeout(slowDown)
+      clearTimeout(nextTurn)
       for (const entry of pending.values()) fail(entry, error(entry.wasSent))
     },
 

@@ -22,6 +22,7 @@ const again: RequestOptions = { resend: true, timeoutMs: 60_000 }
 function start() {
   const sent: string[] = []
   const requests = createRequests((envelope) => sent.push(envelope.id))
+  requests.allow({ framesPerSecond: 100_000, inflight: 200 })
   requests.up()
   return { sent, requests }
 }
@@ -80,6 +81,7 @@ describe('a request', () => {
     const broken = createRequests(() => {
       throw new Error('NaN')
     })
+    broken.allow({ framesPerSecond: 100, inflight: 1 })
     broken.up()
     await expect(broken.request(message(), again)).rejects.toMatchObject({ code: 'VALIDATION_ERROR' })
     expect(broken.inflight).toBe(0)
@@ -155,6 +157,31 @@ describe('many requests', () => {
     for (const frame of list) requests.answer(answerTo(frame.id))
     expect(sent).toEqual(list.map((frame) => frame.id))
     await Promise.all(outcomes)
+  })
+
+  it('go no faster than the server takes them', async () => {
+    const { requests, sent } = start()
+    requests.allow({ framesPerSecond: 100, inflight: 1_000 })
+    for (let i = 0; i < 200; i++) void outcomeOf(requests.request(message(), again))
+    expect(sent).toHaveLength(25)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(sent.length).toBeGreaterThan(115)
+    expect(sent.length).toBeLessThanOrEqual(126)
+    await vi.advanceTimersByTimeAsync(1_000)
+    expect(sent).toHaveLength(200)
+  })
+
+  it('that nothing answers are settled when they are sent', async () => {
+    const { requests, sent } = start()
+    requests.allow({ framesPerSecond: 2, inflight: 1 })
+    const oneWay = { ...again, isOneWay: true }
+    await requests.request(message(), oneWay)
+    const second = requests.request(message(), oneWay)
+    expect(sent).toHaveLength(1)
+    await vi.advanceTimersByTimeAsync(500)
+    await second
+    expect(sent).toHaveLength(2)
+    expect(requests.inflight).toBe(0)
   })
 
   it('are refused above the bound', async () => {
