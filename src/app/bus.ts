@@ -1,8 +1,6 @@
 // The bus as a program: store, core, listeners, health, link; opened in the order of reliability 5.2 (the WebSocket
 // port last), closed in reverse after a drain.
-import { readFile } from 'node:fs/promises'
 import type { IncomingMessage } from 'node:http'
-import { createAuthenticator } from '../auth/authenticator.ts'
 import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
 import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
 import { createRevocations } from '../auth/revocations.ts'
@@ -23,6 +21,7 @@ import { type HttpRefusal, startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
 import { registerBusMetrics } from './bus-metrics.ts'
 import { createBusViews } from './bus-views.ts'
+import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
 
 /** A token is honoured this long after its end, for clocks that differ (reliability 4). */
@@ -91,7 +90,15 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     )
 
     if (ports.link !== undefined) {
-      const relay = await startRelay({ link: ports.link, core, telemetry: hub, clock, logger, limits: config.limits })
+      const relay = await startRelay({
+        link: ports.link,
+        core,
+        readLog: store === undefined ? undefined : (query) => store.readBySequence(query),
+        limits: config.limits,
+        telemetry: hub,
+        clock,
+        logger,
+      })
       closers.push('relay', () => relay.close())
     }
     const checks = startHealthChecks({
@@ -115,7 +122,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       health,
       clock,
       logger,
-      views: { ...views, config: () => ports.configRows?.() ?? [], telemetry: hub },
+      views: { ...views, ...(ports.configRows !== undefined && { config: ports.configRows }), telemetry: hub },
       onShutdown: () => ports.onShutdown?.(),
     })
     closers.push('http', () => http.close())
@@ -179,26 +186,6 @@ async function openBusStore({ storage }: BusConfig, { clock, logger }: BusPorts)
     },
     { clock, logger },
   )
-}
-
-export async function openAuthenticator(
-  auth: AuthConfig,
-  options: {
-    clock: Clock
-    revocations?: ReturnType<typeof createRevocations>
-    allowReservedTenants?: boolean
-    requireClaims?: boolean
-  },
-): Promise<Authenticator> {
-  const { secret, keyFile, algorithm, issuer, audience } = auth
-  return createAuthenticator({
-    algorithm,
-    ...(secret !== undefined && { secret: secret.reveal() }),
-    ...(keyFile !== undefined && { publicKeyPem: await readFile(keyFile, 'utf8') }),
-    ...(issuer !== undefined && { issuer }),
-    ...(audience !== undefined && { audience }),
-    ...options,
-  })
 }
 
 const unauthorized = (details: string): HttpRefusal => ({

@@ -1,0 +1,26 @@
+// The bus's own counts as metrics; the hot paths add to plain numbers, which are read at each scrape.
+import { errorTable } from '../base/errors.ts'
+import type { HistoryStore } from '../storage/store.ts'
+import { registerHubMetrics } from '../telemetry/hub-metrics.ts'
+import type { Metrics } from '../telemetry/metrics.ts'
+import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
+import type { BusCore } from './bus-core.ts'
+
+export function registerBusMetrics(
+  metrics: Metrics,
+  { core, hub, store }: { core: BusCore; hub: TelemetryHub; store: HistoryStore | undefined },
+): void {
+  const { counts } = core.publisher
+  registerHubMetrics(metrics, hub)
+  metrics.gauge('arqonbus_active_connections', 'Clients connected here or behind gateways', () => core.clients.size)
+  metrics.gauge('arqonbus_rooms', 'Rooms in use', () => core.rooms.counts().rooms)
+  metrics.gauge('arqonbus_channels', 'Channels in use', () => core.rooms.counts().streams)
+  metrics.gauge('arqonbus_memberships', 'Memberships of clients in channels', () => core.rooms.counts().memberships)
+  metrics.counterFrom('arqonbus_messages_published_total', 'Messages accepted', () => counts.published)
+  metrics.counterFrom('arqonbus_messages_duplicate_total', 'Publishes answered as duplicates', () => counts.duplicates)
+  metrics.counterFrom('arqonbus_deliveries_total', 'Messages written to members', () => core.rooms.fanOut.deliveries)
+  metrics.countersFrom('arqonbus_frames_refused_total', 'Frames refused, by error code', 'code', () =>
+    Object.fromEntries(Object.keys(errorTable).map((code) => [code, core.router.refusals.get(code) ?? 0])),
+  )
+  metrics.gauge('arqonbus_store_enabled', 'Is history kept? 1 or 0', () => (store === undefined ? 0 : 1))
+}

@@ -1,0 +1,69 @@
+// Shield as a program: keys, gateway, and its own HTTP port for health and metrics.
+import type { Clock } from '../base/clock.ts'
+import { createClosers } from '../base/closers.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import type { ShieldConfig } from '../config/shapes.ts'
+import type { Link } from '../link/link.ts'
+import { type Shield, startShield } from '../shield/shield.ts'
+import { createHealth } from '../telemetry/health.ts'
+import { createMetrics } from '../telemetry/metrics.ts'
+import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
+import { startHttpServer } from '../transport/http-server.ts'
+import { openAuthenticator } from './open-authenticator.ts'
+
+/** How often the state of the bus behind the gateway is looked at for health. */
+const healthIntervalMs = 500
+
+export interface ShieldProgramPorts {
+  readonly clock: Clock
+  readonly logger: Logger
+  readonly link: Link
+}
+
+export interface RunningShield {
+  readonly wsPort: number
+  readonly metricsPort: number
+  readonly shield: Shield
+  close(): Promise<void>
+}
+
+/** Rejects with a BusError, and with nothing left open, when it cannot start. */
+export async function startShieldProgram(config: ShieldConfig, ports: ShieldProgramPorts): Promise<RunningShield> {
+  const { clock, logger, link } = ports
+  const closers = createClosers()
+  try {
+    // Reserved tenants are the system's own probes: only the holder of the key can name them.
+    const authenticator = await openAuthenticator(config.auth, {
+      clock,
+      requireClaims: true,
+      allowReservedTenants: true,
+    })
+    const metrics = createMetrics('shield')
+    const health = createHealth({ clock, canary: 'none' })
+    const telemetry = createTelemetryHub({ clock, bufferSize: 1_000 })
+    const http = await startHttpServer({
+      host: config.metrics.host,
+      port: config.metrics.port,
+      profile: config.profile,
+      service: 'shield',
+      authenticator,
+      metrics,
+      health,
+      views: {},
+      clock,
+      logger,
+    })
+    closers.push('http', () => http.close())
+    const shield = await startShield(config, { link, authenticator, telemetry, metrics, clock, logger })
+    closers.push('gateway', () => shield.close())
+    const report = (): void => health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
+    report()
+    const timer = setInterval(report, healthIntervalMs)
+    closers.push('health', () => clearInterval(timer))
+    logger.info('shield.started', { ws: shield.port, metrics: http.port })
+    return { wsPort: shield.port, metricsPort: http.port, shield, close: () => closers.close() }
+  } catch (error) {
+    await closers.close().catch((failure: unknown) => logger.warn('shield.cleanup_failed', describeError(failure)))
+    throw error
+  }
+}
