@@ -1,0 +1,13 @@
+// The last step of a build: puts what the compiler does not copy where the compiled files look for it.
+import { copyFileSync, mkdirSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { fileURLToPath } from 'node:url'
+
+const assets = ['wire/generated/envelope.desc']
+
+for (const asset of assets) {
+  const source = fileURLToPath(new URL(`../src/${asset}`, import.meta.url))
+  const target = fileURLToPath(new URL(`../dist/${asset}`, import.meta.url))
+  mkdirSync(dirname(target), { recursive: true })
+  copyFileSync(source, target)
+}
