@@ -76,6 +76,7 @@ function formatVerdict({ canonical, digest, observations }: Report): string {
     lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked   ${counts.notRun} not run`)
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
   } else lines.push(verdict)
+  if (fault !== undefined) return [...lines, `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
   lines.push(`digest   ${digest.slice(0, 'sha256:'.length + 12)}   exit ${exitCodeOf(canonical)}`)
   return lines.join('\n')

@@ -201,10 +201,11 @@ async function answerOf(check: Check, ports: CheckPorts, signal: AbortSignal): P
     const result: unknown = await check.run(ports, signal)
     return isResult(result) ? result : { status: 'error', code: 'NO_ANSWER', observed: 'the check returned no result' }
   } catch (error) {
-    const observed = error instanceof Error ? `${error.name}: ${error.message}` : typeof error
-    return { status: 'error', code: 'THREW', observed, class: 'unknown' }
+    return { status: 'error', code: 'THREW', observed: describe(error), class: 'unknown' }
   }
 }
+
+const describe = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : typeof error)
 
 function isResult(value: unknown): value is CheckResult {
   if (typeof value !== 'object' || value === null || !('status' in value)) return false
@@ -324,7 +325,7 @@ function faultReport(
     results: [],
     fault: { kind: isUsage ? 'usage' : 'internal', code },
   }
-  const fault = harmless(error instanceof Error ? `${error.name}: ${error.message}` : typeof error)
+  const fault = harmless(isUsage ? error.message : describe(error))
   return {
     schema: reportSchema,
     canonical,

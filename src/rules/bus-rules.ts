@@ -137,8 +137,9 @@ export const busRules: readonly Rule[] = [
     runbook: ['L61'],
     severity: 'blocker',
     appliesWhen: busSharedSecret,
-    judge({ resolution: { values } }) {
-      if (values.busJwtSecret !== undefined || values.jwtSecret !== undefined) return pass('a secret is set')
+    judge({ resolution: { given } }) {
+      const has = (name: string): boolean => (given.get(name)?.text ?? '').trim() !== ''
+      if (has('ARQONBUS_AUTH_JWT_SECRET') || has('JWT_SECRET')) return pass('a secret is set')
       const fix = 'set ARQONBUS_AUTH_JWT_SECRET, or JWT_SECRET for both programs (openssl rand -base64 48)'
       return fail(
         'NOT_SET',

@@ -50,10 +50,9 @@ export function judgeExplicit(
   return pass(describeValue(ctx, name))
 }
 
-/** `NAME=value`, from where; a secret shows no value, an address neither user nor path. */
+/** The value and where it came from; a secret shows no value, an address neither user nor path. */
 export function describeValue(ctx: RuleContext, name: KeyName): string {
-  const source = ctx.resolution.sources.get(name) ?? { kind: 'default' }
-  return `${variableOf(ctx, name)}=${shown(ctx, name)} (${describeSource(source)})`
+  return `${shown(ctx, name)} (${describeSource(ctx.resolution.sources.get(name) ?? { kind: 'default' })})`
 }
 
 function shown({ resolution }: RuleContext, name: KeyName): string {
