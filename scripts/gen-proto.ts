@@ -1,5 +1,5 @@
-// Builds src/wire/generated from proto/, offline, with the tools `npm ci` installs: the schemas as TypeScript
-// (protobuf-es), their FileDescriptorSet, and the same set as a module with its SHA-256.
+// Builds src/wire/generated from proto/, offline, with the tools `npm ci` installs: the schemas for
+// protobuf-es, their FileDescriptorSet, and the same set as a module with its SHA-256.
 //   node scripts/gen-proto.ts            write
 //   node scripts/gen-proto.ts --check    build elsewhere and fail on any difference
 import { execFileSync } from 'node:child_process'
@@ -22,9 +22,10 @@ function bufProgram(): string {
 
 function build(folder: string): void {
   const esPlugin = join(dirname(require.resolve('@bufbuild/protoc-gen-es/package.json')), 'bin/protoc-gen-es')
+  // JavaScript with declarations: as TypeScript it would hold an enum, which Node cannot run by erasing types.
   const template = {
     version: 'v2',
-    plugins: [{ local: [process.execPath, esPlugin], out: folder, opt: ['target=ts', 'import_extension=ts'] }],
+    plugins: [{ local: [process.execPath, esPlugin], out: folder, opt: ['target=js+dts', 'import_extension=js'] }],
   }
   const buf = (...args: string[]): unknown => execFileSync(bufProgram(), args, { cwd: root, stdio: 'inherit' })
   mkdirSync(folder, { recursive: true })
