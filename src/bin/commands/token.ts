@@ -1,0 +1,72 @@
+// `arqonbus token`: makes a bearer token with the secret of this environment, or of a development system's data folder.
+import { Command, InvalidArgumentError, Option } from 'commander'
+import type { Role } from '../../auth/identity.ts'
+import { mintToken } from '../../auth/mint.ts'
+import { dataDirOf, readDevelopmentSecret } from '../connect-tool.ts'
+import { ExitError, exitCodes } from '../exit-codes.ts'
+import { type Terminal, toPrintableJson } from '../terminal.ts'
+
+interface Options {
+  readonly subject: string
+  readonly tenant: string
+  readonly role: Role
+  readonly ttl: number
+  readonly permissions?: string
+  readonly dataDir?: string
+  readonly json?: boolean
+}
+
+export function tokenCommand(terminal: Terminal): Command {
+  return new Command('token')
+    .description('Print a bearer token')
+    .option('--subject <name>', 'whose token it is', 'cli')
+    .option('--tenant <tenant>', 'its tenant; * for an operator', 'default')
+    .addOption(new Option('--role <role>', 'what it may').choices(['user', 'admin', 'operator']).default('user'))
+    .option('--ttl <time>', 'how long it is good: 90s, 15m, 8h or 1d', parseDuration, 3_600)
+    .option('--permissions <list>', 'allow only these, comma separated: channel_access,channel_view,channel_management')
+    .option('--data-dir <dir>', 'where to look for a development secret (env ARQONBUS_DATA_DIR)')
+    .option('--json', 'print {token, expires_in_seconds}')
+    .addHelpText(
+      'after',
+      `
+The secret comes from ARQONBUS_AUTH_JWT_SECRET, else JWT_SECRET, else from the data folder that \`arqonbus up\` keeps.
+It is never an argument: arguments are visible to every user of the machine.
+
+Examples:
+  export ARQONBUS_AUTH_JWT=$(arqonbus token)
+  arqonbus token --subject billing --tenant acme --ttl 15m --permissions channel_access`,
+    )
+    .action((options: Options) => token(options, terminal))
+}
+
+async function token(options: Options, terminal: Terminal): Promise<void> {
+  const { subject, tenant, role, ttl, permissions } = options
+  const secret =
+    terminal.env['ARQONBUS_AUTH_JWT_SECRET'] ??
+    terminal.env['JWT_SECRET'] ??
+    (await readDevelopmentSecret(dataDirOf(options, terminal)))
+  if (secret === undefined) {
+    throw new ExitError(
+      exitCodes.config,
+      'there is no secret to sign with',
+      'Set ARQONBUS_AUTH_JWT_SECRET or JWT_SECRET, or run `arqonbus up` once, which makes one in its data folder.',
+    )
+  }
+  const made = await mintToken({
+    secret,
+    subject,
+    tenant,
+    role,
+    ttlSeconds: ttl,
+    ...(permissions !== undefined && { permissions: permissions.split(',') }),
+  })
+  terminal.out(options.json === true ? toPrintableJson({ token: made, expires_in_seconds: ttl }) : made)
+}
+
+const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
+
+function parseDuration(text: string): number {
+  const match = /^(\d{1,6})([smhd])$/.exec(text)
+  if (match === null) throw new InvalidArgumentError('It is a number with a unit: 90s, 15m, 8h or 1d.')
+  return Number(match[1]) * unitSeconds[match[2]!]!
+}

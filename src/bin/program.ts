@@ -1,0 +1,67 @@
+// The `arqonbus` command: its sub-commands, and how each ends.
+import { Command, CommanderError } from 'commander'
+import { version } from '../base/version.ts'
+import { busCommand } from './commands/bus.ts'
+import { configCommand } from './commands/config.ts'
+import { historyCommand } from './commands/history.ts'
+import { preflightCommand } from './commands/preflight.ts'
+import { publishCommand } from './commands/publish.ts'
+import { shieldCommand } from './commands/shield.ts'
+import { statusCommand } from './commands/status.ts'
+import { tailCommand } from './commands/tail.ts'
+import { tokenCommand } from './commands/token.ts'
+import { upCommand } from './commands/up.ts'
+import { versionCommand } from './commands/version.ts'
+import { describeFailure, exitCodes } from './exit-codes.ts'
+import type { Terminal } from './terminal.ts'
+
+const commands = [
+  upCommand,
+  busCommand,
+  shieldCommand,
+  preflightCommand,
+  tokenCommand,
+  publishCommand,
+  tailCommand,
+  historyCommand,
+  statusCommand,
+  configCommand,
+  versionCommand,
+]
+
+/** Runs one command line (without node and script); prints what goes wrong and sets the exit code, never throws. */
+export async function runProgram(args: readonly string[], terminal: Terminal): Promise<void> {
+  const program = new Command('arqonbus')
+    .description('A message bus over WebSocket with an edge gateway and an executable production preflight')
+    .version(version, '-V, --version')
+    .addHelpText(
+      'after',
+      `
+Start here:
+  arqonbus up                                              a whole system on this machine
+  arqonbus tail --room lab                                 watch a room
+  arqonbus publish --room lab --channel general '{"a":1}'  say something in it
+
+Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitted, 78 wrong configuration`,
+    )
+  for (const make of commands) program.addCommand(make(terminal))
+  // Each command inherits nothing from its parent in commander, so every one is told.
+  for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)]) {
+    command.exitOverride().configureOutput({
+      writeOut: (text) => terminal.out(text.trimEnd()),
+      writeErr: (text) => terminal.note(text.trimEnd().replace(/^error: /, '')),
+    })
+    command.showHelpAfterError('(--help shows what there is)')
+  }
+  try {
+    await program.parseAsync([...args], { from: 'user' })
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      terminal.exitWith(error.exitCode === 0 ? exitCodes.ok : exitCodes.usage)
+      return
+    }
+    const failure = describeFailure(error)
+    for (const line of failure.lines) terminal.note(line)
+    terminal.exitWith(failure.exitCode)
+  }
+}
