@@ -80,7 +80,7 @@ export function createEdgeOutlet(ports: {
       }
       for (const stream of rooms.allStreams()) {
         if (stream.remote.size === 0 || !stream.isLoaded) continue
-        heads.push({ ...stream.key, epoch: ports.epochOf(stream), last: publishedHead(stream), isPositioned })
+        heads.push({ ...stream.key, epoch: ports.epochOf(stream), last: stream.flushedHead, isPositioned })
         if (heads.length === headsPerMessage) flush()
       }
       flush()
@@ -89,9 +89,4 @@ export function createEdgeOutlet(ports: {
       return lost
     },
   }
-}
-
-/** What has left already: messages still waiting for the end of the turn are not missing anywhere. */
-function publishedHead(stream: Stream): number {
-  return (stream.pending[0]?.sequence ?? stream.head + 1) - 1
 }

@@ -1,8 +1,8 @@
 // Writing streams to their members: the frames of one event-loop turn are gathered per stream and leave as one write
 // per member. A long fan-out is cut into slices of at most `sliceSize` writes, other work runs in between, and each
 // member is looked at again before its write. Frames that arrive meanwhile wait for the next round: order holds.
-import type { WireFormat } from '../envelope/envelope.ts'
-import { type Delivery, encodeBatch } from './delivery.ts'
+import { Batch } from './batch.ts'
+import type { Delivery } from './delivery.ts'
 import type { Member, Stream } from './stream.ts'
 
 /** Where deliveries leave for members in other processes. */
@@ -13,6 +13,13 @@ export interface Outlet {
 export interface FanOut {
   /** Hands the next message of the stream to all members; it is written at the end of this turn. */
   push(stream: Stream, delivery: Delivery): void
+  /**
+   * The same without a copy: room for the stream's next message of `length` bytes, which the caller writes into
+   * `bytes` at `payload` at once. Only for streams without members behind gateways.
+   */
+  reserve(stream: Stream, sender: string, length: number): Batch
+  /** Writes what waits for the stream's members at once: before its sequences begin anew. */
+  flush(stream: Stream): void
   /** Resolves when everything pushed before has been written to sockets. */
   idle(): Promise<void>
   /** Writes of one message to one member, since the start. */
@@ -21,10 +28,8 @@ export interface FanOut {
 
 interface Round {
   readonly stream: Stream
-  readonly batch: readonly Delivery[]
+  readonly batch: Batch
   readonly members: readonly Member[]
-  readonly senders: ReadonlySet<string>
-  readonly shared: Map<WireFormat, Uint8Array>
   next: number
 }
 
@@ -51,7 +56,7 @@ export function createFanOut(options: { sliceSize: number; outlet: () => Outlet 
       if (round.next === round.members.length) {
         const { stream } = round
         round = undefined
-        if (stream.pending.length > 0) dirty.push(stream)
+        if (stream.batch !== undefined) dirty.push(stream)
         else stream.isDirty = false
       }
     }
@@ -61,57 +66,76 @@ export function createFanOut(options: { sliceSize: number; outlet: () => Outlet 
 
   function begin(stream: Stream | undefined): Round | undefined {
     if (stream === undefined) return undefined
-    const batch = stream.pending
-    stream.pending = []
-    if (stream.remote.size > 0) options.outlet()?.publish(stream, batch)
-    return {
-      stream,
-      batch,
-      members: [...stream.local.values()],
-      senders: new Set(batch.map((delivery) => delivery.sender)),
-      shared: new Map(),
-      next: 0,
-    }
+    const { batch } = stream
+    if (batch === undefined) return undefined
+    stream.batch = undefined
+    stream.expectedBytes = batch.byteLength + (batch.byteLength >> 2)
+    if (batch.deliveries.length > 0) options.outlet()?.publish(stream, batch.deliveries)
+    return { stream, batch, members: [...stream.local.values()], next: 0 }
   }
 
   /** Writes up to `budget` members of the round; returns how many were looked at (at least 1). */
   function write(current: Round, budget: number): number {
-    const { batch, members, senders, shared } = current
-    const first = batch[0]!.sequence
-    const last = batch[batch.length - 1]!.sequence
+    const { batch, members } = current
+    const { first, last, count } = batch
     const end = Math.min(members.length, current.next + budget)
     const begun = current.next
     for (; current.next < end; current.next++) {
       const member = members[current.next]!
       if (!member.isActive || member.cursor >= last) continue
       const { recipient } = member
-      if (member.cursor === first - 1 && !senders.has(recipient.id)) {
-        let frames = shared.get(recipient.format)
-        if (frames === undefined) {
-          frames = encodeBatch(batch, recipient.format)
-          shared.set(recipient.format, frames)
-        }
-        deliveries += batch.length
+      if (member.cursor === first - 1 && !batch.hasSender(recipient.id)) {
         member.cursor = last
-        recipient.write(frames)
+        deliveries += count
+        recipient.write(batch.all(recipient.format))
       } else {
-        const own = batch.filter((d) => d.sequence > member.cursor && d.sender !== recipient.id)
-        deliveries += own.length
+        const own = batch.since(member.cursor, recipient.id, recipient.format)
         member.cursor = last
-        if (own.length > 0) recipient.write(encodeBatch(own, recipient.format))
+        deliveries += own.count
+        if (own.count > 0) recipient.write(own.frames)
       }
     }
     return Math.max(1, current.next - begun)
   }
 
-  return {
-    push(stream, delivery) {
-      stream.head = delivery.sequence
-      stream.pending.push(delivery)
-      if (stream.isDirty) return
+  /** The batch the stream's next message joins. */
+  function batchOf(stream: Stream): Batch {
+    let { batch } = stream
+    if (batch === undefined) {
+      batch = new Batch(stream.head + 1, stream.expectedBytes)
+      stream.batch = batch
+    }
+    if (!stream.isDirty) {
       stream.isDirty = true
       dirty.push(stream)
       schedule()
+    }
+    return batch
+  }
+
+  return {
+    push(stream, delivery) {
+      const batch = batchOf(stream)
+      batch.add(delivery)
+      if (stream.remote.size > 0) batch.deliveries.push(delivery)
+      stream.head = delivery.sequence
+    },
+    reserve(stream, sender, length) {
+      const batch = batchOf(stream)
+      batch.payload = batch.reserve(sender, length)
+      stream.head++
+      return batch
+    },
+    flush(stream) {
+      if (round?.stream === stream) {
+        write(round, Number.POSITIVE_INFINITY)
+        round = undefined
+      }
+      const rest = begin(stream)
+      if (rest !== undefined) write(rest, Number.POSITIVE_INFINITY)
+      const waitingAt = dirty.indexOf(stream)
+      if (waitingAt >= 0) dirty.splice(waitingAt, 1)
+      stream.isDirty = false
     },
     idle() {
       if (round === undefined && dirty.length === 0) return Promise.resolve()

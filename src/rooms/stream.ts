@@ -3,7 +3,7 @@
 // `head` is the sequence handed to fan-out last. A member's `cursor` is the sequence it has been written up to; only
 // frames above it are written, so whoever joins in the middle of a turn, or recovers from the log, gets each frame once.
 import type { StreamKey } from '../envelope/envelope.ts'
-import type { Delivery } from './delivery.ts'
+import type { Batch } from './batch.ts'
 import type { Recipient } from './recipient.ts'
 
 export interface Member {
@@ -28,8 +28,10 @@ export class Stream {
   /** Members behind gateways: while there are any, deliveries also leave through the outlet. */
   readonly remote = new Map<Recipient, Member>()
   /** Handed to fan-out, not yet written. */
-  pending: Delivery[] = []
+  batch: Batch | undefined
   isDirty = false
+  /** How large the last batch was, and a little more: the next one's first buffer. */
+  expectedBytes = 0
   createdAtMs: number
   lastActivityMs: number
   /** Deleted by a command, and not used since. */
@@ -45,6 +47,11 @@ export class Stream {
     this.createdAtMs = start.nowMs
     this.lastActivityMs = start.nowMs
   }
+  /** The last sequence that has left; what waits for the end of the turn has not. */
+  get flushedHead(): number {
+    return this.batch === undefined ? this.head : this.batch.first - 1
+  }
+
   get memberCount(): number {
     return this.local.size + this.remote.size
   }

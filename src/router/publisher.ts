@@ -171,6 +171,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     }
     if (stream.epoch !== epoch) {
       ports.logger.warn('stream.epoch_changed', { tenant: stream.key.tenant, from: stream.epoch, to: epoch })
+      rooms.fanOut.flush(stream)
       stream.epoch = epoch
       stream.head = sequence - 1
       for (const member of stream.allMembers()) member.cursor = stream.head
