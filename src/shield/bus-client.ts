@@ -54,6 +54,10 @@ export interface BusClientTiming {
 }
 
 const readPage = 100
+/** While no bus answers it is asked this much more often. */
+const checksPerLease = 6
+/** One answer may be lost; "nobody listens there" counts at once. */
+const silencesAllowed = 2
 
 export async function startBusClient(ports: {
   readonly link: Link
@@ -70,6 +74,8 @@ export async function startBusClient(ports: {
   let isReachable = false
   let isClosed = false
   let lease: Promise<void> | undefined
+  let silences = 0
+  let ticks = 0
 
   function setReachable(now: boolean): void {
     if (isReachable === now) return
@@ -80,6 +86,7 @@ export async function startBusClient(ports: {
   function meet(id: string, isKnown: boolean): void {
     const isNew = id !== bus || (!isKnown && ports.sessions() > 0)
     bus = id
+    silences = 0
     setReachable(true)
     if (isNew) events.onNewBus(id)
   }
@@ -106,7 +113,7 @@ export async function startBusClient(ports: {
     } catch (error) {
       if (isClosed) return
       if (isReachable) logger.warn('shield.lease_failed', describeError(error))
-      setReachable(false)
+      if (++silences >= silencesAllowed) setReachable(false)
     }
   }
 
@@ -164,7 +171,9 @@ export async function startBusClient(ports: {
     if (state === 'connected') void checkLease()
     else setReachable(false)
   })
-  const timer = setInterval(() => void checkLease(), timing.leaseMs)
+  const timer = setInterval(() => {
+    if (!isReachable || ticks++ % checksPerLease === 0) void checkLease()
+  }, timing.leaseMs / checksPerLease)
   await link.flush()
   await checkLease()
 
