@@ -2,7 +2,20 @@
 // reads it and what it means. Parser, defaults, docs/config.md, `config --print` and the preflight all come from here.
 import { logLevels } from '../base/logger.ts'
 import { type LimitSpec, limitFields, limitTable, limitVariable, storageLimitTable, technicalMax } from './limits.ts'
-import { boolean, host, integer, list, oneOf, origin, path, port, type Reader, secret, text } from './readers.ts'
+import {
+  address,
+  boolean,
+  host,
+  integer,
+  list,
+  oneOf,
+  origin,
+  path,
+  port,
+  type Reader,
+  secret,
+  text,
+} from './readers.ts'
 import { Secret } from './secret.ts'
 import type { Profile } from './shapes.ts'
 
@@ -79,7 +92,7 @@ const backendWords = {
   postgresql: 'postgres',
 } as const
 
-const algorithmWords = { hs256: 'HS256', rs256: 'RS256', es256: 'ES256', eddsa: 'EdDSA' } as const
+const algorithmWords = { HS256: 'HS256', RS256: 'RS256', ES256: 'ES256', EdDSA: 'EdDSA' } as const
 const logWords = Object.fromEntries(logLevels.map((level) => [level, level])) as {
   [L in (typeof logLevels)[number]]: L
 }
@@ -159,7 +172,7 @@ export const keys = {
     bus,
     { meaning: 'Valkey and Postgres must both be configured' },
   ),
-  valkeyUrl: optional(pair('URL'), secret, bus, { meaning: 'Address of Valkey or Redis', secret: 'url' }),
+  valkeyUrl: optional(pair('URL'), address, bus, { meaning: 'Address of Valkey or Redis', secret: 'url' }),
   valkeyHost: key(pair('HOST'), host, 'localhost', bus, { meaning: 'Its host, where no address is given' }),
   valkeyPort: key(pair('PORT'), integer(1, 65_535), 6379, bus, { meaning: 'Its port, where no address is given' }),
   valkeyPassword: optional(pair('PASSWORD'), secret, bus, {
@@ -167,7 +180,7 @@ export const keys = {
     secret: 'hidden',
   }),
   valkeySsl: key(pair('SSL'), boolean, false, bus, { meaning: 'TLS to it, where no address is given' }),
-  postgresUrl: optional('ARQONBUS_POSTGRES_URL', secret, bus, { meaning: 'Address of Postgres', secret: 'url' }),
+  postgresUrl: optional('ARQONBUS_POSTGRES_URL', address, bus, { meaning: 'Address of Postgres', secret: 'url' }),
   postgresHost: key('ARQONBUS_POSTGRES_HOST', host, 'localhost', bus, {
     meaning: 'Its host, where no address is given',
   }),
@@ -204,7 +217,7 @@ export const keys = {
   }),
   shieldTlsCertFile: optional('SHIELD_TLS_CERT_FILE', path, shield, { meaning: 'PEM certificate chain; TLS when set' }),
   shieldTlsKeyFile: optional('SHIELD_TLS_KEY_FILE', path, shield, { meaning: 'PEM private key of that certificate' }),
-  natsUrl: key('NATS_URL', secret, new Secret('NATS_URL', 'nats://127.0.0.1:4222'), both, {
+  natsUrl: key('NATS_URL', address, new Secret('NATS_URL', 'nats://127.0.0.1:4222'), both, {
     meaning: 'NATS servers between Shield and the bus, comma separated; the bus joins them only when it is set',
     secret: 'url',
   }),

@@ -77,10 +77,13 @@ export const path: Reader<string> = { ...text, expects: 'the path of a file or f
 
 export const secret: Reader<Secret> = plain('a secret text', (value, name) => good(new Secret(name, value)))
 
+/** An address that may hold a password; its form is judged where it is used. */
+export const address: Reader<Secret> = { ...secret, expects: 'an address' }
+
 /** One of a list of words in any letter case; a word may stand for another one. */
 export function oneOf<const T extends string>(words: Readonly<Record<string, T>>): Reader<T> {
-  const table = new Map(Object.entries(words))
-  return plain(`one of ${[...table.keys()].join(', ')}`, (value) => {
+  const table = new Map(Object.entries(words).map(([word, value]) => [word.toLowerCase(), value]))
+  return plain(`one of ${Object.keys(words).join(', ')}`, (value) => {
     const found = table.get(value.toLowerCase())
     return found === undefined ? bad('NOT_ONE_OF') : good(found)
   })

@@ -1,0 +1,54 @@
+// docs/preflight.md, made from the catalogue. A unit test holds the file to it.
+import { createCatalogue } from './catalogue.ts'
+import { type Check, phases } from './check.ts'
+
+export function preflightDocument(catalogue: readonly Check[] = createCatalogue()): string {
+  const sections = phases.map((phase) => {
+    const checks = catalogue.filter((check) => check.phase === phase).sort((a, b) => (a.id < b.id ? -1 : 1))
+    return `## Phase ${phase}\n\n${checks.length === 0 ? empty : checks.map(section).join('\n\n')}`
+  })
+  return `${introduction}\n\n${sections.join('\n\n')}\n`
+}
+
+const empty = 'No checks in this version. A production run needs this phase, and is INCONCLUSIVE without it.'
+
+const introduction = `# Preflight
+
+The production runbook (\`docs/ArqonBus/runbooks/production_preflight_runbook.md\`), made executable: before a production
+start it says GO or NO-GO, with evidence. Made from the catalogue of checks by \`node scripts/gen-config-docs.ts\`; do not
+edit. What each command and checkbox of the runbook became: \`docs/ArqonBus/runbooks/runbook_map.md\`.
+
+## Verdict
+
+- **GO** (exit 0): every check that gates passed or does not apply, and every phase that the profile needs proved something.
+- **NO-GO** (exit 20, 21, 22 for blocker, critical, high): a check that gates failed, could not reach an answer, or waits
+  on one that did.
+- **INCONCLUSIVE** (exit 30): nothing failed, but something that is needed was not run. Absence of proof is never GO.
+
+64 is a wrong call, 70 a fault of the preflight itself. Advisory checks are shown and never decide.
+
+Profile dev needs the phases static and live; staging and prod need all five. The static checks are the rules that the
+servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where a check of theirs that
+gates fails. In dev most rules do not apply, unless \`ARQONBUS_PREFLIGHT_STRICT=true\`.
+
+The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. They use the
+secrets of the environment they are given, tokens of two minutes that are never written, and the reserved tenants
+\`arqon-preflight\` and \`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`.
+
+A report has a \`canonical\` part, the same for the same system whenever it is judged, with a digest of its own, and
+\`observations\`: times, addresses, what was found. No secret stands in either.`
+
+function section(check: Check): string {
+  const lines = check.runbook.length === 0 ? 'beyond the runbook' : `runbook ${check.runbook.join(', ')}`
+  const needs = check.requires.length === 0 ? '' : `\n- needs: ${check.requires.map((id) => `\`${id}\``).join(', ')}`
+  return `<a id="${check.id}"></a>
+
+### ${check.id}
+
+${check.title}. ${check.severity}, class ${check.class}, ${lines}.
+
+- proves: ${check.proves}
+- evidence: ${check.evidence}
+- fix: ${check.fix}
+- applies when: ${check.appliesWhen.name}; deadline ${check.deadlineMs / 1_000} s; ${check.effects.join('; ')}${needs}`
+}
