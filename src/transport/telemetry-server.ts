@@ -42,6 +42,8 @@ export interface TelemetryServer {
 
 const maxFrameBytes = 16 * 1_024
 const closeTimeoutMs = 2_000
+/** No HTTP time-out applies once an upgrade is asked for (reliability 0.1, finding 9). */
+const handshakeTimeoutMs = 5_000
 
 /** Rejects with `PORT_UNAVAILABLE`. */
 export async function startTelemetryServer(options: TelemetryServerOptions): Promise<TelemetryServer> {
@@ -79,12 +81,19 @@ export async function startTelemetryServer(options: TelemetryServerOptions): Pro
     // Before the first await: a reset during authentication must not be an unhandled error (reliability 3.2, 41).
     socket.on('error', () => socket.destroy())
     sockets.add(socket)
-    socket.once('close', () => sockets.delete(socket))
+    const timer = setTimeout(() => socket.destroy(), handshakeTimeoutMs)
+    socket.once('close', () => {
+      clearTimeout(timer)
+      sockets.delete(socket)
+    })
     try {
       const outcome = judgeOrigin(request) ?? (await authenticate(request))
       if (socket.destroyed) return
       if ('status' in outcome) refuse(socket, outcome)
-      else wss.handleUpgrade(request, socket, head, (ws) => open(ws, socket, outcome))
+      else {
+        clearTimeout(timer)
+        wss.handleUpgrade(request, socket, head, (ws) => open(ws, socket, outcome))
+      }
     } catch (error) {
       logger.error('telemetry.upgrade_failed', describeError(error))
       socket.destroy()

@@ -1,6 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { afterEach, describe, expect, it } from 'vitest'
 import { createAuthenticator } from '../../../src/auth/authenticator.ts'
+import type { Authenticator } from '../../../src/auth/identity.ts'
 import { mintToken } from '../../../src/auth/mint.ts'
 import { createRevocations } from '../../../src/auth/revocations.ts'
 import { systemClock } from '../../../src/base/clock.ts'
@@ -299,6 +300,28 @@ describe('the telemetry port', () => {
     await expect.poll(() => server.clients).toBe(1)
   })
 
+  it('waits 5 seconds for authentication, and not at all when it closes', async () => {
+    let asked = 0
+    const never: Authenticator = {
+      authenticate() {
+        asked++
+        return new Promise(() => {})
+      },
+    }
+    const { server } = await start({ authenticator: never })
+    const begun = performance.now()
+    const first = knock(server.port)
+    await new Promise((resolve) => first.once('close', resolve))
+    expect(performance.now() - begun).toBeGreaterThan(4_500)
+    const second = knock(server.port)
+    await expect.poll(() => asked).toBe(2)
+    const gone = new Promise((resolve) => second.once('close', resolve))
+    const closing = performance.now()
+    await server.close()
+    await gone
+    expect(performance.now() - closing).toBeLessThan(4_000)
+  })
+
   it('closes its clients with 1001, and does not wait for those that do not answer', async () => {
     const { server, url } = await start()
     const client = await join(url)
@@ -311,14 +334,20 @@ describe('the telemetry port', () => {
   })
 })
 
-/** A client that connects and never reads again. */
-async function stalled(port: number): Promise<Socket> {
+/** Asks for an upgrade. */
+function knock(port: number): Socket {
   const socket = connect(port, '127.0.0.1')
   sockets.push(socket)
   socket.on('error', () => {})
   socket.write(
-    'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n',
+    'GET / HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nAuthorization: Bearer x\r\n\r\n',
   )
+  return socket
+}
+
+/** A client that connects and never reads again. */
+async function stalled(port: number): Promise<Socket> {
+  const socket = knock(port)
   await new Promise<void>((resolve) => socket.once('readable', resolve))
   return socket // nothing is read: the kernel's buffers fill, then the server's
 }
