@@ -24,10 +24,18 @@ function formatPhase(phase: Phase, { canonical, observations }: Report): string 
     return canonical.required.includes(phase) ? `${name} no checks in this version; the profile needs some` : ''
   }
   const shown = results.filter(isWorthShowing)
+  const reasons = new Set(results.flatMap(leftOutBecause))
   return [
     `${name} ${summary(results)}`,
+    ...[...reasons].map((reason) => `  not run: ${reason}`),
     ...shown.map((result) => formatResult(result, observations.results[result.id])),
   ].join('\n')
+}
+
+function leftOutBecause(result: Result): string[] {
+  if (result.status !== 'skip') return []
+  const { reason } = result
+  return reason.kind === 'not-selected' || reason.kind === 'not-permitted' ? [reason.because] : []
 }
 
 function isWorthShowing(result: Result): boolean {

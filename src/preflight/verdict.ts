@@ -39,7 +39,7 @@ export function unproven({ planned, required, results }: Evidence): string[] {
       result.status === 'skip' &&
       (result.reason.kind === 'not-selected' || result.reason.kind === 'not-permitted'),
   )
-  if (left.length > 0) reasons.push(`not run: ${left.map(({ id }) => id).join(', ')}`)
+  if (left.length > 0) reasons.push(`${left.length === 1 ? '1 check was' : `${left.length} checks were`} not run`)
   return reasons
 }
 
