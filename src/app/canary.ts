@@ -8,7 +8,7 @@ import type { Rooms } from '../rooms/rooms.ts'
 import type { Recipient } from '../rooms/recipient.ts'
 import type { Publisher } from '../router/publisher.ts'
 import type { Client } from '../session/client.ts'
-import { frameFromEnvelope, payloadHash } from '../wire/message-frame.ts'
+import { frameFromEnvelope } from '../wire/message-frame.ts'
 
 export interface Canary {
   /** Publishes one canary; resolves true when it came back in time. */
@@ -66,7 +66,6 @@ export function createCanary(ports: CanaryPorts): Canary {
       client: publisherClient,
       key,
       id,
-      hash: payloadHash(frame),
       frame,
       ack: 'none',
       done: undefined,

@@ -4,7 +4,11 @@
 // frames above it are written, so whoever joins in the middle of a turn, or recovers from the log, gets each frame once.
 import type { StreamKey } from '../envelope/envelope.ts'
 import type { Batch } from './batch.ts'
+import { RecentIds } from './recent-ids.ts'
 import type { Recipient } from './recipient.ts'
+
+/** Ids remembered per stream without a store (design 6). */
+const rememberedIds = 10_000
 
 export interface Member {
   readonly recipient: Recipient
@@ -32,6 +36,8 @@ export class Stream {
   isDirty = false
   /** How large the last batch was, and a little more: the next one's first buffer. */
   expectedBytes = 0
+  /** Used where nothing is stored; a store keeps its own. */
+  readonly recentIds = new RecentIds(rememberedIds)
   createdAtMs: number
   lastActivityMs: number
   /** Deleted by a command, and not used since. */

@@ -15,13 +15,13 @@ import type { Stream } from '../rooms/stream.ts'
 import type { Client } from '../session/client.ts'
 import type { AppendRequest, AppendResult, HistoryStore } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
+import { payloadHash, payloadOf } from '../wire/message-frame.ts'
 import type { Acknowledgement, Replies } from './replies.ts'
 
 export interface Publication {
   readonly client: Client
   readonly key: StreamKey
   readonly id: string
-  readonly hash: Uint8Array
   /** The canonical frame: sender set by the server, no position. */
   readonly frame: Uint8Array
   readonly ack: AckRequest | undefined
@@ -49,14 +49,11 @@ export interface PublisherPorts {
   readonly logger: Logger
 }
 
-/** Ids remembered per stream where nothing is stored (design 6). */
-const rememberedIds = 10_000
 const catchUpPage = { limit: 1_000, maxBytes: 4 * 1024 * 1024 }
 
 export function createPublisher(ports: PublisherPorts): Publisher {
   const { rooms, store, clock, replies, telemetry } = ports
   const counts = { published: 0, duplicates: 0, refused: 0 }
-  const windows = new WeakMap<Stream, IdWindow>()
   const catchingUp = new Map<Stream, Promise<void>>()
   let queue: Publication[] = []
   let isScheduled = false
@@ -100,24 +97,25 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   }
 
   function publishUnstored(publication: Publication): void {
-    const { client, key, id, hash, frame } = publication
+    const { client, key, id, frame } = publication
+    const payload = payloadOf(frame)
     const stream = rooms.open(key)
-    let window = windows.get(stream)
-    if (window === undefined) {
-      window = new IdWindow(rememberedIds)
-      windows.set(stream, window)
-    }
-    const known = window.find(id)
-    if (known !== undefined && !sameBytes(known, hash)) {
+    const idBytes = Buffer.from(id)
+    const seen = stream.recentIds.note(
+      { bytes: idBytes, start: 0, end: idBytes.length },
+      { bytes: payload, start: 0, end: payload.length },
+    )
+    if (seen === 'conflict') {
       refuse(publication, new BusError('ID_CONFLICT'))
     } else {
-      if (known === undefined) {
-        window.add(id, hash)
+      const isDuplicate = seen === 'duplicate'
+      if (isDuplicate) counts.duplicates++
+      else {
         stream.lastActivityMs = clock.now()
         rooms.fanOut.push(stream, new Delivery(stream.head + 1, client.id, frame, undefined))
         reportPublished(publication)
-      } else counts.duplicates++
-      if (publication.ack !== 'none') acknowledge(publication, { level: 'memory', isDuplicate: known !== undefined })
+      }
+      if (publication.ack !== 'none') acknowledge(publication, { level: 'memory', isDuplicate })
     }
     finish(publication)
   }
@@ -248,31 +246,6 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   }
 }
 
-function toRequest({ key, id, hash, client, frame }: Publication, atMs: number): AppendRequest {
-  return { key, id, hash, sender: client.id, frame, atMs }
-}
-
-function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  return Buffer.compare(a, b) === 0
-}
-
-/** The last `limit` ids of a stream and the hashes of their payloads; the oldest is forgotten first. */
-class IdWindow {
-  readonly #limit: number
-  readonly #hashes = new Map<string, Uint8Array>()
-
-  constructor(limit: number) {
-    this.#limit = limit
-  }
-
-  find(id: string): Uint8Array | undefined {
-    return this.#hashes.get(id)
-  }
-
-  add(id: string, hash: Uint8Array): void {
-    this.#hashes.set(id, hash)
-    if (this.#hashes.size <= this.#limit) return
-    const oldest = this.#hashes.keys().next()
-    if (!oldest.done) this.#hashes.delete(oldest.value)
-  }
+function toRequest({ key, id, client, frame }: Publication, atMs: number): AppendRequest {
+  return { key, id, hash: payloadHash(frame), sender: client.id, frame, atMs }
 }

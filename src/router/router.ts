@@ -16,17 +16,11 @@ import type { Telemetry } from '../telemetry/events.ts'
 import { checkInbound } from '../wire/envelope-rules.ts'
 import { decodeJson } from '../wire/json-codec.ts'
 import type { WireLimits } from '../wire/limits.ts'
-import {
-  envelopeOfFrame,
-  type FrameScan,
-  frameFromEnvelope,
-  payloadHash,
-  reframe,
-  scanFrame,
-} from '../wire/message-frame.ts'
+import { envelopeOfFrame, type FrameScan, frameFromEnvelope, reframe, scanFrame } from '../wire/message-frame.ts'
 import { decodeProtobuf } from '../wire/protobuf-codec.ts'
 import type { ClientRegistry } from './clients.ts'
 import { type CommandPorts, type CommandResult, keyOf } from './command.ts'
+import { createFastPublish } from './fast-publish.ts'
 import type { Publisher } from './publisher.ts'
 import type { Replies } from './replies.ts'
 import { findCommand } from './table.ts'
@@ -85,6 +79,31 @@ export function createRouter(ports: RouterPorts): Router {
   const refusals = new Map<string, number>()
   /** Frames waiting behind a command that is still running, by client. */
   const lanes = new Map<Client, Work[]>()
+
+  const fast =
+    ports.store === undefined
+      ? createFastPublish({
+          rooms: ports.rooms,
+          clock: ports.clock,
+          telemetry,
+          limits: wire.limits,
+          counts: publisher.counts,
+          acknowledge: (client, id, isDuplicate) =>
+            client.send(replies.acknowledgement(id, { level: 'memory', isDuplicate })),
+        })
+      : undefined
+
+  /** Frames of the common shape, unless an earlier frame of the client is still at work. */
+  function takeFast(client: Client, data: Uint8Array): boolean {
+    if (fast === undefined || (lanes.size > 0 && lanes.has(client))) return false
+    try {
+      if (!fast.take(client, data, 0, data.length)) return false
+    } catch {
+      return false // the general way meets the same error, and answers it
+    }
+    client.format = 'protobuf'
+    return true
+  }
 
   function refuse(
     client: Client,
@@ -198,7 +217,6 @@ export function createRouter(ports: RouterPorts): Router {
       client,
       key: keyOf(tenant, parseName('room', room), parseName('channel', channel)),
       id: out.id,
-      hash: payloadHash(frame),
       frame,
       ack,
       done,
@@ -299,6 +317,7 @@ export function createRouter(ports: RouterPorts): Router {
 
   return {
     receive(client, data, isBinary, done) {
+      if (isBinary && done === undefined && takeFast(client, data)) return
       const lane = lanes.get(client)
       if (lane !== undefined) {
         if (lane.length < ports.maxInflight) lane.push({ data, isBinary, done })
@@ -315,6 +334,7 @@ export function createRouter(ports: RouterPorts): Router {
       void runLane(client, running, work)
     },
     forget(client) {
+      fast?.forget(client)
       for (const stream of ports.rooms.leaveAll(client)) {
         telemetry.emit({
           type: 'channel_left',

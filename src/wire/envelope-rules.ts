@@ -1,20 +1,10 @@
 // What an inbound envelope must be, in either wire format (original-contract 2.1 to 2.4, design 5). Portable.
-import { BusError, invalid } from '../base/errors.ts'
+import { invalid } from '../base/errors.ts'
 import { isMessageId } from '../base/ids.ts'
 import { isJsonObject, type JsonObject } from '../base/json.ts'
 import { type AckRequest, ackRequests, type Envelope, type InboundType } from '../envelope/envelope.ts'
 import { nameProblem } from '../envelope/names.ts'
 import { checkInboundType } from './raw-envelope.ts'
-
-/** Runs `read`; a refusal gets `details.message_id`, so that the answer can name the frame. */
-export function aboutMessage<Result>(id: string, read: () => Result): Result {
-  try {
-    return read()
-  } catch (error) {
-    if (!(error instanceof BusError) || !isMessageId(id)) throw error
-    throw new BusError(error.code, error.message, { ...error.details, message_id: id }, error.cause)
-  }
-}
 
 /** What each type cannot do without (original-contract 2.3). */
 const requiredFields: Readonly<Record<InboundType, readonly (keyof Envelope)[]>> = {

@@ -6,11 +6,11 @@ import { createMessageIds } from '../base/ids.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
 import { type Envelope, type EnvelopeType, optionalTextFields } from '../envelope/envelope.ts'
-import { aboutMessage } from './envelope-rules.ts'
+import { aboutMessage } from './about-message.ts'
 import { parseTime } from './iso-time.ts'
 import { isForbiddenKey, type WireLimits } from './limits.ts'
 import { checkId, isKnownType } from './raw-envelope.ts'
-import { Allowance, forbiddenKey } from './struct.ts'
+import { Allowance, forbiddenKey, wrapPayload } from './struct.ts'
 
 const keys: ReadonlySet<string> = new Set([
   'id',
@@ -63,7 +63,7 @@ function toEnvelope(object: JsonObject, limits: WireLimits, defaults: JsonDefaul
   if (version !== undefined && version !== protocolVersion)
     throw invalid('BAD_VERSION', 'version must be "1.0"', { field: 'version' })
   const { payload = {}, metadata: givenMetadata } = object
-  checkValue(payload, 1, allowance)
+  checkValue(wrapPayload(payload), 1, allowance) // as it travels, so that both formats have the same limits
   const envelope: Envelope = {
     id: idOf(object['id'], defaults),
     timestamp: timestampOf(object['timestamp'], defaults),

@@ -5,16 +5,21 @@
 //   Envelope{ trace_id, tenant_id?, room_id?, timestamp, twist_id?, event{ type, data=BusPayload{ …, payload, args, metadata } } }
 // The lengths of event, data and metadata are written four bytes wide (over-long varints are legal), so a position is
 // one more entry of the metadata Struct at the very end and three lengths overwritten in place. Structs stay bytes.
-import { createHash } from 'node:crypto'
-import type { JsonObject } from '../base/json.ts'
+import { hash } from 'node:crypto'
+import { systemClock } from '../base/clock.ts'
+import { invalid } from '../base/errors.ts'
+import type { JsonObject, JsonValue } from '../base/json.ts'
 import type { AckRequest, Envelope, InboundType, Position } from '../envelope/envelope.ts'
-import { ackOf, aboutMessage, checkMetadata, checkName } from './envelope-rules.ts'
+import { aboutMessage } from './about-message.ts'
+import { ackOf, checkMetadata, checkName } from './envelope-rules.ts'
 import { defaultWireLimits, type WireLimits } from './limits.ts'
 import { decodeProtobuf, fieldTags, writeOuter } from './protobuf-codec.ts'
 import {
   checkId,
   checkInboundType,
+  checkTimestamp,
   checkVersion,
+  commandOf,
   idOf,
   type RawEnvelope,
   readRawEnvelope,
@@ -56,6 +61,7 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
   checkId(id)
   const type = checkInboundType(typeOf(raw))
   checkVersion(raw.texts[3]!)
+  checkTimestamp(raw.timestampMs)
   const allowance = new Allowance(limits)
   const { payload, args } = raw
   if (payload.start >= 0) checkStruct(new Reader(raw.bytes, payload.start), payload.end, 1, allowance)
@@ -66,7 +72,6 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
   const channel = raw.texts[5]!
   if (room !== '') checkName('room', room)
   if (channel !== '') checkName('channel', channel)
-  const inner = metadata['tenant_id']
   return {
     raw,
     type,
@@ -74,10 +79,19 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
     room: room === '' ? undefined : room,
     channel: channel === '' ? undefined : channel,
     toClient: raw.texts[12] === '' ? undefined : raw.texts[12],
-    tenantId: raw.tenantId !== '' ? raw.tenantId : typeof inner === 'string' ? inner : undefined,
+    tenantId: tenantOf(raw.tenantId, metadata['tenant_id']),
     ack: ackOf(metadata),
     payload: payload.start < 0 ? none : raw.bytes.subarray(payload.start, payload.end),
   }
+}
+
+/** Outside or in the metadata; one cannot be judged while members are shown the other. */
+function tenantOf(outer: string, inner: JsonValue | undefined): string | undefined {
+  if (typeof inner !== 'string') return outer === '' ? undefined : outer
+  if (outer !== '' && outer !== inner) {
+    throw invalid('TENANT_CONFLICT', 'tenant_id and metadata.tenant_id differ', { field: 'metadata.tenant_id' })
+  }
+  return inner
 }
 
 function metadataOf(raw: RawEnvelope, allowance: Allowance): JsonObject {
@@ -88,7 +102,7 @@ function metadataOf(raw: RawEnvelope, allowance: Allowance): JsonObject {
 /** Fields of BusPayload that are copied from the client; the sender is the server's. */
 const copiedTexts = [12, 10, 9, 8, 7, 6, 5] as const
 
-/** The canonical frame of a scanned one. `timestampMs` replaces the client's where it has none. */
+/** The canonical frame of a scanned one. `timestampMs`, else now, stands in where the client gave no time. */
 export function reframe(scan: FrameScan, server: { sender: string; timestampMs?: number }): Uint8Array {
   const { raw } = scan
   const { bytes, metadata, args, payload } = raw
@@ -101,7 +115,7 @@ export function reframe(scan: FrameScan, server: { sender: string; timestampMs?:
   copyStruct(writer, bytes, payload)
   writer.varint(fieldTags.payload)
   for (const field of copiedTexts) {
-    const text = raw.texts[field]!
+    const text = field === 6 ? commandOf(raw) : raw.texts[field]!
     if (text === '') continue
     writer.text(text)
     writer.byte((field << 3) | 2)
@@ -111,7 +125,7 @@ export function reframe(scan: FrameScan, server: { sender: string; timestampMs?:
     writer.text(raw.twistId)
     writer.byte(0x2a)
   }
-  writer.varint(raw.timestampMs ?? server.timestampMs ?? 0)
+  writer.varint(raw.timestampMs ?? server.timestampMs ?? systemClock.now())
   writer.byte(0x20)
   if (raw.roomId !== '') {
     writer.text(raw.roomId)
@@ -283,11 +297,20 @@ export function openFrame(frame: Uint8Array): {
   }
 }
 
+/** The payload's Struct of a canonical frame, as bytes of that frame. */
+export function payloadOf(frame: Uint8Array): Uint8Array {
+  let at = layoutOf(frame).body
+  while (frame[at] !== 0xa2) at = skipText(frame, at + 1) // text fields have tags of one byte, and stand before it
+  const start = at + 2
+  const end = skipText(frame, start)
+  let first = start
+  while (frame[first]! >= 0x80) first++
+  return frame.subarray(first + 1, end)
+}
+
 /** 16 bytes naming the payload of a canonical frame: equal bytes, equal hash. */
 export function payloadHash(frame: Uint8Array): Uint8Array {
-  const { payload } = readRawEnvelope(frame)
-  const bytes = payload.start < 0 ? none : frame.subarray(payload.start, payload.end)
-  return createHash('sha256').update(bytes).digest().subarray(0, 16)
+  return hash('sha256', payloadOf(frame), 'buffer').subarray(0, 16)
 }
 
 /** Bounds that every frame we made ourselves is within. */

@@ -3,11 +3,12 @@ import { systemClock, toIsoTime } from '../base/clock.ts'
 import type { JsonObject } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
 import type { Envelope, EnvelopeType } from '../envelope/envelope.ts'
-import { aboutMessage } from './envelope-rules.ts'
+import { aboutMessage } from './about-message.ts'
 import { parseTime } from './iso-time.ts'
 import type { WireLimits } from './limits.ts'
 import {
   checkId,
+  checkTimestamp,
   checkVersion,
   commandOf,
   idOf,
@@ -35,13 +36,14 @@ function toEnvelope(raw: RawEnvelope, limits: WireLimits): Envelope {
   checkId(idOf(raw))
   if (!isKnownType(type)) throw invalid('BAD_TYPE', 'type is not one of the protocol', { field: 'type' })
   checkVersion(raw.texts[3]!)
+  checkTimestamp(raw.timestampMs)
   const { texts } = raw
   const metadata = structOf(raw, raw.metadata, allowance)
   if (raw.tenantId !== '' && metadata['tenant_id'] === undefined) metadata['tenant_id'] = raw.tenantId
   if (raw.twistId !== '' && metadata['twist_id'] === undefined) metadata['twist_id'] = raw.twistId
   const envelope: Envelope = {
     id: idOf(raw),
-    timestamp: isoOf(raw.timestampMs),
+    timestamp: toIsoTime(raw.timestampMs ?? systemClock.now()),
     type: type as EnvelopeType,
     version: protocolVersion,
     payload: unwrapPayload(structOf(raw, raw.payload, allowance)),
@@ -50,7 +52,7 @@ function toEnvelope(raw: RawEnvelope, limits: WireLimits): Envelope {
   }
   if (raw.roomId !== '') envelope.room = raw.roomId
   const command = commandOf(raw)
-  if (command !== '' && (type === 'command' || texts[6] !== '')) envelope.command = command
+  if (command !== '') envelope.command = command
   for (const field of [4, 5, 7, 8, 9, 10, 11, 12] as const) {
     if (texts[field] !== '') envelope[payloadTextFields[field]] = texts[field]!
   }
@@ -59,13 +61,6 @@ function toEnvelope(raw: RawEnvelope, limits: WireLimits): Envelope {
 
 /** Tags (field * 8 + 2) of Envelope's oneof and of BusPayload's Structs. */
 export const fieldTags = { cmd: 162, event: 170, payload: 162, args: 170, metadata: 178 } as const
-
-function isoOf(ms: number | undefined): string {
-  if (ms === undefined) return toIsoTime(systemClock.now())
-  // JavaScript's Date ends at ±8.64e15 ms.
-  if (Math.abs(ms) > 8.64e15) throw invalid('BAD_TIMESTAMP', 'timestamp is not a time', { field: 'timestamp' })
-  return toIsoTime(ms)
-}
 
 function structOf(raw: RawEnvelope, { start, end }: Range, allowance: Allowance): JsonObject {
   return start < 0 ? {} : readStruct(new Reader(raw.bytes, start), end, 1, allowance)
@@ -76,6 +71,13 @@ export function encodeProtobuf(envelope: Envelope): Uint8Array {
   const writer = new Writer()
   writeBusPayload(writer, envelope)
   writeAround(writer, envelope)
+  return writer.finish()
+}
+
+/** The bytes of one Struct. */
+export function encodeStruct(object: JsonObject): Uint8Array {
+  const writer = new Writer()
+  writeStruct(writer, object)
   return writer.finish()
 }
 

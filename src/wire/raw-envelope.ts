@@ -3,7 +3,11 @@
 import { isMessageId } from '../base/ids.ts'
 import { invalid } from '../base/errors.ts'
 import { type InboundType, inboundTypes, outboundTypes } from '../envelope/envelope.ts'
-import { malformed, Reader } from './reader.ts'
+import { withMessageId } from './about-message.ts'
+import { isWritableTime } from './iso-time.ts'
+import { isForbiddenKey } from './limits.ts'
+import { duplicateField, malformed, Reader, unexpectedTag, unknownField, wrongType } from './reader.ts'
+import { forbiddenKey } from './struct.ts'
 
 /** BusPayload's text fields by number; 0 is unused. Names are those of the JSON form. */
 export const payloadTextFields = [
@@ -59,25 +63,22 @@ export interface RawEnvelope {
   readonly metadata: Range
 }
 
-function wrongType(): never {
-  throw malformed('PB_WIRE_TYPE', 'a known field has another wire type')
+/** Header copies as they are found; by number of the text field. */
+interface HeaderCopies {
+  count: number
+  readonly texts: string[]
 }
 
-function unknownField(field: number): never {
-  throw invalid('PB_UNKNOWN_FIELD', `field ${field} is not part of the schema`, { field })
-}
-
-function duplicate(field: number): never {
-  throw invalid('PB_DUPLICATE_FIELD', `field ${field} stands twice`, { field })
-}
+const maxHeaders = 32
 
 /** A seen-once check over field numbers below 32. */
 function mark(seen: number, field: number): number {
   const bit = 1 << field
-  if ((seen & bit) !== 0) duplicate(field)
+  if ((seen & bit) !== 0) duplicateField(field)
   return seen | bit
 }
 
+/** Throws VALIDATION_ERROR; `details.message_id` is there when the id stood before what is wrong. */
 export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
   if (bytes.length === 0) throw malformed('PB_EMPTY', 'the frame is empty')
   const raw: RawEnvelope = {
@@ -94,9 +95,17 @@ export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
     args: { start: -1, end: -1 },
     metadata: { start: -1, end: -1 },
   }
-  const headers: string[] = []
-  const reader = new Reader(bytes)
-  const end = bytes.length
+  try {
+    readOuter(new Reader(bytes), raw)
+  } catch (error) {
+    throw withMessageId(error, idOf(raw))
+  }
+  return raw
+}
+
+function readOuter(reader: Reader, raw: RawEnvelope): void {
+  const headers: HeaderCopies = { count: 0, texts: [] }
+  const end = raw.bytes.length
   let seen = 0
   while (reader.offset < end) {
     const tag = reader.varint(end)
@@ -114,14 +123,12 @@ export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
     if (field >= 20) readKind(reader, fieldEnd, raw, field)
     else readOuterText(reader, fieldEnd, raw, field, headers)
   }
-  for (let i = 0; i < headers.length; i += 2) {
-    const field = headerFields[headers[i]!]
-    if (field !== undefined && raw.texts[field] === '') raw.texts[field] = headers[i + 1]!
-  }
-  return raw
+  headers.texts.forEach((text, field) => {
+    if (raw.texts[field] === '') raw.texts[field] = text
+  })
 }
 
-function readOuterText(reader: Reader, end: number, raw: RawEnvelope, field: number, headers: string[]): void {
+function readOuterText(reader: Reader, end: number, raw: RawEnvelope, field: number, headers: HeaderCopies): void {
   if (field === 1) raw.traceId = reader.text(end)
   else if (field === 2) raw.tenantId = reader.text(end)
   else if (field === 3) raw.roomId = reader.text(end)
@@ -131,40 +138,40 @@ function readOuterText(reader: Reader, end: number, raw: RawEnvelope, field: num
 }
 
 function readKind(reader: Reader, end: number, raw: RawEnvelope, field: number): void {
-  if (raw.kind !== undefined) duplicate(field)
+  if (raw.kind !== undefined) duplicateField(field)
   raw.kind = field === 20 ? 'cmd' : field === 21 ? 'event' : 'signal'
   if (field === 22) readSignal(reader, end)
   else readTyped(reader, end, raw)
 }
 
-/** Messages of exactly two length-delimited fields, 1 and 2. */
-function checkPairTag(tag: number): void {
-  if (tag === 0x0a || tag === 0x12) return
-  if (tag >> 3 === 1 || tag >> 3 === 2) wrongType()
-  unknownField(tag >> 3)
-}
-
-function readHeader(reader: Reader, end: number, headers: string[]): void {
+function readHeader(reader: Reader, end: number, headers: HeaderCopies): void {
+  let seen = 0
   let name = ''
   let value = ''
   while (reader.offset < end) {
     const tag = reader.varint(end)
-    checkPairTag(tag)
+    if (tag !== 0x0a && tag !== 0x12) unexpectedTag(tag, 2)
+    seen = mark(seen, tag >> 3)
     const text = reader.text(reader.lengthEnd(end))
     if (tag === 0x0a) name = text
     else value = text
   }
-  if (headers.length >= 64) throw malformed('TOO_MANY_KEYS', 'more than 32 headers')
-  if (Object.hasOwn(headerFields, name)) headers.push(name, value)
+  if (++headers.count > maxHeaders) {
+    throw invalid('TOO_MANY_KEYS', `more than ${maxHeaders} headers`, { max: maxHeaders })
+  }
+  if (isForbiddenKey(name)) forbiddenKey()
+  // A map's later entry replaces its earlier one.
+  if (Object.hasOwn(headerFields, name)) headers.texts[headerFields[name]!] = value
 }
 
 function readSignal(reader: Reader, end: number): void {
+  let seen = 0
   while (reader.offset < end) {
     const tag = reader.varint(end)
+    if (tag !== 0x08 && tag !== 0x12) unexpectedTag(tag, 2)
+    seen = mark(seen, tag >> 3)
     if (tag === 0x08) reader.varint(end)
-    else if (tag === 0x12) reader.text(reader.lengthEnd(end))
-    else if (tag >> 3 === 1 || tag >> 3 === 2) wrongType()
-    else unknownField(tag >> 3)
+    else reader.text(reader.lengthEnd(end))
   }
 }
 
@@ -173,7 +180,7 @@ function readTyped(reader: Reader, end: number, raw: RawEnvelope): void {
   let seen = 0
   while (reader.offset < end) {
     const tag = reader.varint(end)
-    checkPairTag(tag)
+    if (tag !== 0x0a && tag !== 0x12) unexpectedTag(tag, 2)
     seen = mark(seen, tag >> 3)
     const fieldEnd = reader.lengthEnd(end)
     if (tag === 0x0a) raw.kindType = reader.text(fieldEnd)
@@ -215,9 +222,10 @@ export function typeOf(raw: RawEnvelope): string {
   return raw.kindType !== '' ? raw.kindType : 'message'
 }
 
+/** The command's name, by the precedence of contract 2.6; empty when there is none. */
 export function commandOf(raw: RawEnvelope): string {
   const named = raw.texts[6]!
-  return named !== '' || raw.kind !== 'cmd' ? named : raw.kindType
+  return named === '' && raw.kind === 'cmd' && typeOf(raw) === 'command' ? raw.kindType : named
 }
 
 export function checkId(id: string): void {
@@ -243,4 +251,9 @@ export function isKnownType(type: string): boolean {
 
 export function checkVersion(version: string): void {
   if (version !== '' && version !== '1.0') throw invalid('BAD_VERSION', 'version must be 1.0', { field: 'version' })
+}
+
+export function checkTimestamp(ms: number | undefined): void {
+  if (ms === undefined || isWritableTime(ms)) return
+  throw invalid('BAD_TIMESTAMP', 'timestamp is not a time of the years 0 to 9999', { field: 'timestamp' })
 }

@@ -5,6 +5,25 @@ export function malformed(reason: string, text: string): BusError {
   return invalid(reason, text)
 }
 
+export function wrongType(): never {
+  throw malformed('PB_WIRE_TYPE', 'a known field has another wire type')
+}
+
+export function unknownField(field: number): never {
+  throw invalid('PB_UNKNOWN_FIELD', `field ${field} is not part of the schema`, { field })
+}
+
+export function duplicateField(field: number): never {
+  throw invalid('PB_DUPLICATE_FIELD', `field ${field} stands twice`, { field })
+}
+
+/** Refuses a tag that no case took, of a message whose fields are numbered 1 to `lastField`. */
+export function unexpectedTag(tag: number, lastField: number): never {
+  const field = Math.floor(tag / 8)
+  if (field >= 1 && field <= lastField) wrongType()
+  unknownField(field)
+}
+
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
 /** Below this many bytes, building the string by hand beats TextDecoder's call. */
@@ -20,7 +39,7 @@ export class Reader {
     this.offset = offset
   }
 
-  /** A varint up to 2^53; more than ten bytes, or beyond `end`, is refused. */
+  /** A varint, exact up to 2^53; more than 64 bits, or bytes beyond `end`, are refused. */
   varint(end: number): number {
     const { bytes } = this
     let offset = this.offset
@@ -33,9 +52,9 @@ export class Reader {
     let value = byte & 0x7f
     let scale = 128
     for (let i = 1; ; i++) {
-      if (i === 10) throw malformed('PB_VARINT', 'a varint is longer than ten bytes')
       if (offset >= end) throw truncated()
       byte = bytes[offset++]!
+      if (i === 9 && byte > 1) throw malformed('PB_VARINT', 'a varint has more than 64 bits')
       value += (byte & 0x7f) * scale
       scale *= 128
       if (byte < 0x80) break

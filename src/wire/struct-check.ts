@@ -1,6 +1,6 @@
 // Validating a Struct without building it: the hot path keeps payloads as bytes but lets nothing malformed through.
 import { isUtf8 } from 'node:buffer'
-import { malformed, type Reader } from './reader.ts'
+import { duplicateField, malformed, type Reader, unexpectedTag } from './reader.ts'
 import { type Allowance, forbiddenKey, tags } from './struct.ts'
 import { isForbiddenKey } from './limits.ts'
 
@@ -10,27 +10,32 @@ const shortText = 256
 export function checkStruct(reader: Reader, end: number, depth: number, allowance: Allowance): void {
   allowance.enter(depth)
   while (reader.offset < end) {
-    if (reader.varint(end) !== tags.structField) throw malformed('PB_UNKNOWN_FIELD', 'a Struct holds an unknown field')
+    const tag = reader.varint(end)
+    if (tag !== tags.structField) unexpectedTag(tag, 1)
     checkEntry(reader, reader.lengthEnd(end), depth, allowance)
   }
 }
 
 function checkEntry(reader: Reader, end: number, depth: number, allowance: Allowance): void {
   allowance.key()
+  let hasKey = false
   let hasValue = false
   while (reader.offset < end) {
     const tag = reader.varint(end)
-    const fieldEnd = reader.lengthEnd(end)
     if (tag === tags.entryKey) {
+      if (hasKey) duplicateField(1)
+      hasKey = true
+      const fieldEnd = reader.lengthEnd(end)
       const length = fieldEnd - reader.offset
       // Only these lengths can be __proto__, prototype or constructor.
       if (length === 9 || length === 11) {
         if (isForbiddenKey(reader.text(fieldEnd))) forbiddenKey()
       } else checkText(reader, fieldEnd)
     } else if (tag === tags.entryValue) {
-      checkValue(reader, fieldEnd, depth, allowance)
+      if (hasValue) duplicateField(2)
       hasValue = true
-    } else throw malformed('PB_UNKNOWN_FIELD', 'a map entry holds an unknown field')
+      checkValue(reader, reader.lengthEnd(end), depth, allowance)
+    } else unexpectedTag(tag, 2)
   }
   if (!hasValue) throw malformed('PB_VALUE', 'a map entry has no value')
 }
@@ -58,7 +63,7 @@ function checkValue(reader: Reader, end: number, depth: number, allowance: Allow
       checkList(reader, reader.lengthEnd(end), depth + 1, allowance)
       break
     default:
-      throw malformed(tag >= 8 && tag <= 0x37 ? 'PB_WIRE_TYPE' : 'PB_UNKNOWN_FIELD', 'a Value holds an unknown kind')
+      unexpectedTag(tag, 6)
   }
   if (reader.offset !== end) throw malformed('PB_VALUE', 'a Value has two kinds')
 }
@@ -66,7 +71,8 @@ function checkValue(reader: Reader, end: number, depth: number, allowance: Allow
 function checkList(reader: Reader, end: number, depth: number, allowance: Allowance): void {
   allowance.enter(depth)
   for (let count = 1; reader.offset < end; count++) {
-    if (reader.varint(end) !== tags.listItem) throw malformed('PB_UNKNOWN_FIELD', 'a list holds an unknown field')
+    const tag = reader.varint(end)
+    if (tag !== tags.listItem) unexpectedTag(tag, 1)
     checkValue(reader, reader.lengthEnd(end), depth, allowance)
     allowance.items(count)
   }

@@ -2,7 +2,7 @@
 import { invalid } from '../base/errors.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 import { isForbiddenKey, type WireLimits } from './limits.ts'
-import { malformed, type Reader } from './reader.ts'
+import { duplicateField, malformed, type Reader, unexpectedTag } from './reader.ts'
 import type { Writer } from './writer.ts'
 
 /** Tags of Struct.fields, its map entries, Value's kinds and ListValue.values. */
@@ -61,21 +61,25 @@ export function readStruct(reader: Reader, end: number, depth: number, allowance
   allowance.enter(depth)
   const object: JsonObject = {}
   while (reader.offset < end) {
-    if (reader.varint(end) !== tags.structField) throw malformed('PB_UNKNOWN_FIELD', 'a Struct holds an unknown field')
+    const field = reader.varint(end)
+    if (field !== tags.structField) unexpectedTag(field, 1)
     const entryEnd = reader.lengthEnd(end)
     allowance.key()
-    let key = ''
+    let key: string | undefined
     let value: JsonValue | undefined
     while (reader.offset < entryEnd) {
       const tag = reader.varint(entryEnd)
-      const fieldEnd = reader.lengthEnd(entryEnd)
-      if (tag === tags.entryKey) key = reader.text(fieldEnd)
-      else if (tag === tags.entryValue) value = readValue(reader, fieldEnd, depth, allowance)
-      else throw malformed('PB_UNKNOWN_FIELD', 'a map entry holds an unknown field')
+      if (tag === tags.entryKey) {
+        if (key !== undefined) duplicateField(1)
+        key = reader.text(reader.lengthEnd(entryEnd))
+        if (isForbiddenKey(key)) forbiddenKey()
+      } else if (tag === tags.entryValue) {
+        if (value !== undefined) duplicateField(2)
+        value = readValue(reader, reader.lengthEnd(entryEnd), depth, allowance)
+      } else unexpectedTag(tag, 2)
     }
-    if (isForbiddenKey(key)) forbiddenKey()
     if (value === undefined) throw malformed('PB_VALUE', 'a map entry has no value')
-    object[key] = value
+    object[key ?? ''] = value
   }
   return object
 }
@@ -105,7 +109,7 @@ function readValue(reader: Reader, end: number, depth: number, allowance: Allowa
       value = readList(reader, reader.lengthEnd(end), depth + 1, allowance)
       break
     default:
-      throw malformed(tag >= 8 && tag <= 0x37 ? 'PB_WIRE_TYPE' : 'PB_UNKNOWN_FIELD', 'a Value holds an unknown kind')
+      unexpectedTag(tag, 6)
   }
   if (reader.offset !== end) throw malformed('PB_VALUE', 'a Value has two kinds')
   return value
@@ -115,7 +119,8 @@ function readList(reader: Reader, end: number, depth: number, allowance: Allowan
   allowance.enter(depth)
   const list: JsonValue[] = []
   while (reader.offset < end) {
-    if (reader.varint(end) !== tags.listItem) throw malformed('PB_UNKNOWN_FIELD', 'a list holds an unknown field')
+    const tag = reader.varint(end)
+    if (tag !== tags.listItem) unexpectedTag(tag, 1)
     list.push(readValue(reader, reader.lengthEnd(end), depth, allowance))
     allowance.items(list.length)
   }
@@ -131,14 +136,17 @@ function readDouble(reader: Reader, end: number): number {
   return value
 }
 
-/** The object a payload travels as: itself, or the wrapping of a value that is not an object. */
+/** The object a payload travels as: itself, or wrapped when it is no object or could be taken for a wrapping. */
 export function wrapPayload(payload: JsonValue): JsonObject {
-  return isJsonObject(payload) ? payload : { [scalarKey]: payload }
+  return isJsonObject(payload) && !isWrapping(payload) ? payload : { [scalarKey]: payload }
 }
 
 export function unwrapPayload(payload: JsonObject): JsonValue {
-  const value = payload[scalarKey]
-  return value === undefined || Object.keys(payload).length !== 1 ? payload : value
+  return isWrapping(payload) ? payload[scalarKey]! : payload
+}
+
+function isWrapping(object: JsonObject): boolean {
+  return object[scalarKey] !== undefined && Object.keys(object).length === 1
 }
 
 /** Writes backwards: the last field first, so that lengths are known when they are written. */

@@ -1,0 +1,83 @@
+// Publishing where nothing is stored, for frames of the common shape: from the received bytes straight into the array
+// the members are written. Whatever is unusual about the frame, the client or the channel goes the general way.
+import type { Clock } from '../base/clock.ts'
+import type { Rooms } from '../rooms/rooms.ts'
+import type { Stream } from '../rooms/stream.ts'
+import type { Client } from '../session/client.ts'
+import type { Telemetry } from '../telemetry/events.ts'
+import { FastScan } from '../wire/fast-scan.ts'
+import type { WireLimits } from '../wire/limits.ts'
+
+export interface FastPublishPorts {
+  readonly rooms: Rooms
+  readonly clock: Clock
+  readonly telemetry: Telemetry
+  readonly limits: WireLimits
+  readonly counts: { published: number; duplicates: number }
+  /** Answers a publish that asked for it. */
+  readonly acknowledge: (client: Client, id: string, isDuplicate: boolean) => void
+}
+
+/** Where a client published last, and its `sender` field ready to be copied. */
+interface Route {
+  readonly sender: Uint8Array
+  room: Uint8Array
+  channel: Uint8Array
+  stream: Stream
+}
+
+export interface FastPublish {
+  /** True when the frame at `[start, end)` was published and answered; false when it is for the general way. */
+  take(client: Client, bytes: Uint8Array, start: number, end: number): boolean
+  forget(client: Client): void
+}
+
+export function createFastPublish(ports: FastPublishPorts): FastPublish {
+  const { rooms, clock, telemetry, counts } = ports
+  const scan = new FastScan(ports.limits)
+  const routes = new Map<Client, Route>()
+
+  function routeOf(client: Client): Route {
+    const known = routes.get(client)
+    if (
+      known !== undefined &&
+      scan.equals(scan.channelStart, scan.channelEnd, known.channel) &&
+      scan.equals(scan.roomStart, scan.roomEnd, known.room)
+    ) {
+      return known
+    }
+    const key = {
+      tenant: client.identity.tenant,
+      room: scan.text(scan.roomStart, scan.roomEnd),
+      channel: scan.text(scan.channelStart, scan.channelEnd),
+    }
+    const route: Route = {
+      sender: known?.sender ?? Uint8Array.from([0x22, client.id.length, ...Buffer.from(client.id, 'latin1')]),
+      room: scan.slice(scan.roomStart, scan.roomEnd),
+      channel: scan.slice(scan.channelStart, scan.channelEnd),
+      stream: rooms.open(key),
+    }
+    routes.set(client, route)
+    return route
+  }
+
+  return {
+    take(client, bytes, start, end) {
+      if (client.identity.role === 'operator' || telemetry.wants?.('message_published') !== false) return false
+      if (!scan.scan(bytes, start, end) || scan.ack === 'stored') return false
+      const { stream, sender } = routeOf(client)
+      if (stream.isHidden || stream.remote.size > 0) return false
+      const seen = stream.recentIds.noteParts(bytes, scan.idStart, scan.idEnd, scan.payloadStart, scan.payloadEnd)
+      if (seen === 'conflict') return false // the general way finds the same, and answers
+      if (seen === 'new') {
+        stream.lastActivityMs = clock.now()
+        const batch = rooms.fanOut.reserve(stream, client.id, scan.frameLength(sender))
+        scan.writeFrame(batch.bytes, batch.payload, sender)
+        counts.published++
+      } else counts.duplicates++
+      if (scan.ack !== 'none') ports.acknowledge(client, scan.text(scan.idStart, scan.idEnd), seen === 'duplicate')
+      return true
+    },
+    forget: (client) => void routes.delete(client),
+  }
+}
