@@ -171,7 +171,8 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
       answer(_request, context) {
         const { telemetry } = context.views
         if (telemetry === undefined) return notHere
-        const { byType: _byType, ...counts } = telemetry.counts()
+        const { evicted, dropped, delivered, buffered, bufferSize, subscribers } = telemetry.counts()
+        const counts = { subscribers, delivered, dropped, buffered, buffer_size: bufferSize, evicted }
         return ok({ status: 'healthy', timestamp: now(context), ...counts })
       },
     },
