@@ -126,6 +126,13 @@ describe('publish, history and tail', () => {
     expect(JSON.parse(second.stdout)).toEqual({ ...(JSON.parse(first.stdout) as object), duplicate: true })
   })
 
+  it('end with 0 on ^C', async () => {
+    const tail = start(['tail', ...place], env())
+    await output(tail, /joined/, 'stderr')
+    tail.kill('SIGINT')
+    expect(await ended(tail)).toBe(0)
+  })
+
   it('end quietly when nobody reads their output any more', async () => {
     const tail = start(['tail', ...place, '--from', 'beginning'], env())
     await output(tail, /\n/)

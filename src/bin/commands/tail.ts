@@ -28,7 +28,7 @@ export function tailCommand(terminal: Terminal): Command {
       parseFrom,
     )
     .option('--limit <n>', 'end after n messages', parseCount)
-    .option('--timeout <seconds>', 'end with code 1 when --limit is not reached by then', parseCount)
+    .option('--timeout <seconds>', 'end after this long: with code 1 when --limit was not reached', parseCount)
     .option('--json', 'print each message as one JSON object')
   addToolOptions(command)
   command.addHelpText(
@@ -55,19 +55,14 @@ async function tail(options: Options, terminal: Terminal): Promise<void> {
     },
   })
   terminal.stop.addEventListener('abort', () => void client.close())
-  const { promise: done, resolve, reject } = Promise.withResolvers<void>()
+  const { promise: isEnough, resolve: enough } = Promise.withResolvers<void>()
   let seen = 0
   function print(message: Message): void {
     if (limit !== undefined && seen >= limit) return
     seen++
     terminal.out(options.json === true ? toPrintableJson(message) : messageLine(message))
-    if (seen === limit) resolve()
+    if (seen === limit) enough()
   }
-  const timer = startTimer(options, () => {
-    reject(
-      new ExitError(exitCodes.failure, `${seen} of ${limit ?? 'any number of'} messages within ${options.timeout} s`),
-    )
-  })
   try {
     const recover = options.from === undefined ? undefined : await positionBefore(client, options, options.from)
     const joined = await client.join(room, channel, {
@@ -79,15 +74,20 @@ async function tail(options: Options, terminal: Terminal): Promise<void> {
     })
     checkRecovered(joined, options)
     terminal.note(`joined ${toPrintableWord(room)}:${toPrintableWord(channel)}; ^C ends`)
-    await Promise.race([done, client.closed.then(failUnlessOurs)])
+    await Promise.race([isEnough, timeIsUp(options), client.closed.then(failUnlessOurs)])
+    if (limit !== undefined && seen < limit && !terminal.stop.aborted) {
+      throw new ExitError(exitCodes.failure, `${seen} of ${limit} messages within ${options.timeout} s`)
+    }
   } finally {
-    clearTimeout(timer)
     await client.close()
   }
 }
 
-function startTimer({ timeout }: Options, run: () => void): ReturnType<typeof setTimeout> | undefined {
-  return timeout === undefined ? undefined : setTimeout(run, timeout * 1_000)
+/** Never resolves without --timeout; the timer does not keep a finished command from ending. */
+function timeIsUp({ timeout }: Options): Promise<void> {
+  return new Promise((done) => {
+    if (timeout !== undefined) setTimeout(done, timeout * 1_000).unref()
+  })
 }
 
 function failUnlessOurs(reason: ClientError | undefined): void {

@@ -288,6 +288,23 @@ describe('a lost connection', () => {
   })
 })
 
+describe('goaway', () => {
+  it('makes a client finish, leave by itself, and come back when it was told to', async () => {
+    const bus = await startBus()
+    const states = stateWatch()
+    const client = await connectTo(bus, states)
+    const before = client.clientId
+    const session = bus.core.clients.find(before)!
+    const leftAt = performance.now()
+    session.send(bus.core.replies.notice('goaway', { reason: 'restart', reconnect_after_ms: 400 }))
+    while (client.state === 'open') await states.next()
+    const waiting = client.publish('lab', 'general', { n: 1 })
+    expect((await waiting).position?.sequence).toBe(1)
+    expect(performance.now() - leftAt).toBeGreaterThanOrEqual(400)
+    expect(client.clientId).not.toBe(before)
+  })
+})
+
 describe('close codes', () => {
   it('make a client stay away when coming back is useless', async () => {
     const bus = await startBus()
