@@ -133,7 +133,7 @@ export async function startBusClient(ports: {
     }
   }
 
-  /** Control messages of the bus; a malformed one is a fault of the bus, told and passed over. */
+  /** Messages of the bus; a malformed one is a fault of the bus, told and passed over. */
   function control(handle: (message: LinkMessage) => void): (message: LinkMessage) => void {
     return (message) => {
       try {
@@ -145,7 +145,10 @@ export async function startBusClient(ports: {
   }
 
   const subscriptions = [
-    link.subscribe(outProcessPattern(ports.process), (message) => events.onSessionMessage(message)),
+    link.subscribe(
+      outProcessPattern(ports.process),
+      control((message) => events.onSessionMessage(message)),
+    ),
     link.subscribe(
       edgeSubjects.resync,
       control(({ data }) => meet(text(parseControl(data), 'bus'), true)),

@@ -7,7 +7,7 @@ import type { Authenticator, Identity } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { countOf, edgeHeaders, parseJoined } from '../envelope/edge-protocol.ts'
+import { countOf, edgeHeaders, type MembershipName, parseJoined } from '../envelope/edge-protocol.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { escapeToken } from '../envelope/names.ts'
 import { inSubject } from '../envelope/subjects.ts'
@@ -37,6 +37,7 @@ export interface EdgeSessionPorts {
   readonly metrics: ShieldMetrics
   readonly clock: Clock
   readonly logger: Logger
+  readonly allowJson: boolean
   readonly maxInflight: number
   /** Has the session opened again soon, and again until that succeeds or it is closed. */
   readonly requestResync: (session: EdgeSession) => void
@@ -91,7 +92,7 @@ export class EdgeSession {
       if (this.session.isClosed) return
       this.session.send(this.#ports.answers.welcome(this.session.id, welcome))
       this.#state = 'open'
-      await this.#work()
+      this.#work()
     } catch (error) {
       this.#ports.logger.warn('shield.open_failed', { clientId: this.session.id, ...describeError(error) })
       this.session.close('LINK_LOST', 'the bus did not open the session')
@@ -133,12 +134,9 @@ export class EdgeSession {
   /** A frame of the client. Refused, forwarded or handled, in the order of the calls. */
   receive(data: Uint8Array, isBinary: boolean): void {
     if (this.session.isClosed) return
-    if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) {
-      void this.#handle({ data, isBinary })
-      return
-    }
-    if (this.#queue.length < this.#ports.maxInflight) this.#queue.push({ data, isBinary })
-    else this.refuse(new BusError('INFLIGHT_EXCEEDED', undefined, { max: this.#ports.maxInflight }))
+    if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) this.#take({ data, isBinary })
+    else if (this.#queue.length < this.#ports.maxInflight) this.#queue.push({ data, isBinary })
+    else this.#refuseUnread({ data, isBinary })
   }
 
   /** Tells the client why its frame goes no further; `#details.message_id` names the frame. */
@@ -223,36 +221,68 @@ export class EdgeSession {
     })
   }
 
-  /** One frame through the steps. Only a join, a policy that waits, and a refresh take longer than this call. */
-  async #handle({ data, isBinary }: Waiting): Promise<void> {
+  #take(frame: Waiting): void {
+    const running = this.#handle(frame)
+    if (running === undefined) return
     this.#isBusy = true
+    void running.finally(() => {
+      this.#isBusy = false
+      this.#work()
+    })
+  }
+
+  #work(): void {
+    while (!this.#isBusy && !this.session.isClosed) {
+      const next = this.#queue.shift()
+      if (next === undefined) return
+      this.#take(next)
+    }
+  }
+
+  /** One frame through the steps, at once unless it is a join, a refresh, or a policy takes its time. */
+  #handle({ data, isBinary }: Waiting): Promise<void> | undefined {
+    const { session } = this
     let id: string | undefined
     try {
-      const { validator } = this.#ports
-      if (!isBinary || this.session.format !== 'protobuf') this.session.format = isBinary ? 'protobuf' : 'json'
-      const frame = validator.validate(data, isBinary)
+      session.format = isBinary || !this.#ports.allowJson ? 'protobuf' : 'json'
+      const frame = this.#ports.validator.validate(data, isBinary)
       id = frame.id
-      checkTenant(this.session.identity, frame.tenantId)
+      checkTenant(session.identity, frame.tenantId)
       const verdict = this.#decide(frame)
-      if (verdict instanceof Promise) await verdict
-      const intent = frame.command === undefined ? undefined : intentOf(frame.command, this.session.identity)
-      if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
-      else await this.#route(frame, intent)
+      const intent = frame.command === undefined ? undefined : intentOf(frame.command, session.identity)
+      if (verdict === undefined && (intent === undefined || intent.kind === 'leave')) {
+        this.#send(frame, intent && { kind: 'leave', intent })
+        return undefined
+      }
+      return this.#finish(frame, verdict, intent).catch((error: unknown) => this.refuse(this.#toBusError(error), id))
     } catch (error) {
       this.refuse(this.#toBusError(error), id)
-    } finally {
-      this.#isBusy = false
+      return undefined
     }
-    await this.#work()
   }
 
-  async #work(): Promise<void> {
-    if (this.#isBusy) return
-    const next = this.#queue.shift()
-    if (next !== undefined && !this.session.isClosed) await this.#handle(next)
+  async #finish(frame: ValidFrame, verdict: Promise<void> | undefined, intent: Intent | undefined): Promise<void> {
+    await verdict
+    if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
+    else if (intent?.kind === 'join') await this.#join(frame, intent.name)
+    else this.#send(frame, intent && { kind: 'leave', intent })
   }
 
-  #decide(frame: ValidFrame): void | Promise<void> {
+  /** Too many wait already; the id is still read, for a refusal that names its frame. */
+  #refuseUnread({ data, isBinary }: Waiting): void {
+    const { maxInflight: max, validator } = this.#ports
+    let id: string | undefined
+    try {
+      id = validator.validate(data, isBinary).id
+    } catch (error) {
+      const read = isBusError(error) ? error.details['message_id'] : undefined
+      if (typeof read === 'string') id = read
+    }
+    this.refuse(new BusError('INFLIGHT_EXCEEDED', undefined, { max }), id)
+  }
+
+  /** Throws, or rejects, what the policy does not allow. */
+  #decide(frame: ValidFrame): Promise<void> | undefined {
     const { policy, metrics } = this.#ports
     const { identity, id: clientId } = this.session
     const judge = (verdict: Awaited<ReturnType<Policy['decide']>>): void => {
@@ -261,21 +291,19 @@ export class EdgeSession {
       throw new BusError(verdict.code, undefined, verdict.reason === undefined ? {} : { reason: verdict.reason })
     }
     const verdict = policy.decide({ identity, clientId, trace: this.#trace, frame: frame.bytes })
-    return verdict instanceof Promise ? verdict.then(judge) : judge(verdict)
+    if (verdict instanceof Promise) return verdict.then(judge)
+    judge(verdict)
+    return undefined
   }
 
-  async #route(frame: ValidFrame, intent: Intent | undefined): Promise<void> {
+  async #join(frame: ValidFrame, name: MembershipName): Promise<void> {
     this.#requireBus()
-    let pending: Pending | undefined
-    if (intent?.kind === 'join') {
-      // Listening begins before the bus is asked, so that nothing falls between its answer and the first message.
-      pending = { kind: 'join', joining: await this.#ports.memberships.begin(this.session, intent.name) }
-    } else if (intent !== undefined) pending = { kind: 'leave', intent }
+    // Listening begins before the bus is asked, so that nothing falls between its answer and the first message.
+    const joining = await this.#ports.memberships.begin(this.session, name)
     try {
-      this.#requireBus()
-      this.#send(frame, pending)
+      this.#send(frame, { kind: 'join', joining })
     } catch (error) {
-      if (pending?.kind === 'join') pending.joining.abort()
+      joining.abort()
       throw error
     }
   }
@@ -287,6 +315,7 @@ export class EdgeSession {
   }
 
   #send(frame: ValidFrame, intent: Pending | undefined): void {
+    this.#requireBus()
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
     const sentMs = clock.monotonic()

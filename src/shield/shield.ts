@@ -16,6 +16,7 @@ import type { Telemetry } from '../telemetry/events.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
 import { type HttpRefusal, startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
+import { envelopeDescriptorBase64 } from '../wire/generated/envelope-descriptor.ts'
 import { createAnswers } from './answers.ts'
 import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
 import { type BusClient, startBusClient } from './bus-client.ts'
@@ -76,8 +77,6 @@ export interface Shield {
 }
 
 const standardTiming: ShieldTiming = { leaseMs: 3_000, requestMs: 2_000, answerMs: 2_000, tickMs: 250 }
-/** The descriptor shipped with the package. */
-export const shippedSchema = new URL('../wire/generated/envelope.desc', import.meta.url)
 const linkOverheadBytes = 16 * 1024
 /** A level of JSON is up to three messages (Struct, its entry, Value) around it stand the envelope's own. */
 const messagesPerLevel = 3
@@ -145,6 +144,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     metrics,
     clock,
     logger,
+    allowJson: options.wire.allowJson,
     maxInflight: limits.maxInflight,
     requestResync(session) {
       suspended.add(session)
@@ -295,10 +295,10 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
 
 /** Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so. */
 async function openSchema(options: ShieldOptions, logger: Logger): Promise<Schema | undefined> {
-  const file = options.schemaFile ?? shippedSchema
   const maxDepth = options.limits.maxJsonDepth * messagesPerLevel + outerMessages
   try {
-    return loadSchema(await readFile(file), maxDepth)
+    const shipped = (): Buffer => Buffer.from(envelopeDescriptorBase64, 'base64')
+    return loadSchema(options.schemaFile === undefined ? shipped() : await readFile(options.schemaFile), maxDepth)
   } catch (cause) {
     const error =
       cause instanceof BusError
