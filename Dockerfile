@@ -1,6 +1,7 @@
 # The production image: Node's official one instead of the npm package that pins Node for development.
 # Runs as a user without rights; only /data is written to, so the root file system may be read-only:
-#   docker run --read-only --tmpfs /tmp -v arqonbus-data:/data -p 127.0.0.1:9100:9100 arqonbus bus
+#   docker run --read-only --tmpfs /tmp -v arqonbus-data:/data -p 127.0.0.1:9100:9100 \
+#     -e ARQONBUS_SERVER_HOST=0.0.0.0 arqonbus bus
 FROM node:24.21.0-bookworm-slim AS build
 WORKDIR /app
 COPY package.json package-lock.json ./
