@@ -200,6 +200,14 @@ describe('layers', () => {
     ])
   })
 
+  it('let one name in the environment win over its alias in the file, without a quarrel', () => {
+    const readFile = (): string => 'ARQONBUS_VALKEY_URL=redis://of-the-file:1\n'
+    const env = { ARQONBUS_CONFIG_FILE: 'x', ARQONBUS_REDIS_URL: 'redis://of-the-environment:1' }
+    const resolution = resolveKeys(env, { readFile })
+    expect(resolution.problems).toEqual([])
+    expect(resolution.values.valkeyUrl?.reveal()).toBe('redis://of-the-environment:1')
+  })
+
   it('show the file’s presence-only names to the rules', () => {
     const { given } = resolveKeys({ ARQONBUS_CONFIG_FILE: 'x' }, options)
     expect(given.get('JWT_SKIP_VALIDATION')).toMatchObject({ text: '', source: { kind: 'file' } })

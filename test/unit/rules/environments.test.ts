@@ -9,6 +9,7 @@ import {
   type EnvironmentCase,
   everyEnvironment,
   healthyEnvironments,
+  productionEnvironment,
 } from '../../support/environments.ts'
 
 const machine = {
@@ -103,5 +104,35 @@ describe('the gate of a server', () => {
   it('never refuses for an advisory rule', () => {
     const entry = brokenEnvironments.find(({ name }) => name.startsWith('degraded storage'))!
     expect(gate('bus', createRuleContext(entry.env, machine)).findings).toEqual([])
+  })
+})
+
+describe('a secret in a file', () => {
+  const { JWT_SECRET, ...rest } = productionEnvironment
+  const env = { ...rest, ARQONBUS_CONFIG_FILE: '/etc/arqonbus.env' }
+  const codesAt = (mode: number): string[] => {
+    const files = { mode: () => mode, isReadable: () => true }
+    const ctx = createRuleContext(env, { ...machine, files, readFile: () => `JWT_SECRET=${JWT_SECRET}\n` })
+    return gate('shield', ctx).findings.map(({ code, rule }) => `${rule.id} ${code}`)
+  }
+
+  it('is refused where others may read the file, and only there', () => {
+    expect(codesAt(0o100644)).toEqual(['shield.jwt-secret-hygiene FILE_OPEN_TO_OTHERS'])
+    expect(codesAt(0o100640)).toEqual(['shield.jwt-secret-hygiene FILE_OPEN_TO_OTHERS'])
+    expect(codesAt(0o100600)).toEqual([])
+    expect(codesAt(0o100400)).toEqual([])
+  })
+})
+
+describe('tokens signed with a key pair', () => {
+  it('need no secret, but a key that can be read', () => {
+    const { JWT_SECRET: _, ...rest } = productionEnvironment
+    const env = { ...rest, ARQONBUS_AUTH_JWT_ALGORITHM: 'EdDSA', ARQONBUS_AUTH_JWT_KEY_FILE: '/etc/arqonbus.pem' }
+    const idsWith = (isReadable: boolean): string[] => {
+      const ctx = createRuleContext(env, { ...machine, files: { mode: () => 0o600, isReadable: () => isReadable } })
+      return (['bus', 'shield'] as const).flatMap((program) => gate(program, ctx).findings.map(({ rule }) => rule.id))
+    }
+    expect(idsWith(true)).toEqual([])
+    expect(idsWith(false)).toEqual(['meta.files-readable', 'meta.files-readable'])
   })
 })
