@@ -25,7 +25,7 @@ export function createEdgeOutlet(ports: {
   readonly link: Link
   readonly rooms: Rooms
   readonly isPositioned: boolean
-  /** Tells lives of streams apart at gateways (see `edgeEpoch`). */
+  /** Tells the lives of a stream apart at gateways. */
   readonly epochOf: (stream: Stream) => number
   readonly logger: Logger
 }): EdgeOutlet {

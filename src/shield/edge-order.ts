@@ -2,7 +2,7 @@
 // filled from the log before anything after it is delivered; what cannot be had any more is told to members as a gap.
 //
 // The bus numbers a stream by (epoch, sequence). Members' cursors count what this process has handed to fan-out, a
-// number that never goes back: a new epoch therefore needs no care there. `offset` of both grows together.
+// number that never goes back and has no holes: a new epoch or a gap therefore needs no care there.
 import { backoffMs } from '../base/backoff.ts'
 import type { Head } from '../envelope/edge-protocol.ts'
 import type { StreamKey } from '../envelope/envelope.ts'
@@ -121,11 +121,14 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
     ports.onPassed(stream, passed)
   }
 
-  /** What lies between is given up: cursors move along, members are told. */
+  /** What lies between is given up, and members are told. */
   function skipTo(stream: Stream, state: State, sequence: number, reason: GapReason): void {
     const missed = sequence - state.last
-    stream.head += missed
     state.last = sequence
+    // Fan-out counts on without a hole; a member that was ahead is ahead by so much less.
+    for (const member of stream.local.values()) {
+      if (member.cursor > stream.head) member.cursor = Math.max(stream.head, member.cursor - missed)
+    }
     metrics.count('shield_holes_total', reason)
     ports.onGap(stream, reason, { epoch: state.epoch, missed })
   }
@@ -137,7 +140,7 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
     state.waiting.clear()
     state.waitingBytes = 0
     // A member that was ahead of this process is ahead of nothing now.
-    for (const member of stream.allMembers()) member.cursor = Math.min(member.cursor, stream.head)
+    for (const member of stream.local.values()) member.cursor = Math.min(member.cursor, stream.head)
     const reason = state.isPositioned ? 'epoch_changed' : 'not_stored'
     metrics.count('shield_holes_total', reason)
     ports.onGap(stream, reason, { epoch })

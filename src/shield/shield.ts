@@ -1,5 +1,6 @@
 // Shield, the edge gateway: its listener, its sessions, its link to the bus. Fails closed: whatever it needs to judge
 // a client or a frame is there before a port is opened, or it does not start.
+import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
@@ -16,7 +17,7 @@ import type { Telemetry } from '../telemetry/events.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
 import { type HttpRefusal, startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
-import { envelopeDescriptorBase64 } from '../wire/generated/envelope-descriptor.ts'
+import { envelopeDescriptorSha256 } from '../wire/generated/envelope-descriptor.ts'
 import { createAnswers } from './answers.ts'
 import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
 import { type BusClient, startBusClient } from './bus-client.ts'
@@ -297,8 +298,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
 async function openSchema(options: ShieldOptions, logger: Logger): Promise<Schema | undefined> {
   const maxDepth = options.limits.maxJsonDepth * messagesPerLevel + outerMessages
   try {
-    const shipped = (): Buffer => Buffer.from(envelopeDescriptorBase64, 'base64')
-    return loadSchema(options.schemaFile === undefined ? shipped() : await readFile(options.schemaFile), maxDepth)
+    return loadSchema(await readSchema(options.schemaFile), maxDepth)
   } catch (cause) {
     const error =
       cause instanceof BusError
@@ -308,6 +308,18 @@ async function openSchema(options: ShieldOptions, logger: Logger): Promise<Schem
     logger.error('shield.schema_absent', describeError(error))
     return undefined
   }
+}
+
+/** The operator's file, or the shipped one, which must be the one this program was built with. */
+async function readSchema(file: string | undefined): Promise<Uint8Array> {
+  if (file !== undefined) return readFile(file)
+  const bytes = await readFile(new URL('../wire/generated/envelope.desc', import.meta.url))
+  if (createHash('sha256').update(bytes).digest('hex') !== envelopeDescriptorSha256) {
+    throw new BusError('START_REFUSED', 'The shipped schema file is not the one that was built', {
+      reason: 'SCHEMA_CHANGED',
+    })
+  }
+  return bytes
 }
 
 async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
