@@ -3,9 +3,10 @@
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Severity } from '../rules/rule.ts'
 import type { Phase } from './check.ts'
-import type { Verdict } from './verdict.ts'
 
 export const reportSchema = 'arqonbus/preflight-report/1.0'
+
+export type Verdict = 'GO' | 'NO-GO' | 'INCONCLUSIVE'
 
 export type SkipReason =
   | { readonly kind: 'not-applicable'; readonly predicate: string; readonly because: string }

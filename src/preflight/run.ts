@@ -2,27 +2,16 @@
 // does - throw, hang, return nothing - becomes an `error` of that check, never a pass and never the end of the run.
 import type { Clock } from '../base/clock.ts'
 import { systemClock, toIsoTime } from '../base/clock.ts'
-import { BusError } from '../base/errors.ts'
 import { randomHex } from '../base/ids.ts'
-import { version } from '../base/version.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import { type ContextOptions, createRuleContext } from '../rules/context.ts'
+import { describeFault, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
-import { digestOf } from './canonical-json.ts'
 import { type Check, type CheckPorts, type CheckResult, type Phase, phases } from './check.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
-import {
-  type Canonical,
-  type CountName,
-  harmless,
-  type Observation,
-  type Report,
-  reportSchema,
-  type Result,
-} from './report.ts'
+import { harmless, type Report, type Result } from './report.ts'
 import type { Targets } from './targets.ts'
-import { stops, unproven, verdictOf, worstOf } from './verdict.ts'
 
 export interface PreflightInputs extends Selection {
   readonly env: Environment
@@ -48,18 +37,21 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
 /** Never rejects: a wrong call and a fault of ours are reports too, with the verdict INCONCLUSIVE. */
 export async function runPreflight(inputs: PreflightInputs, ports: PreflightPorts = {}): Promise<Report> {
   const { clock = systemClock } = ports
-  const started = { at: toIsoTime(clock.now()), ms: clock.monotonic() }
+  const startedAt = toIsoTime(clock.now())
+  const startedMs = clock.monotonic()
+  const facts = (): RunFacts => ({
+    node: ports.node ?? process.versions.node,
+    startedAt,
+    ms: clock.monotonic() - startedMs,
+  })
   try {
     const catalogue = ports.catalogue ?? createCatalogue()
     const checkPorts = checkPortsOf(inputs, ports, clock)
     const plan = planPreflight(catalogue, checkPorts, inputs)
     const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock })
-    return reportOf(plan, catalogueDigest(catalogue), outcomes, ports, {
-      ...started,
-      ms: clock.monotonic() - started.ms,
-    })
+    return reportOf(plan, catalogueDigest(catalogue), outcomes, facts())
   } catch (error) {
-    return faultReport(error, inputs, ports, { ...started, ms: clock.monotonic() - started.ms })
+    return faultReport(error, inputs.profile ?? 'dev', facts())
   }
 }
 
@@ -73,11 +65,6 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     ...(overlay !== undefined && { overlay }),
   })
   return { ctx, targets: inputs.targets ?? {}, clock, nonce: ports.nonce ?? (() => randomHex(16)) }
-}
-
-interface Ended {
-  readonly result: Result
-  readonly observation: Observation
 }
 
 interface RunOptions {
@@ -201,11 +188,9 @@ async function answerOf(check: Check, ports: CheckPorts, signal: AbortSignal): P
     const result: unknown = await check.run(ports, signal)
     return isResult(result) ? result : { status: 'error', code: 'NO_ANSWER', observed: 'the check returned no result' }
   } catch (error) {
-    return { status: 'error', code: 'THREW', observed: describe(error), class: 'unknown' }
+    return { status: 'error', code: 'THREW', observed: describeFault(error), class: 'unknown' }
   }
 }
-
-const describe = (error: unknown): string => (error instanceof Error ? `${error.name}: ${error.message}` : typeof error)
 
 function isResult(value: unknown): value is CheckResult {
   if (typeof value !== 'object' || value === null || !('status' in value)) return false
@@ -228,108 +213,5 @@ function createSlots(count: number): <T>(run: () => Promise<T>) => Promise<T> {
       if (next === undefined) free++
       else next()
     }
-  }
-}
-
-function reportOf(
-  plan: Plan,
-  catalogue: string,
-  ended: readonly Ended[],
-  ports: PreflightPorts,
-  started: { at: string; ms: number },
-): Report {
-  const results = withBlocks(ended.map(({ result }) => result))
-  const evidence = { planned: plan.checks.map(({ check }) => check.id), required: plan.required, results }
-  const verdict = verdictOf(evidence)
-  const causes = results.filter((result) => stops(result) && result.status !== 'skip')
-  const label = worstOf(results)
-  const canonical: Canonical = {
-    verdict,
-    unproven: verdict === 'INCONCLUSIVE' ? unproven(evidence) : [],
-    profile: plan.profile,
-    version,
-    node: ports.node ?? process.versions.node,
-    required: plan.required,
-    planned: evidence.planned,
-    plan: plan.digest,
-    catalogue,
-    counts: countsOf(results),
-    rootCauses: causes.map(({ id }) => id),
-    ...(label !== undefined && { route: { label, dedupe: dedupeOf(causes) } }),
-    results,
-  }
-  return {
-    schema: reportSchema,
-    canonical,
-    digest: digestOf(canonical),
-    observations: {
-      startedAt: started.at,
-      ms: Math.round(started.ms),
-      results: Object.fromEntries(ended.map(({ result, observation }) => [result.id, observation])),
-    },
-  }
-}
-
-function withBlocks(results: readonly Result[]): Result[] {
-  return results.map((result) => ({
-    ...result,
-    blocks: results.flatMap((other) =>
-      other.status === 'skip' && other.reason.kind === 'blocked-by' && other.reason.id === result.id ? [other.id] : [],
-    ),
-  }))
-}
-
-/** The same for the same causes, so that one ticket is opened for them. */
-function dedupeOf(causes: readonly Result[]): string {
-  const facts = causes.map((cause) => ({
-    id: cause.id,
-    class: cause.class,
-    codes:
-      cause.status === 'fail' ? cause.findings.map(({ code }) => code) : cause.status === 'error' ? [cause.code] : [],
-  }))
-  return digestOf(facts).slice('sha256:'.length, 'sha256:'.length + 8)
-}
-
-function countsOf(results: readonly Result[]): Record<CountName, number> {
-  const counts = { pass: 0, fail: 0, error: 0, waived: 0, blocked: 0, notApplicable: 0, notRun: 0 }
-  for (const result of results) {
-    if (result.status !== 'skip') counts[result.status]++
-    else if (result.reason.kind === 'blocked-by') counts.blocked++
-    else if (result.reason.kind === 'not-applicable') counts.notApplicable++
-    else counts.notRun++
-  }
-  return counts
-}
-
-function faultReport(
-  error: unknown,
-  inputs: PreflightInputs,
-  ports: PreflightPorts,
-  started: { at: string; ms: number },
-): Report {
-  const isUsage = error instanceof BusError && error.code === 'USAGE'
-  const reason = error instanceof BusError ? error.details['reason'] : undefined
-  const code = typeof reason === 'string' ? reason : isUsage ? 'USAGE' : 'UNEXPECTED'
-  const canonical: Canonical = {
-    verdict: 'INCONCLUSIVE',
-    unproven: [isUsage ? 'the call was wrong' : 'the preflight itself failed'],
-    profile: inputs.profile ?? 'dev',
-    version,
-    node: ports.node ?? process.versions.node,
-    required: [],
-    planned: [],
-    plan: '',
-    catalogue: '',
-    counts: countsOf([]),
-    rootCauses: [],
-    results: [],
-    fault: { kind: isUsage ? 'usage' : 'internal', code },
-  }
-  const fault = harmless(isUsage ? error.message : describe(error))
-  return {
-    schema: reportSchema,
-    canonical,
-    digest: digestOf(canonical),
-    observations: { startedAt: started.at, ms: Math.round(started.ms), fault, results: {} },
   }
 }

@@ -1,9 +1,7 @@
 // GO, NO-GO or INCONCLUSIVE: pure functions of results. What was not proved is never GO.
 import type { Severity } from '../rules/rule.ts'
 import type { Phase } from './check.ts'
-import type { Canonical, Result } from './report.ts'
-
-export type Verdict = 'GO' | 'NO-GO' | 'INCONCLUSIVE'
+import type { Canonical, Result, Verdict } from './report.ts'
 
 export interface Evidence {
   /** Ids of all checks of the plan. */

@@ -1,10 +1,10 @@
 // The rules about the token secrets (runbook L31, L61). They hold for JWT_SECRET and, where it exists, for the bus's
 // own secret: whichever of them a judged program verifies tokens with.
-import { Buffer } from 'node:buffer'
+import { minSecretBytes } from '../auth/verification-key.ts'
 import { isProduction, secretInUse, secretInUseInProduction, sharedSecret } from './predicates.ts'
 import { publishedEntry } from './published-secrets.ts'
 import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
-import { estimateBits, minSecretBits, minSecretBytes } from './secret-strength.ts'
+import { estimateBits, minSecretBits } from './secret-strength.ts'
 import { type TokenSecret, tokenSecrets } from './token-secrets.ts'
 
 const newSecret = 'set a random secret (openssl rand -base64 48)'

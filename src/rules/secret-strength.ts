@@ -1,7 +1,6 @@
 // A lower bound on how much guessing a secret takes, from its text alone. It never praises: repeats, runs, sequences
 // and few distinct symbols lower it; what is left counts as drawn from the symbols seen.
 
-export const minSecretBytes = 32
 export const minSecretBits = 128
 
 /** Longer secrets are judged by their beginning: they are strong by then, and the work stays bounded. */

@@ -1,0 +1,128 @@
+// Puts a report together: from the results of a run, or from the fault that kept it from running.
+import { BusError } from '../base/errors.ts'
+import { version } from '../base/version.ts'
+import type { Profile } from '../config/shapes.ts'
+import { digestOf } from './canonical-json.ts'
+import type { Plan } from './plan.ts'
+import {
+  type Canonical,
+  type CountName,
+  harmless,
+  type Observation,
+  type Report,
+  reportSchema,
+  type Result,
+} from './report.ts'
+import { stops, unproven, verdictOf, worstOf } from './verdict.ts'
+
+/** A check that came to its end, or was left out. */
+export interface Ended {
+  readonly result: Result
+  readonly observation: Observation
+}
+
+/** What a report says of the run itself. */
+export interface RunFacts {
+  /** The Node version. */
+  readonly node: string
+  readonly startedAt: string
+  readonly ms: number
+}
+
+/** What may be shown of an error of any kind. */
+export const describeFault = (error: unknown): string =>
+  error instanceof Error ? `${error.name}: ${error.message}` : typeof error
+
+/** `catalogue` is its digest. */
+export function reportOf(plan: Plan, catalogue: string, ended: readonly Ended[], facts: RunFacts): Report {
+  const results = withBlocks(ended.map(({ result }) => result))
+  const evidence = { planned: plan.checks.map(({ check }) => check.id), required: plan.required, results }
+  const verdict = verdictOf(evidence)
+  const causes = results.filter((result) => stops(result) && result.status !== 'skip')
+  const label = worstOf(results)
+  const canonical: Canonical = {
+    verdict,
+    unproven: verdict === 'INCONCLUSIVE' ? unproven(evidence) : [],
+    profile: plan.profile,
+    version,
+    node: facts.node,
+    required: plan.required,
+    planned: evidence.planned,
+    plan: plan.digest,
+    catalogue,
+    counts: countsOf(results),
+    rootCauses: causes.map(({ id }) => id),
+    ...(label !== undefined && { route: { label, dedupe: dedupeOf(causes) } }),
+    results,
+  }
+  return {
+    schema: reportSchema,
+    canonical,
+    digest: digestOf(canonical),
+    observations: {
+      startedAt: facts.startedAt,
+      ms: Math.round(facts.ms),
+      results: Object.fromEntries(ended.map(({ result, observation }) => [result.id, observation])),
+    },
+  }
+}
+
+function withBlocks(results: readonly Result[]): Result[] {
+  return results.map((result) => ({
+    ...result,
+    blocks: results.flatMap((other) =>
+      other.status === 'skip' && other.reason.kind === 'blocked-by' && other.reason.id === result.id ? [other.id] : [],
+    ),
+  }))
+}
+
+/** The same for the same causes, so that one ticket is opened for them. */
+function dedupeOf(causes: readonly Result[]): string {
+  const facts = causes.map((cause) => ({
+    id: cause.id,
+    class: cause.class,
+    codes:
+      cause.status === 'fail' ? cause.findings.map(({ code }) => code) : cause.status === 'error' ? [cause.code] : [],
+  }))
+  return digestOf(facts).slice('sha256:'.length, 'sha256:'.length + 8)
+}
+
+function countsOf(results: readonly Result[]): Record<CountName, number> {
+  const counts = { pass: 0, fail: 0, error: 0, waived: 0, blocked: 0, notApplicable: 0, notRun: 0 }
+  for (const result of results) {
+    if (result.status !== 'skip') counts[result.status]++
+    else if (result.reason.kind === 'blocked-by') counts.blocked++
+    else if (result.reason.kind === 'not-applicable') counts.notApplicable++
+    else counts.notRun++
+  }
+  return counts
+}
+
+/** A wrong call (USAGE) or a fault of ours; INCONCLUSIVE either way. */
+export function faultReport(error: unknown, profile: Profile, facts: RunFacts): Report {
+  const isUsage = error instanceof BusError && error.code === 'USAGE'
+  const reason = error instanceof BusError ? error.details['reason'] : undefined
+  const code = typeof reason === 'string' ? reason : isUsage ? 'USAGE' : 'UNEXPECTED'
+  const canonical: Canonical = {
+    verdict: 'INCONCLUSIVE',
+    unproven: [isUsage ? 'the call was wrong' : 'the preflight itself failed'],
+    profile,
+    version,
+    node: facts.node,
+    required: [],
+    planned: [],
+    plan: '',
+    catalogue: '',
+    counts: countsOf([]),
+    rootCauses: [],
+    results: [],
+    fault: { kind: isUsage ? 'usage' : 'internal', code },
+  }
+  const fault = harmless(isUsage ? error.message : describeFault(error))
+  return {
+    schema: reportSchema,
+    canonical,
+    digest: digestOf(canonical),
+    observations: { startedAt: facts.startedAt, ms: Math.round(facts.ms), fault, results: {} },
+  }
+}
