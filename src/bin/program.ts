@@ -53,6 +53,11 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
     })
     command.showHelpAfterError('(--help shows what there is)')
   }
+  if (args.length === 0) {
+    program.outputHelp()
+    terminal.exitWith(exitCodes.usage)
+    return
+  }
   try {
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {

@@ -30,11 +30,25 @@ Every variable of docs/config.md holds here too. Ends on ^C or SIGTERM after a d
 
 async function up(options: { dataDir?: string; json?: boolean }, terminal: Terminal): Promise<void> {
   const { openDevSecret, startUp, upDefaults } = await import('../../app/up.ts')
+  const { runPreflight } = await import('../../preflight/run.ts')
+  const { parseTargets } = await import('../../preflight/targets.ts')
+  const { formatText } = await import('../../preflight/format-text.ts')
+  const { formatJson } = await import('../../preflight/format-json.ts')
+  const { exitCodeOf } = await import('../../preflight/verdict.ts')
   const ownDir = options.dataDir === undefined ? {} : { ARQONBUS_DATA_DIR: options.dataDir }
   const env: Environment = { ...terminal.env, ...ownDir }
   const dataDir = env['ARQONBUS_DATA_DIR'] ?? keys.dataDir.fallback('dev')
   const secret = await openDevSecret(dataDir)
   const resolution = resolveKeys(env, { overlay: upDefaults(secret) })
+  const inputs = { env, profile: resolution.profile }
+  const ports = { overlay: upDefaults(secret) }
+  // A system that may not start is not started: the rules are asked before anything opens.
+  const before = await runPreflight({ ...inputs, phases: ['static'] }, ports)
+  if (before.canonical.verdict === 'NO-GO') {
+    terminal.out((options.json === true ? formatJson : formatText)(before).trimEnd())
+    terminal.exitWith(exitCodeOf(before.canonical))
+    return
+  }
   const configs = { bus: toBusConfig(resolution), shield: toShieldConfig(resolution) }
   await runServer(terminal, async (onShutdown) => {
     const running = await startUp(configs, {
@@ -57,8 +71,28 @@ async function up(options: { dataDir?: string; json?: boolean }, terminal: Termi
       metrics: `http://${configs.shield.metrics.host}:${shield.metricsPort}/metrics`,
       ...(bus.telemetryPort !== undefined && { telemetry: `ws://${configs.bus.telemetry.host}:${bus.telemetryPort}` }),
     }
-    if (options.json === true) terminal.out(toPrintableJson({ version, ...addresses, data_dir: dataDir, token }))
-    else for (const line of banner(addresses, dataDir, token)) terminal.out(line)
+    const { bus: busUrl, http, shield: shieldUrl, telemetry } = addresses
+    const targets = parseTargets(
+      [
+        `bus=${busUrl}`,
+        `http=${http}`,
+        `shield=${shieldUrl}`,
+        ...(telemetry === undefined ? [] : [`telemetry=${telemetry}`]),
+      ].join(','),
+    )
+    const report = await runPreflight({ ...inputs, targets }, ports)
+    const { verdict } = report.canonical
+    if (options.json === true) {
+      terminal.out(toPrintableJson({ version, verdict, ...addresses, data_dir: dataDir, token, digest: report.digest }))
+    } else {
+      terminal.out(formatText(report))
+      for (const line of banner(addresses, dataDir, token)) terminal.out(line)
+    }
+    if (verdict !== 'GO') {
+      terminal.note(`the running system did not prove itself: ${verdict}; it is stopped again`)
+      terminal.exitWith(exitCodeOf(report.canonical))
+      onShutdown()
+    }
     return running
   })
 }
