@@ -14,7 +14,12 @@ export const devSecretFile = 'dev-secret'
 
 /** The defaults `up` lays under the environment: real persistence, and a secret of its own. */
 export function upDefaults(secret: string): Readonly<Record<string, string>> {
-  return { ARQONBUS_STORAGE_BACKEND: 'embedded', ARQONBUS_ENABLE_PERSISTENCE: 'true', JWT_SECRET: secret }
+  return {
+    ARQONBUS_STORAGE_BACKEND: 'embedded',
+    ARQONBUS_ENABLE_PERSISTENCE: 'true',
+    ARQONBUS_LOG_LEVEL: 'warn', // a person is watching
+    JWT_SECRET: secret,
+  }
 }
 
 /** The development secret of a data folder, generated at first use; readable by its owner only. */
