@@ -358,7 +358,7 @@ describe('connecting', () => {
     await expect(connect({ url: bus.url, format: 'json' })).rejects.toMatchObject({ code: 'INFRA_PROTOCOL_ERROR' })
   })
 
-  it('more often than once gives up nothing: close() ends iterations and requests', async () => {
+  it('is undone by close(): iterations and requests end with it', async () => {
     const bus = await startBus()
     const client = await connectTo(bus)
     const general = await client.join('lab', 'general')
