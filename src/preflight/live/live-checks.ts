@@ -95,7 +95,7 @@ export const liveChecks: readonly Check[] = [
   {
     id: 'live.shield-rejects-bad-tokens',
     title: 'Shield lets nobody in with a bad token',
-    proves: 'Each kind of bad token, those signed with published default secrets among them, gets 401 instead of 101.',
+    proves: 'Each kind of bad token, also one signed with a published default secret, gets 401; the good one gets 101.',
     evidence: 'A table of cases with the raw status of each.',
     fix: 'Stop Shield; a published default means: set another JWT_SECRET.',
     runbook: ['L56'],
@@ -105,7 +105,7 @@ export const liveChecks: readonly Check[] = [
     requires: [],
     appliesWhen: needsSecret('shield'),
     deadlineMs,
-    effects: ['opens 24 connections, one after the other'],
+    effects: ['opens 25 connections, one after the other'],
     run: checkBadTokens,
   },
   {

@@ -39,9 +39,18 @@ export function checkBadTokens(ports: CheckPorts, signal: AbortSignal): Promise<
       if (fault !== undefined) findings.push(fault)
     }
     const [first, ...others] = findings
-    return first === undefined
-      ? { status: 'pass', observed: `${cases.length} bad tokens, each answered with 401` }
-      : { status: 'fail', findings: [first, ...others] }
+    if (first !== undefined) return { status: 'fail', findings: [first, ...others] }
+    // The bad tokens are the good one with one thing wrong: where that one is refused too, their refusal proves nothing.
+    const control = await upgrade(
+      shieldUrl(ports),
+      { Authorization: `Bearer ${await shieldToken(ports, probeTenant)}` },
+      signal,
+    )
+    if (control?.status !== 101) {
+      const observed = 'the good token was refused like the bad ones, so their refusal proves nothing'
+      return { status: 'error', code: 'NO_CONTROL', observed, class: 'config' }
+    }
+    return { status: 'pass', observed: `${cases.length} bad tokens answered with 401, the good one with 101` }
   })
 }
 

@@ -103,6 +103,7 @@ describe.each([
     const wrong = await runPreflight({ env: other, targets: system.targets, only: liveIds })
     expect(codesOf(wrong, 'live.shield-accepts-valid-token')).toEqual(['valid-token NOT_LET_IN'])
     expect(codesOf(wrong, 'live.shield-routes-payload')).toEqual(['skip'])
+    expect(codesOf(wrong, 'live.shield-rejects-bad-tokens')).toEqual(['NO_CONTROL'])
     expect(wrong.canonical.verdict).toBe('NO-GO')
   })
 })
