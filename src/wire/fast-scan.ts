@@ -135,7 +135,7 @@ export class FastScan {
       if (tag === 0x20) {
         if ((seen & 4) !== 0) return false
         seen |= 4
-        const stop = Math.min(end, at + 7) // 2^49 ms is far in the future
+        const stop = Math.min(end, at + 6) // until the year 2109
         while (at < stop && bytes[at]! >= 0x80) at++
         if (at++ >= stop) return false
         continue

@@ -11,18 +11,20 @@ import { invalid } from '../base/errors.ts'
 import type { JsonObject, JsonValue } from '../base/json.ts'
 import type { AckRequest, Envelope, InboundType, Position } from '../envelope/envelope.ts'
 import { aboutMessage } from './about-message.ts'
-import { ackOf, checkMetadata, checkName } from './envelope-rules.ts'
+import { ackOf, checkMetadata, checkName, missingField } from './envelope-rules.ts'
 import { defaultWireLimits, type WireLimits } from './limits.ts'
-import { decodeProtobuf, fieldTags, writeOuter } from './protobuf-codec.ts'
+import { decodeProtobuf, encodeStruct, fieldTags, writeOuter, writeStructField, writeText } from './protobuf-codec.ts'
 import {
   checkId,
   checkInboundType,
   checkTimestamp,
   checkVersion,
-  commandOf,
+  commandSlot,
   idOf,
+  idSlot,
   type RawEnvelope,
   readRawEnvelope,
+  slots,
   typeOf,
 } from './raw-envelope.ts'
 import { Reader } from './reader.ts'
@@ -47,8 +49,9 @@ export interface FrameScan {
   readonly payload: Uint8Array
 }
 
-const none = new Uint8Array()
 const noMetadata: JsonObject = Object.freeze({})
+/** Of a Struct with the payload `null`, which a message may not have. */
+const nullPayload = encodeStruct(wrapPayload(null))
 
 /** Validates a binary frame completely and finds what routing needs. Throws VALIDATION_ERROR. */
 export function scanFrame(bytes: Uint8Array, limits: WireLimits): FrameScan {
@@ -60,137 +63,146 @@ export function scanFrame(bytes: Uint8Array, limits: WireLimits): FrameScan {
 function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan {
   checkId(id)
   const type = checkInboundType(typeOf(raw))
-  checkVersion(raw.texts[3]!)
+  checkVersion(raw)
   checkTimestamp(raw.timestampMs)
+  const room = raw.optionalText(slots.roomId)
+  const channel = raw.optionalText(slots.channel)
+  if (room !== undefined) checkName('room', room)
+  if (channel !== undefined) checkName('channel', channel)
   const allowance = new Allowance(limits)
-  const { payload, args } = raw
-  if (payload.start >= 0) checkStruct(new Reader(raw.bytes, payload.start), payload.end, 1, allowance)
-  if (args.start >= 0) checkStruct(new Reader(raw.bytes, args.start), args.end, 1, allowance)
+  checkStructAt(raw, slots.payload, allowance)
+  checkStructAt(raw, slots.args, allowance)
   const metadata = metadataOf(raw, allowance)
-  checkMetadata(metadata)
-  const room = raw.roomId
-  const channel = raw.texts[5]!
-  if (room !== '') checkName('room', room)
-  if (channel !== '') checkName('channel', channel)
+  if (metadata !== noMetadata) checkMetadata(metadata)
+  checkRequired(raw, type)
   return {
     raw,
     type,
     id,
-    room: room === '' ? undefined : room,
-    channel: channel === '' ? undefined : channel,
-    toClient: raw.texts[12] === '' ? undefined : raw.texts[12],
-    tenantId: tenantOf(raw.tenantId, metadata['tenant_id']),
+    room,
+    channel,
+    toClient: raw.optionalText(slots.toClient),
+    tenantId: tenantOf(raw.optionalText(slots.tenantId), metadata['tenant_id']),
     ack: ackOf(metadata),
-    payload: payload.start < 0 ? none : raw.bytes.subarray(payload.start, payload.end),
+    payload: raw.bytes.subarray(raw.starts[slots.payload], raw.ends[slots.payload]),
   }
 }
 
 /** Outside or in the metadata; one cannot be judged while members are shown the other. */
-function tenantOf(outer: string, inner: JsonValue | undefined): string | undefined {
-  if (typeof inner !== 'string') return outer === '' ? undefined : outer
-  if (outer !== '' && outer !== inner) {
+function tenantOf(outer: string | undefined, inner: JsonValue | undefined): string | undefined {
+  if (typeof inner !== 'string') return outer
+  if (outer !== undefined && outer !== inner) {
     throw invalid('TENANT_CONFLICT', 'tenant_id and metadata.tenant_id differ', { field: 'metadata.tenant_id' })
   }
   return inner
 }
 
-function metadataOf(raw: RawEnvelope, allowance: Allowance): JsonObject {
-  const { start, end } = raw.metadata
-  return end <= start ? noMetadata : readStruct(new Reader(raw.bytes, start), end, 1, allowance)
+function checkStructAt(raw: RawEnvelope, slot: number, allowance: Allowance): void {
+  if (raw.has(slot)) checkStruct(new Reader(raw.bytes, raw.starts[slot]), raw.ends[slot]!, 1, allowance)
 }
 
-/** Fields of BusPayload that are copied from the client; the sender is the server's. */
-const copiedTexts = [12, 10, 9, 8, 7, 6, 5] as const
+function metadataOf(raw: RawEnvelope, allowance: Allowance): JsonObject {
+  const slot = slots.metadata
+  return raw.has(slot) ? readStruct(new Reader(raw.bytes, raw.starts[slot]), raw.ends[slot]!, 1, allowance) : noMetadata
+}
+
+/** What each type cannot do without (original-contract 2.3). */
+function checkRequired(raw: RawEnvelope, type: InboundType): void {
+  switch (type) {
+    case 'message':
+    case 'operator.join': {
+      const [start, end] = [raw.starts[slots.payload]!, raw.ends[slots.payload]!]
+      if (end - start !== nullPayload.length || nullPayload.some((byte, i) => raw.bytes[start + i] !== byte)) return
+      throw missingField('payload', type)
+    }
+    case 'command':
+      if (!raw.has(commandSlot(raw))) throw missingField('command', type)
+      return
+    case 'response':
+      if (!raw.has(slots.requestId)) throw missingField('request_id', type)
+      if (!raw.has(slots.status)) throw missingField('status', type)
+      return
+    case 'error':
+      if (!raw.has(slots.error)) throw missingField('error', type)
+      return
+    case 'telemetry':
+      return
+  }
+}
+
+/** Shared by all calls: none of them waits for anything between `begin` and `finish`. */
+const writer = new Writer()
 
 /** The canonical frame of a scanned one. `timestampMs`, else now, stands in where the client gave no time. */
 export function reframe(scan: FrameScan, server: { sender: string; timestampMs?: number }): Uint8Array {
   const { raw } = scan
-  const { bytes, metadata, args, payload } = raw
-  const writer = new Writer(bytes.length + 128)
-  writer.raw(metadata.start < 0 ? none : bytes.subarray(metadata.start, metadata.end))
+  writer.begin()
+  writer.copy(raw.bytes, raw.starts[slots.metadata]!, raw.ends[slots.metadata]!)
   writer.paddedVarint(writer.written, lengthWidth)
   writer.varint(fieldTags.metadata)
-  copyStruct(writer, bytes, args)
-  writer.varint(fieldTags.args)
-  copyStruct(writer, bytes, payload)
-  writer.varint(fieldTags.payload)
-  for (const field of copiedTexts) {
-    const text = field === 6 ? commandOf(raw) : raw.texts[field]!
-    if (text === '') continue
-    writer.text(text)
-    writer.byte((field << 3) | 2)
-  }
-  closePayload(writer, server.sender, scan.type)
-  if (raw.twistId !== '') {
-    writer.text(raw.twistId)
-    writer.byte(0x2a)
-  }
+  copyField(raw, slots.args, fieldTags.args)
+  copyField(raw, slots.payload, fieldTags.payload)
+  // from_client is left out: who sent it is the server's to say.
+  copyText(raw, slots.toClient, slots.toClient)
+  copyText(raw, slots.errorCode, slots.errorCode)
+  copyText(raw, slots.error, slots.error)
+  copyText(raw, slots.status, slots.status)
+  copyText(raw, slots.requestId, slots.requestId)
+  copyText(raw, commandSlot(raw), slots.command)
+  copyText(raw, slots.channel, slots.channel)
+  closePayload(server.sender, scan.type)
+  copyText(raw, slots.twistId, 5)
   writer.varint(raw.timestampMs ?? server.timestampMs ?? systemClock.now())
   writer.byte(0x20)
-  if (raw.roomId !== '') {
-    writer.text(raw.roomId)
-    writer.byte(0x1a)
-  }
-  if (raw.tenantId !== '') {
-    writer.text(raw.tenantId)
-    writer.byte(0x12)
-  }
-  writer.text(scan.id)
-  writer.byte(0x0a)
+  copyText(raw, slots.roomId, 3)
+  copyText(raw, slots.tenantId, 2)
+  copyText(raw, idSlot(raw), 1)
   return writer.finish()
 }
 
-function copyStruct(writer: Writer, bytes: Uint8Array, range: { start: number; end: number }): void {
-  const mark = writer.written
-  if (range.start >= 0) writer.raw(bytes.subarray(range.start, range.end))
-  writer.length(mark)
+function copyText(raw: RawEnvelope, slot: number, field: number): void {
+  if (raw.has(slot)) copyField(raw, slot, (field << 3) | 2)
+}
+
+function copyField(raw: RawEnvelope, slot: number, tag: number): void {
+  const [start, end] = [raw.starts[slot]!, raw.ends[slot]!]
+  writer.copy(raw.bytes, start, end)
+  writer.varint(end - start)
+  writer.varint(tag)
 }
 
 /** Sender, and the two messages around BusPayload. */
-function closePayload(writer: Writer, sender: string, type: string): void {
-  writer.text(sender)
-  writer.byte((4 << 3) | 2)
+function closePayload(sender: string, type: string): void {
+  writeText(writer, slots.sender, sender)
   writer.paddedVarint(writer.written, lengthWidth)
   writer.byte(0x12)
-  writer.text(type)
-  writer.byte(0x0a)
+  writeText(writer, 1, type)
   writer.paddedVarint(writer.written, lengthWidth)
   writer.varint(fieldTags.event)
 }
 
-const envelopeTexts = ['to_client', 'error_code', 'error', 'status', 'request_id', 'command', 'channel'] as const
-
-/** The same layout for an envelope that came as JSON. */
-export function frameFromEnvelope(envelope: Envelope, server: { sender: string; timestampMs?: number }): Uint8Array {
-  const writer = new Writer()
+/** The same layout for an envelope that came as JSON. Throws VALIDATION_ERROR for what protobuf cannot carry. */
+export function frameFromEnvelope(envelope: Envelope, server: { sender: string }): Uint8Array {
+  writer.begin()
   writeStruct(writer, envelope.metadata)
   writer.paddedVarint(writer.written, lengthWidth)
   writer.varint(fieldTags.metadata)
-  let mark = writer.written
-  writeStruct(writer, envelope.args)
-  writer.length(mark)
-  writer.varint(fieldTags.args)
-  mark = writer.written
-  writeStruct(writer, wrapPayload(envelope.payload))
-  writer.length(mark)
-  writer.varint(fieldTags.payload)
-  envelopeTexts.forEach((name, index) => {
-    const text = envelope[name]
-    if (text === undefined || text === '') return
-    writer.text(text)
-    writer.byte((copiedTexts[index]! << 3) | 2)
-  })
-  closePayload(writer, server.sender, envelope.type)
+  writeStructField(writer, fieldTags.args, envelope.args)
+  writeStructField(writer, fieldTags.payload, wrapPayload(envelope.payload))
+  writeText(writer, slots.toClient, envelope.to_client)
+  writeText(writer, slots.errorCode, envelope.error_code)
+  writeText(writer, slots.error, envelope.error)
+  writeText(writer, slots.status, envelope.status)
+  writeText(writer, slots.requestId, envelope.request_id)
+  writeText(writer, slots.command, envelope.command)
+  writeText(writer, slots.channel, envelope.channel)
+  closePayload(server.sender, envelope.type)
   writeOuter(writer, envelope)
   return writer.finish()
 }
 
 /** `metadata.position = {epoch, sequence}` as one entry of a Struct; the two doubles are filled in. */
-const positionEntry = (() => {
-  const writer = new Writer()
-  writeStruct(writer, { position: { epoch: 1, sequence: 1 } })
-  return Buffer.from(writer.finish())
-})()
+const positionEntry = Buffer.from(encodeStruct({ position: { epoch: 1, sequence: 1 } }))
 const epochOffset = positionEntry.indexOf('epoch') + 'epoch'.length + 3
 const sequenceOffset = positionEntry.indexOf('sequence') + 'sequence'.length + 3
 
@@ -214,7 +226,7 @@ export function writePositioned(target: Uint8Array, offset: number, frame: Uint8
 }
 
 export function withPosition(frame: Uint8Array, position: Position): Uint8Array {
-  const bytes = new Uint8Array(positionedLength(frame))
+  const bytes = Buffer.allocUnsafe(positionedLength(frame))
   writePositioned(bytes, 0, frame, position)
   return bytes
 }
@@ -236,44 +248,47 @@ function lengthen(bytes: Uint8Array, offset: number, by: number): void {
   writePaddedVarint(bytes, offset, length + by, lengthWidth)
 }
 
+/** Offsets in a canonical frame: of its three padded lengths, and around the payload's Struct. */
 interface Layout {
-  /** Offsets of the three padded lengths. */
   event: number
   data: number
   metadata: number
-  /** Offset of BusPayload's first field. */
-  body: number
+  payloadStart: number
+  payloadEnd: number
 }
 
-/** Finds the padded lengths of a canonical frame: a walk over about ten tags. */
+/** A walk over about ten tags. Throws an Error for what is no canonical frame. */
 function layoutOf(frame: Uint8Array): Layout {
   let at = 0
-  for (;;) {
-    const tag = frame[at]!
-    if (tag === 0xaa) break // the first byte of the event tag
-    at++
-    if (tag === 0x20) while (frame[at++]! >= 0x80);
-    else at = skipText(frame, at)
-  }
+  while (frame[at] !== 0xaa) at = frame[at] === 0x20 ? varintEnd(frame, at + 1) : fieldEnd(frame, at + 1)
   const event = at + 2
-  at = skipText(frame, event + lengthWidth + 1)
-  const data = at + 1
-  const body = data + lengthWidth
-  at = body
-  for (;;) {
-    const isWide = frame[at]! >= 0x80
-    const isMetadata = isWide && frame[at]! === ((fieldTags.metadata & 0x7f) | 0x80)
-    at += isWide ? 2 : 1
-    if (isMetadata) return { event, data, metadata: at, body }
-    at = skipText(frame, at)
+  const data = fieldEnd(frame, event + lengthWidth + 1) + 1
+  at = data + lengthWidth
+  while (frame[at]! < 0x80) at = fieldEnd(frame, at + 1)
+  // The Structs have tags of two bytes, and follow the text fields: payload and args where there are any, metadata.
+  let payloadStart = at
+  let payloadEnd = at
+  for (; frame[at] !== 0xb2; at = fieldEnd(frame, at + 2)) {
+    if (frame[at] !== 0xa2) continue
+    payloadStart = varintEnd(frame, at + 2)
+    payloadEnd = fieldEnd(frame, at + 2)
   }
+  return { event, data, metadata: at + 2, payloadStart, payloadEnd }
+}
+
+/** The offset after the varint at `at`. */
+function varintEnd(frame: Uint8Array, at: number): number {
+  while (frame[at]! >= 0x80) at++
+  if (at >= frame.length) throw new Error('not a canonical message frame')
+  return at + 1
 }
 
 /** The offset after a length-delimited field whose length stands at `at`. */
-function skipText(frame: Uint8Array, at: number): number {
-  let length = frame[at]! & 0x7f
-  for (let shift = 7; frame[at]! >= 0x80; shift += 7) length |= (frame[++at]! & 0x7f) << shift
-  return at + 1 + length
+function fieldEnd(frame: Uint8Array, at: number): number {
+  const start = varintEnd(frame, at)
+  let length = 0
+  for (let i = start - 1; i >= at; i--) length = length * 128 + (frame[i]! & 0x7f)
+  return start + length
 }
 
 /** What a canonical frame is about, without building its Structs. */
@@ -286,31 +301,26 @@ export function openFrame(frame: Uint8Array): {
   toClient: string | undefined
 } {
   const raw = readRawEnvelope(frame)
-  const [channel, toClient] = [raw.texts[5]!, raw.texts[12]!]
   return {
     id: idOf(raw),
     type: typeOf(raw),
-    sender: raw.texts[4]!,
-    room: raw.roomId === '' ? undefined : raw.roomId,
-    channel: channel === '' ? undefined : channel,
-    toClient: toClient === '' ? undefined : toClient,
+    sender: raw.text(slots.sender),
+    room: raw.optionalText(slots.roomId),
+    channel: raw.optionalText(slots.channel),
+    toClient: raw.optionalText(slots.toClient),
   }
 }
 
 /** The payload's Struct of a canonical frame, as bytes of that frame. */
 export function payloadOf(frame: Uint8Array): Uint8Array {
-  let at = layoutOf(frame).body
-  while (frame[at] !== 0xa2) at = skipText(frame, at + 1) // text fields have tags of one byte, and stand before it
-  const start = at + 2
-  const end = skipText(frame, start)
-  let first = start
-  while (frame[first]! >= 0x80) first++
-  return frame.subarray(first + 1, end)
+  const { payloadStart, payloadEnd } = layoutOf(frame)
+  return frame.subarray(payloadStart, payloadEnd)
 }
 
 /** 16 bytes naming the payload of a canonical frame: equal bytes, equal hash. */
 export function payloadHash(frame: Uint8Array): Uint8Array {
-  return hash('sha256', payloadOf(frame), 'buffer').subarray(0, 16)
+  // Asked for as text, because making a Buffer costs twice as much as the hash itself.
+  return Buffer.from(hash('sha256', payloadOf(frame), 'binary').slice(0, 16), 'latin1')
 }
 
 /** Bounds that every frame we made ourselves is within. */

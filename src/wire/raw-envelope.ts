@@ -1,72 +1,94 @@
 // The outer walk of a binary frame: arqon.v1.Envelope around arqon.pybus.v1.BusPayload (original-contract 2.5, 2.6).
-// Finds every field strictly and gives Structs as ranges. Portable.
+// Finds every field strictly and notes where it stands, without making a string. Portable.
 import { isMessageId } from '../base/ids.ts'
 import { invalid } from '../base/errors.ts'
 import { type InboundType, inboundTypes, outboundTypes } from '../envelope/envelope.ts'
 import { withMessageId } from './about-message.ts'
 import { isWritableTime } from './iso-time.ts'
 import { isForbiddenKey } from './limits.ts'
-import { duplicateField, malformed, Reader, unexpectedTag, unknownField, wrongType } from './reader.ts'
+import { decodeText, duplicateField, malformed, Reader, unexpectedTag, unknownField, wrongType } from './reader.ts'
 import { forbiddenKey } from './struct.ts'
 
-/** BusPayload's text fields by number; 0 is unused. Names are those of the JSON form. */
-export const payloadTextFields = [
-  '',
-  'id',
-  'type',
-  'version',
-  'sender',
-  'channel',
-  'command',
-  'request_id',
-  'status',
-  'error',
-  'error_code',
-  'from_client',
-  'to_client',
-] as const
-
-/** Header copies the original's encoder adds, and the text field each stands in for. */
-const headerFields: Readonly<Record<string, number>> = {
-  envelope_type: 2,
+/**
+ * Where each field of a frame is noted. 1 to 12 and 20 to 22 are the field numbers of BusPayload, the others are those
+ * of the messages around it.
+ */
+export const slots = {
+  envelopeId: 1,
+  type: 2,
   version: 3,
   sender: 4,
   channel: 5,
-  request_id: 7,
+  command: 6,
+  requestId: 7,
   status: 8,
   error: 9,
-  error_code: 10,
-  from_client: 11,
-  to_client: 12,
-}
-
-/** A Struct's bytes: `[start, end)` of the frame. `start` is -1 when the field is absent. */
-export interface Range {
-  start: number
-  end: number
-}
-
-export interface RawEnvelope {
-  readonly bytes: Uint8Array
-  traceId: string
-  tenantId: string
-  roomId: string
-  twistId: string
-  timestampMs: number | undefined
-  kind: 'cmd' | 'event' | 'signal' | undefined
+  errorCode: 10,
+  fromClient: 11,
+  toClient: 12,
+  traceId: 13,
+  tenantId: 14,
+  roomId: 15,
+  twistId: 16,
   /** The `type` of the Command or Event. */
-  kindType: string
-  /** By number of `payloadTextFields`; empty text counts as absent, as in proto3. */
-  readonly texts: string[]
-  readonly payload: Range
-  readonly args: Range
-  readonly metadata: Range
+  kindType: 17,
+  payload: 20,
+  args: 21,
+  metadata: 22,
+} as const
+
+/** The slots of an Envelope's own text fields by field number; 0 where there is none. */
+const outerSlots = [0, slots.traceId, slots.tenantId, slots.roomId, 0, slots.twistId] as const
+
+/** Header copies the original's encoder adds, and the field each stands in for. */
+const headerSlots: Readonly<Record<string, number>> = {
+  envelope_type: slots.type,
+  version: slots.version,
+  sender: slots.sender,
+  channel: slots.channel,
+  request_id: slots.requestId,
+  status: slots.status,
+  error: slots.error,
+  error_code: slots.errorCode,
+  from_client: slots.fromClient,
+  to_client: slots.toClient,
 }
 
-/** Header copies as they are found; by number of the text field. */
+/** The fields of one frame as ranges of its bytes: text was found to be UTF-8, Structs were not looked into. */
+export class RawEnvelope {
+  readonly bytes: Uint8Array
+  /** By slot: `[start, end)`. An absent field and an empty one are the same, as in proto3. */
+  readonly starts: number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+  readonly ends: number[] = [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
+  timestampMs: number | undefined = undefined
+  kind: 'cmd' | 'event' | 'signal' | undefined = undefined
+
+  constructor(bytes: Uint8Array) {
+    this.bytes = bytes
+  }
+
+  has(slot: number): boolean {
+    return this.ends[slot]! > this.starts[slot]!
+  }
+
+  note(slot: number, start: number, end: number): void {
+    this.starts[slot] = start
+    this.ends[slot] = end
+  }
+
+  text(slot: number): string {
+    return decodeText(this.bytes, this.starts[slot]!, this.ends[slot]!)
+  }
+
+  optionalText(slot: number): string | undefined {
+    return this.has(slot) ? this.text(slot) : undefined
+  }
+}
+
+/** Header copies as they are found, by slot: start and end. */
 interface HeaderCopies {
   count: number
-  readonly texts: string[]
+  readonly values: { slot: number; start: number; end: number }[]
 }
 
 const maxHeaders = 32
@@ -81,20 +103,7 @@ function mark(seen: number, field: number): number {
 /** Throws VALIDATION_ERROR; `details.message_id` is there when the id stood before what is wrong. */
 export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
   if (bytes.length === 0) throw malformed('PB_EMPTY', 'the frame is empty')
-  const raw: RawEnvelope = {
-    bytes,
-    traceId: '',
-    tenantId: '',
-    roomId: '',
-    twistId: '',
-    timestampMs: undefined,
-    kind: undefined,
-    kindType: '',
-    texts: ['', '', '', '', '', '', '', '', '', '', '', '', ''],
-    payload: { start: -1, end: -1 },
-    args: { start: -1, end: -1 },
-    metadata: { start: -1, end: -1 },
-  }
+  const raw = new RawEnvelope(bytes)
   try {
     readOuter(new Reader(bytes), raw)
   } catch (error) {
@@ -104,7 +113,7 @@ export function readRawEnvelope(bytes: Uint8Array): RawEnvelope {
 }
 
 function readOuter(reader: Reader, raw: RawEnvelope): void {
-  const headers: HeaderCopies = { count: 0, texts: [] }
+  const headers: HeaderCopies = { count: 0, values: [] }
   const end = raw.bytes.length
   let seen = 0
   while (reader.offset < end) {
@@ -120,21 +129,23 @@ function readOuter(reader: Reader, raw: RawEnvelope): void {
     if ((tag & 7) !== 2) wrongType()
     if (field !== 6) seen = mark(seen, field)
     const fieldEnd = reader.lengthEnd(end)
-    if (field >= 20) readKind(reader, fieldEnd, raw, field)
-    else readOuterText(reader, fieldEnd, raw, field, headers)
+    if (field < 6) noteText(reader, fieldEnd, raw, outerSlots[field]!)
+    else if (field >= 20) readKind(reader, fieldEnd, raw, field)
+    else if (field === 6) readHeader(reader, fieldEnd, headers)
+    else reader.offset = fieldEnd // the signature: never checked by the original; ours is the token's
   }
-  headers.texts.forEach((text, field) => {
-    if (raw.texts[field] === '') raw.texts[field] = text
-  })
+  // A map's later entry replaces its earlier one, and a field of BusPayload stands before its copy.
+  let decided = 0
+  for (const { slot, start, end: stop } of headers.values.reverse()) {
+    if (!raw.has(slot) && (decided & (1 << slot)) === 0) raw.note(slot, start, stop)
+    decided |= 1 << slot
+  }
 }
 
-function readOuterText(reader: Reader, end: number, raw: RawEnvelope, field: number, headers: HeaderCopies): void {
-  if (field === 1) raw.traceId = reader.text(end)
-  else if (field === 2) raw.tenantId = reader.text(end)
-  else if (field === 3) raw.roomId = reader.text(end)
-  else if (field === 5) raw.twistId = reader.text(end)
-  else if (field === 6) readHeader(reader, end, headers)
-  else reader.offset = end // the signature: never checked by the original; ours is the token's
+function noteText(reader: Reader, end: number, raw: RawEnvelope, slot: number): void {
+  const start = reader.offset
+  reader.skipText(end)
+  raw.note(slot, start, end)
 }
 
 function readKind(reader: Reader, end: number, raw: RawEnvelope, field: number): void {
@@ -147,21 +158,25 @@ function readKind(reader: Reader, end: number, raw: RawEnvelope, field: number):
 function readHeader(reader: Reader, end: number, headers: HeaderCopies): void {
   let seen = 0
   let name = ''
-  let value = ''
+  let start = 0
+  let stop = 0
   while (reader.offset < end) {
     const tag = reader.varint(end)
     if (tag !== 0x0a && tag !== 0x12) unexpectedTag(tag, 2)
     seen = mark(seen, tag >> 3)
-    const text = reader.text(reader.lengthEnd(end))
-    if (tag === 0x0a) name = text
-    else value = text
+    const fieldEnd = reader.lengthEnd(end)
+    if (tag === 0x0a) name = reader.text(fieldEnd)
+    else {
+      start = reader.offset
+      stop = fieldEnd
+      reader.skipText(fieldEnd)
+    }
   }
   if (++headers.count > maxHeaders) {
     throw invalid('TOO_MANY_KEYS', `more than ${maxHeaders} headers`, { max: maxHeaders })
   }
   if (isForbiddenKey(name)) forbiddenKey()
-  // A map's later entry replaces its earlier one.
-  if (Object.hasOwn(headerFields, name)) headers.texts[headerFields[name]!] = value
+  if (Object.hasOwn(headerSlots, name)) headers.values.push({ slot: headerSlots[name]!, start, end: stop })
 }
 
 function readSignal(reader: Reader, end: number): void {
@@ -171,7 +186,7 @@ function readSignal(reader: Reader, end: number): void {
     if (tag !== 0x08 && tag !== 0x12) unexpectedTag(tag, 2)
     seen = mark(seen, tag >> 3)
     if (tag === 0x08) reader.varint(end)
-    else reader.text(reader.lengthEnd(end))
+    else reader.skipText(reader.lengthEnd(end))
   }
 }
 
@@ -183,7 +198,7 @@ function readTyped(reader: Reader, end: number, raw: RawEnvelope): void {
     if (tag !== 0x0a && tag !== 0x12) unexpectedTag(tag, 2)
     seen = mark(seen, tag >> 3)
     const fieldEnd = reader.lengthEnd(end)
-    if (tag === 0x0a) raw.kindType = reader.text(fieldEnd)
+    if (tag === 0x0a) noteText(reader, fieldEnd, raw, slots.kindType)
     else readBusPayload(reader, fieldEnd, raw)
   }
 }
@@ -197,35 +212,35 @@ function readBusPayload(reader: Reader, end: number, raw: RawEnvelope): void {
     if ((tag & 7) !== 2) wrongType()
     seen = mark(seen, field)
     const fieldEnd = reader.lengthEnd(end)
-    if (field <= 12) {
-      raw.texts[field] = reader.text(fieldEnd)
-      continue
+    if (field <= 12) noteText(reader, fieldEnd, raw, field)
+    else {
+      raw.note(field, reader.offset, fieldEnd)
+      reader.offset = fieldEnd
     }
-    const range = field === 20 ? raw.payload : field === 21 ? raw.args : raw.metadata
-    range.start = reader.offset
-    range.end = fieldEnd
-    reader.offset = fieldEnd
   }
 }
 
-/** The id, by the precedence of contract 2.6. */
+/** The slot of the id, by the precedence of contract 2.6. */
+export function idSlot(raw: RawEnvelope): number {
+  return raw.has(slots.traceId) ? slots.traceId : slots.envelopeId
+}
+
 export function idOf(raw: RawEnvelope): string {
-  return raw.traceId !== '' ? raw.traceId : raw.texts[1]!
+  return raw.text(idSlot(raw))
 }
 
 /** The type as the frame says it, by the precedence of contract 2.6. */
 export function typeOf(raw: RawEnvelope): string {
-  const named = raw.texts[2]!
-  if (named !== '') return named
+  if (raw.has(slots.type)) return raw.text(slots.type)
   if (raw.kind === 'cmd') return 'command'
   if (raw.kind === 'signal') return 'telemetry'
-  return raw.kindType !== '' ? raw.kindType : 'message'
+  return raw.has(slots.kindType) ? raw.text(slots.kindType) : 'message'
 }
 
-/** The command's name, by the precedence of contract 2.6; empty when there is none. */
-export function commandOf(raw: RawEnvelope): string {
-  const named = raw.texts[6]!
-  return named === '' && raw.kind === 'cmd' && typeOf(raw) === 'command' ? raw.kindType : named
+/** The slot of the command's name, by the precedence of contract 2.6; empty when there is none. */
+export function commandSlot(raw: RawEnvelope): number {
+  if (raw.has(slots.command) || raw.kind !== 'cmd') return slots.command
+  return typeOf(raw) === 'command' ? slots.kindType : slots.command
 }
 
 export function checkId(id: string): void {
@@ -249,8 +264,9 @@ export function isKnownType(type: string): boolean {
   return known.has(type)
 }
 
-export function checkVersion(version: string): void {
-  if (version !== '' && version !== '1.0') throw invalid('BAD_VERSION', 'version must be 1.0', { field: 'version' })
+export function checkVersion(raw: RawEnvelope): void {
+  if (!raw.has(slots.version) || raw.text(slots.version) === '1.0') return
+  throw invalid('BAD_VERSION', 'version must be 1.0', { field: 'version' })
 }
 
 export function checkTimestamp(ms: number | undefined): void {

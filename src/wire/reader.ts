@@ -26,8 +26,27 @@ export function unexpectedTag(tag: number, lastField: number): never {
 
 const decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
 
-/** Below this many bytes, building the string by hand beats TextDecoder's call. */
-const shortText = 32
+/** Up to this many bytes, building the string by hand beats TextDecoder's call. */
+const shortText = 12
+
+/** The string of UTF-8 bytes `[start, end)`; throws PB_UTF8 for bytes that are not. */
+export function decodeText(bytes: Uint8Array, start: number, end: number): string {
+  if (end - start <= shortText) {
+    let text = ''
+    let i = start
+    for (; i < end; i++) {
+      const byte = bytes[i]!
+      if (byte > 0x7f) break
+      text += String.fromCharCode(byte)
+    }
+    if (i === end) return text
+  }
+  try {
+    return decoder.decode(bytes.subarray(start, end))
+  } catch (cause) {
+    throw malformedText(cause)
+  }
+}
 
 /** A cursor over `bytes` up to `end`. Nested messages move `offset` on; their own end is passed along. */
 export class Reader {
@@ -86,27 +105,18 @@ export class Reader {
 
   /** UTF-8 up to `end`, which becomes the offset. */
   text(end: number): string {
+    const text = decodeText(this.bytes, this.offset, end)
+    this.offset = end
+    return text
+  }
+
+  /** As `text`, but only checks. */
+  skipText(end: number): void {
     const { bytes } = this
-    let i = this.offset
-    if (end - i <= shortText) {
-      let text = ''
-      for (; i < end; i++) {
-        const byte = bytes[i]!
-        if (byte > 0x7f) break
-        text += String.fromCharCode(byte)
-      }
-      if (i === end) {
-        this.offset = end
-        return text
-      }
-    }
-    try {
-      const text = decoder.decode(bytes.subarray(this.offset, end))
-      this.offset = end
-      return text
-    } catch (cause) {
-      throw malformedText(cause)
-    }
+    let at = this.offset
+    while (at < end && bytes[at]! < 0x80) at++
+    if (at < end) decodeText(bytes, at, end)
+    this.offset = end
   }
 }
 

@@ -1,40 +1,48 @@
 // Writing protobuf from the end to the beginning: a length is written after what it counts, with no second pass.
-// Portable.
+// Messages are laid side by side into slabs, because an array of its own costs more than all the rest of a small
+// message. Portable.
 import { invalid } from '../base/errors.ts'
 
 const encoder = new TextEncoder()
+const slabBytes = 16 * 1024
+/** A message is begun only where this much is left; what does not fit moves to a new slab. */
+const comfortableBytes = 1024
+/** Larger messages get an array of their own, so that keeping one does not keep a slab. */
+const maxSharedBytes = 4 * 1024
 
+/** One message at a time, from `begin` to `finish`; one that was given up in between is forgotten by the next `begin`. */
 export class Writer {
-  #bytes: Uint8Array
-  #view: DataView
-  /** Where the last byte written stands; everything from here to the end is written. */
-  offset: number
+  #bytes = new Uint8Array()
+  #view = new DataView(this.#bytes.buffer)
+  /** Where the message ends: bytes from here on belong to earlier ones. */
+  #end = 0
+  /** Where the last byte written stands. */
+  #offset = 0
 
-  constructor(capacity = 512) {
-    this.#bytes = new Uint8Array(capacity)
-    this.#view = new DataView(this.#bytes.buffer)
-    this.offset = capacity
+  begin(): void {
+    if (this.#offset < comfortableBytes || this.#bytes.length > slabBytes) this.#use(new Uint8Array(slabBytes))
+    this.#end = this.#offset
   }
 
   byte(value: number): void {
-    if (this.offset === 0) this.#grow(1)
-    this.#bytes[--this.offset] = value
+    if (this.#offset === 0) this.#grow(1)
+    this.#bytes[--this.#offset] = value
   }
 
   varint(value: number): void {
-    if (value < 0x80) {
-      this.byte(value)
-      return
-    }
     if (value < 0) {
       this.#negative(value)
       return
     }
+    if (value < 0x80) {
+      this.byte(value)
+      return
+    }
     let size = 1
     for (let rest = Math.floor(value / 128); rest > 0; rest = Math.floor(rest / 128)) size++
-    if (this.offset < size) this.#grow(size)
-    this.offset -= size
-    let at = this.offset
+    if (this.#offset < size) this.#grow(size)
+    this.#offset -= size
+    let at = this.#offset
     let rest = value
     for (; rest >= 128; rest = Math.floor(rest / 128)) this.#bytes[at++] = (rest % 128) | 0x80
     this.#bytes[at] = rest
@@ -42,14 +50,14 @@ export class Writer {
 
   /** An over-long varint of exactly `width` bytes: legal, and it can be overwritten in place. */
   paddedVarint(value: number, width: number): void {
-    if (this.offset < width) this.#grow(width)
-    this.offset -= width
-    writePaddedVarint(this.#bytes, this.offset, value, width)
+    if (this.#offset < width) this.#grow(width)
+    this.#offset -= width
+    writePaddedVarint(this.#bytes, this.#offset, value, width)
   }
 
   /** Bytes written so far: a mark for `length`. */
   get written(): number {
-    return this.#bytes.length - this.offset
+    return this.#end - this.#offset
   }
 
   /** The number of bytes written since the mark. */
@@ -60,8 +68,8 @@ export class Writer {
   /** Text with its length before it. */
   text(text: string): void {
     const { length } = text
-    if (this.offset < length * 3) this.#grow(length * 3)
-    let at = this.offset - length
+    if (this.#offset < length * 3) this.#grow(length * 3)
+    let at = this.#offset - length
     let i = 0
     for (; i < length; i++) {
       const code = text.charCodeAt(i)
@@ -69,43 +77,59 @@ export class Writer {
       this.#bytes[at++] = code
     }
     if (i === length) {
-      this.offset -= length
+      this.#offset -= length
       this.varint(length)
       return
     }
     if (!text.isWellFormed()) throw invalid('BAD_TEXT', 'text is not well-formed Unicode')
     const bytes = encoder.encode(text)
-    this.offset -= bytes.length
-    this.#bytes.set(bytes, this.offset)
+    this.#offset -= bytes.length
+    this.#bytes.set(bytes, this.#offset)
     this.varint(bytes.length)
   }
 
   double(value: number): void {
     if (!Number.isFinite(value)) throw invalid('PB_NUMBER', 'NaN and Infinity are not JSON numbers')
-    if (this.offset < 8) this.#grow(8)
-    this.offset -= 8
-    this.#view.setFloat64(this.offset, value, true)
+    if (this.#offset < 8) this.#grow(8)
+    this.#offset -= 8
+    this.#view.setFloat64(this.#offset, value, true)
   }
 
-  raw(bytes: Uint8Array): void {
-    if (this.offset < bytes.length) this.#grow(bytes.length)
-    this.offset -= bytes.length
-    this.#bytes.set(bytes, this.offset)
+  /** The bytes `[start, end)` of another array. */
+  copy(bytes: Uint8Array, start: number, end: number): void {
+    const length = end - start
+    if (this.#offset < length) this.#grow(length)
+    this.#offset -= length
+    const target = this.#bytes
+    let at = this.#offset
+    // A view for a few bytes costs more than copying them one by one.
+    if (length < 64) for (let i = start; i < end; i++) target[at++] = bytes[i]!
+    else target.set(bytes.subarray(start, end), at)
   }
 
-  /** A copy of what was written. */
+  /** The message. Its array may be part of a larger one, which is never written again. */
   finish(): Uint8Array {
-    return this.#bytes.slice(this.offset)
+    const [offset, end] = [this.#offset, this.#end]
+    if (end - offset <= maxSharedBytes) {
+      this.#end = offset
+      return this.#bytes.subarray(offset, end)
+    }
+    this.#offset = end
+    return this.#bytes.slice(offset, end)
+  }
+
+  #use(bytes: Uint8Array<ArrayBuffer>): void {
+    this.#bytes = bytes
+    this.#view = new DataView(bytes.buffer)
+    this.#offset = bytes.length
   }
 
   #grow(needed: number): void {
-    const used = this.#bytes.length - this.offset
-    const capacity = Math.max(this.#bytes.length * 2, used + needed + 64)
-    const bytes = new Uint8Array(capacity)
-    bytes.set(this.#bytes.subarray(this.offset), capacity - used)
-    this.#bytes = bytes
-    this.#view = new DataView(bytes.buffer)
-    this.offset = capacity - used
+    const written = this.#bytes.subarray(this.#offset, this.#end)
+    this.#use(new Uint8Array(Math.max(slabBytes, 2 * (written.length + needed))))
+    this.#end = this.#offset
+    this.#offset -= written.length
+    this.#bytes.set(written, this.#offset)
   }
 
   #negative(value: number): void {
