@@ -77,7 +77,6 @@ export const unsupportedNames: ReadonlyMap<string, UnsupportedName> = new Map<st
 
 /** Read by clients, tests and tools; no business of the servers. */
 export const foreignNames: ReadonlySet<string> = new Set([
-  'ARQONBUS_CONFIG_FILE',
   'ARQONBUS_HTTP_URL',
   'ARQONBUS_WS_URL',
   'ARQONBUS_URL',

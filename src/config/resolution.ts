@@ -49,9 +49,17 @@ export function describeProblem({ variable, found, fix }: Problem): string {
   return `${variable}: ${found}; ${fix}`
 }
 
-/** A value as it may be shown in a message: secrets by length only, others quoted, without control characters, cut. */
+/**
+ * A value as it may be shown in a message: secrets by length only, others quoted, without control characters, cut.
+ * What looks like an address with a user or like a key is a secret too, in whichever variable it was put.
+ */
 export function showFound(text: string, secret: KeySpec<unknown>['secret']): string {
-  if (secret !== undefined) return `set, ${Buffer.byteLength(text)} bytes, value hidden`
+  if (secret !== undefined || /@|-----BEGIN/.test(text)) return `set, ${Buffer.byteLength(text)} bytes, value hidden`
   const cut = text.length > 80 ? `${text.slice(0, 80)}…` : text
   return JSON.stringify(cut)
+}
+
+/** A variable's name as it may be shown: an environment can hold any bytes as a name. */
+export function showName(name: string): string {
+  return name.replace(/[^ -~]/g, '?').slice(0, 128)
 }

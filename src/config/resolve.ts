@@ -5,7 +5,15 @@ import { closest } from './edit-distance.ts'
 import { parseEnvFile } from './env-file.ts'
 import { allKeys, type KeySpec, keys, limitKeys, type Program, type Values } from './keys.ts'
 import { foreignNames, ownPrefix, presenceNames, unsupportedNames, wouldSwitchOn } from './other-names.ts'
-import { type Environment, type Given, type Problem, type Resolution, showFound, type Source } from './resolution.ts'
+import {
+  type Environment,
+  type Given,
+  type Problem,
+  type Resolution,
+  showFound,
+  showName,
+  type Source,
+} from './resolution.ts'
 import type { Profile } from './shapes.ts'
 
 export interface ResolveOptions {
@@ -139,6 +147,7 @@ function parseProblem(spec: KeySpec<unknown>, variable: string, text: string, co
 }
 
 const knownNames: readonly string[] = [
+  fileVariable,
   ...allKeys.flatMap((spec) => spec.names),
   ...unsupportedNames.keys(),
   ...foreignNames,
@@ -153,7 +162,7 @@ function unknownNames(given: ReadonlyMap<string, Given>): Problem[] {
     if (!ownPrefix.test(name) && source.kind === 'env') continue
     const near = closest(name, knownNames)
     problems.push({
-      variable: name,
+      variable: showName(name),
       code: 'UNKNOWN_NAME',
       found: source.kind === 'file' ? 'no such variable (in the file)' : 'no such variable',
       fix: near === undefined ? 'remove it' : `did you mean ${near}? otherwise remove it`,

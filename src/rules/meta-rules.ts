@@ -1,5 +1,6 @@
 // The rules about the configuration as a whole.
 import { type KeyName, type KeySpec, keys, limitKeys, type Program } from '../config/keys.ts'
+import { showFound } from '../config/resolution.ts'
 import { explicitFault, variableOf } from './explicit.ts'
 import { always, production, profileAsked } from './predicates.ts'
 import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
@@ -73,7 +74,7 @@ function judgeFiles(ctx: RuleContext): Judgement {
     if (typeof path !== 'string' || !concerns(keys[name].programs, ctx.programs) || ctx.files.isReadable(path))
       return []
     const variable = variableOf(ctx, name)
-    const found = `${JSON.stringify(path)} cannot be read`
+    const found = `${showFound(path, undefined)} cannot be read`
     return [{ code: 'FILE_UNREADABLE', variable, found, fix: `set ${variable} to a file that the process may read` }]
   })
   return failIfAny(findings, 'all that are named')

@@ -1,6 +1,7 @@
 // The rules about the token secrets (runbook L31, L61). They hold for JWT_SECRET and, where it exists, for the bus's
 // own secret: whichever of them a judged program verifies tokens with.
 import { minSecretBytes } from '../auth/verification-key.ts'
+import { showName } from '../config/resolution.ts'
 import { isProduction, secretInUse, secretInUseInProduction, sharedSecret } from './predicates.ts'
 import { publishedEntry } from './published-secrets.ts'
 import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
@@ -100,7 +101,7 @@ function uncleanliness({ resolution: { given }, files }: RuleContext, { variable
     })
   }
   const others = [...given].filter(([name, other]) => !tokenVariables.has(name) && other.text.includes(text.trim()))
-  for (const [name] of others.sort(([a], [b]) => (a < b ? -1 : 1))) {
+  for (const name of others.map(([other]) => showName(other)).sort()) {
     findings.push({
       code: 'ELSEWHERE_TOO',
       variable,

@@ -1,4 +1,5 @@
 // The rules of the runbook's Shield checklist (L32-L34); its secret has a file of its own.
+import { showName } from '../config/resolution.ts'
 import { isLoopbackHost, parseServerList, redactUrl } from '../config/urls.ts'
 import { describeValue, judgeExplicit } from './explicit.ts'
 import { production, shieldOrProduction } from './predicates.ts'
@@ -66,7 +67,10 @@ export const shieldRules: readonly Rule[] = [
 const bypassForm = /SKIP.*VALID|DISABLE_AUTH|INSECURE|ALLOW_ANON/i
 
 function judgeBypassToggles({ resolution: { given } }: RuleContext): Judgement {
-  const names = [...given.keys()].filter((name) => name !== skipVariable && bypassForm.test(name)).sort()
+  const names = [...given.keys()]
+    .filter((name) => name !== skipVariable && bypassForm.test(name))
+    .map(showName)
+    .sort()
   return failIfAny(
     names.map((variable) => ({
       code: 'BYPASS_TOGGLE',

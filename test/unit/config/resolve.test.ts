@@ -109,6 +109,20 @@ describe('parsing', () => {
     expect(JSON.stringify(problem)).not.toContain('hunter')
   })
 
+  it('hides what looks like a secret in a variable that holds none', () => {
+    for (const text of ['redis://:hunter-two@cache:6379', '-----BEGIN PRIVATE KEY-----\nhunter-two']) {
+      const { problems } = resolveKeys({ ARQONBUS_VALKEY_HOST: text })
+      expect(problems).toHaveLength(1)
+      expect(JSON.stringify(problems)).not.toContain('hunter')
+    }
+  })
+
+  it('shows no control characters of values or names', () => {
+    const { problems } = resolveKeys({ ARQONBUS_SERVER_PORT: '\u001b[2J1', 'ARQONBUS_\u001b[2J': 'x' })
+    expect(problems).toHaveLength(2)
+    for (const { variable, found } of problems) expect(variable + found).toMatch(/^[ -~]+$/)
+  })
+
   it('takes a list without trimming its items, and an empty one', () => {
     expect(loadBusConfig({ ARQONBUS_ALLOWED_ORIGINS: '' }).allowedOrigins).toEqual([])
     const origins = ['https://a.example.com', 'http://localhost:5173']
