@@ -1,6 +1,7 @@
 // A bus for these tests: the real core behind a real WebSocket listener, which can be stopped and started again on the
 // same port and the same store, as a restart of the process would.
 import { systemClock } from '../../../src/base/clock.ts'
+import { isBusError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { anonymousIdentity } from '../../../src/auth/identity.ts'
 import { createBusCore, type BusCore } from '../../../src/app/bus-core.ts'
@@ -69,10 +70,17 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
       answer: () => ({ status: 426, body: {} }),
       open: (connection, identity) => core.openSession(connection, identity),
     })
-    port = server.port
   }
 
-  await start()
+  // Below the range of outgoing connections (32768 and up): none of them can hold the port when the bus comes back.
+  for (let attempt = 0; server === undefined; attempt++) {
+    port = 20_000 + Math.floor(Math.random() * 12_700)
+    try {
+      await start()
+    } catch (error) {
+      if (attempt === 20 || !isBusError(error, 'PORT_UNAVAILABLE')) throw error
+    }
+  }
   return {
     url: `ws://127.0.0.1:${port}`,
     get core() {
