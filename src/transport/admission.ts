@@ -21,6 +21,8 @@ export interface Refusal {
 }
 
 export interface Admission {
+  /** A socket that has said nothing yet; undefined: one too many of its address. `release` as for `admit`. */
+  arrive(address: string): { release(): void } | undefined
   /** Before anything is read of the request. On success `leave` must be called when the handshake has ended. */
   enter(address: string, nowMs: number): Refusal | { leave(): void }
   /** After authentication. On success `release` must be called when the socket has closed. */
@@ -28,6 +30,8 @@ export interface Admission {
   readonly open: number
 }
 
+/** Sockets of one address, for each connection it may have: room for handshakes, and for refusals being read. */
+const socketsPerConnection = 2
 /** Addresses remembered for their rate; beyond it the oldest is forgotten. */
 const rememberedAddresses = 10_000
 
@@ -56,6 +60,12 @@ export function createAdmission(limits: AdmissionLimits, nowMs: number): Admissi
   }
 
   return {
+    arrive(address) {
+      const name = `sockets ${addressGroup(address)}`
+      if ((counts.get(name) ?? 0) >= limits.maxConnectionsPerAddress * socketsPerConnection) return undefined
+      change(name, 1)
+      return { release: once(() => change(name, -1)) }
+    },
     enter(address, now) {
       if (halfOpen >= limits.maxHalfOpen) return { status: 503, limit: 'half-open', retryAfterSeconds: 1 }
       if (!bucketOf(addressGroup(address), now).take(1, now)) {

@@ -21,12 +21,20 @@ export interface ConnectionLimits {
   readonly pongTimeoutMs: number
 }
 
-/** The owner of a connection: a session, at the bus or at the edge. Its methods must not throw. */
+/** The owner of a connection: a session, at the bus or at the edge. What it throws costs it its own connection only. */
 export interface ConnectionOwner {
-  frame(data: Uint8Array, isBinary: boolean): void
+  frame(data: Uint8Array, isBinary: boolean): void | Promise<void>
   /** A frame was thrown away for the reason given; the owner tells the peer. */
   refused(error: BusError): void
   closed(code: number): void
+}
+
+export interface ConnectionOptions {
+  readonly address: string
+  readonly clock: Clock
+  readonly limits: ConnectionLimits
+  /** Told what an owner threw, and in which of its methods; must not throw itself. */
+  readonly report: (where: string, error: unknown) => void
 }
 
 /** A strike is forgotten after this long. */
@@ -37,6 +45,7 @@ export class SocketConnection implements Connection {
   readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #clock: Clock
+  readonly #report: ConnectionOptions['report']
   readonly #limits: ConnectionLimits
   readonly #messages: TokenBucket
   readonly #bytes: TokenBucket
@@ -48,13 +57,17 @@ export class SocketConnection implements Connection {
   #pongDueMs: number | undefined
   #bytesSeen = 0
 
-  constructor(ws: WebSocket, socket: Socket, options: { address: string; clock: Clock; limits: ConnectionLimits }) {
+  constructor(ws: WebSocket, socket: Socket, options: ConnectionOptions) {
     const { clock, limits } = options
     const now = clock.monotonic()
+    // ws tells the peer what was wrong (1002, 1007, 1008, 1009) and ends the socket itself; without a listener one bad
+    // frame would end the process (reliability 3.2, 40), and destroying the socket here could overtake the close frame.
+    ws.on('error', () => {})
     this.#ws = ws
     this.#socket = socket
     this.address = options.address
     this.#clock = clock
+    this.#report = options.report
     this.#limits = limits
     this.#messages = new TokenBucket(limits.messagesPerSecond, limits.messagesBurst, now)
     this.#bytes = new TokenBucket(limits.bytesPerSecond, limits.bytesBurst, now)
@@ -75,8 +88,7 @@ export class SocketConnection implements Connection {
       this.#pongDueMs = undefined
       this.#admitControl()
     })
-    ws.on('close', (code: number) => owner.closed(code))
-    ws.on('error', () => ws.terminate()) // ws has already told the peer why (1002, 1007, 1009)
+    ws.on('close', (code: number) => this.#guard('closed', () => owner.closed(code)))
   }
 
   write(frames: Uint8Array): void {
@@ -106,19 +118,19 @@ export class SocketConnection implements Connection {
 
   /** Called about once a second: pings, pong deadlines, and bytes that never became frames. */
   tick(nowMs: number): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) return
     const read = this.#socket.bytesRead - this.#bytesSeen
     this.#bytesSeen = this.#socket.bytesRead
     // Fragments do not surface as frames: only the bytes read show that flood (reliability 0.2, L23).
     if (read > this.#limits.bytesBurst + this.#limits.bytesPerSecond * 2) {
-      this.close('FLOOD', 'bytes')
+      this.#cutOff('FLOOD', 'bytes')
       return
     }
     if (this.#pongDueMs !== undefined && nowMs >= this.#pongDueMs) {
-      this.close('PING_TIMEOUT')
-      this.#ws.terminate()
+      this.#cutOff('PING_TIMEOUT')
       return
     }
-    if (nowMs >= this.#nextPingMs && this.#ws.readyState === this.#ws.OPEN) {
+    if (nowMs >= this.#nextPingMs) {
       this.#nextPingMs = nowMs + this.#limits.pingIntervalMs
       this.#pongDueMs ??= nowMs + this.#limits.pongTimeoutMs
       this.#ws.ping()
@@ -129,14 +141,32 @@ export class SocketConnection implements Connection {
     this.#ws.terminate()
   }
 
+  /** An owner that fails loses its connection; nobody else notices. */
+  fail(where: string, error: unknown): void {
+    this.close('INTERNAL')
+    this.#report(where, error)
+  }
+
+  #guard(where: string, run: () => void | Promise<void>): void {
+    try {
+      run()?.catch((error: unknown) => this.fail(where, error))
+    } catch (error) {
+      this.fail(where, error)
+    }
+  }
+
   #onMessage(data: Buffer, isBinary: boolean): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) return // what ws had read already when the connection was closed
     const now = this.#clock.monotonic()
-    const isPaced = this.#messages.take(1, now) && this.#bytes.take(data.length, now)
-    if (isPaced) this.#owner?.frame(data, isBinary)
-    else this.#strike(now)
+    if (!this.#messages.take(1, now) || !this.#bytes.take(data.length, now)) {
+      this.#strike(now)
+      return
+    }
+    this.#guard('frame', () => this.#owner?.frame(data, isBinary))
   }
 
   #admitControl(): boolean {
+    if (this.#ws.readyState !== this.#ws.OPEN) return false
     const now = this.#clock.monotonic()
     if (this.#control.take(1, now)) return true
     this.#strike(now)
@@ -148,12 +178,22 @@ export class SocketConnection implements Connection {
     while (strikes.length > 0 && strikes[0]! < now - strikeWindowMs) strikes.shift()
     strikes.push(now)
     if (strikes.length > this.#limits.maxStrikes) {
-      this.close('FLOOD')
-      this.#ws.terminate() // a flooder is not waited for: its next frames are never read
+      this.#cutOff('FLOOD')
       return
     }
     const waitMs = Math.max(this.#messages.waitMs(1), this.#bytes.waitMs(1))
-    this.#owner?.refused(new BusError('RATE_LIMIT_EXCEEDED', undefined, { retry_after_ms: waitMs }))
+    const error = new BusError('RATE_LIMIT_EXCEEDED', undefined, { retry_after_ms: waitMs })
+    this.#guard('refused', () => this.#owner?.refused(error))
+  }
+
+  /**
+   * Closes, ends, and reads no more: what still arrives stays in the kernel and costs nothing. The socket is kept until
+   * the closing time-out, because destroying it over unread bytes is a reset that can overtake the close frame.
+   */
+  #cutOff(name: CloseName, detail?: string): void {
+    this.close(name, detail)
+    this.#ws.pause()
+    this.#socket.end()
   }
 }
 

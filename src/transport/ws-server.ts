@@ -56,7 +56,8 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   const { limits, clock, logger } = options
   const admission = createAdmission(limits, clock.monotonic())
   const connections = new Set<SocketConnection>()
-  const handshakes = new Set<Socket>()
+  const sockets = new Set<Socket>()
+  const answering = new Set<Socket>()
   let isAccepting = true
 
   const wss = new WebSocketServer({
@@ -70,19 +71,29 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     closeTimeout: limits.closeTimeoutMs,
     handleProtocols: (offered) => (offered.has('arqon.v1') ? 'arqon.v1' : false), // never echo a token offered there
   } as ConstructorParameters<typeof WebSocketServer>[0])
+  wss.on('wsClientError', ({ message }, socket) =>
+    refuse(socket as Socket, {
+      status: 400,
+      body: { error: 'Bad Request', details: message },
+      headers: { 'sec-websocket-version': '13' },
+    }),
+  )
 
-  const httpOptions = {
-    headersTimeout: limits.headerTimeoutMs,
-    requestTimeout: limits.headerTimeoutMs + 5_000,
-    connectionsCheckingInterval: 2_000,
-    maxHeaderSize: 16 * 1024,
-    keepAliveTimeout: 5_000,
-  }
-  const server: Server =
-    options.tls === undefined ? createServer(httpOptions) : createTlsServer({ ...httpOptions, ...options.tls })
-  server.maxHeadersCount = 64
-
+  const server = createListener(options)
+  server.on('connection', (socket: Socket) => {
+    // Silent sockets of one address must not use up what is there for all.
+    const arrived = admission.arrive(socket.remoteAddress ?? '')
+    if (arrived === undefined) return void socket.destroy()
+    sockets.add(socket)
+    socket.once('close', () => {
+      sockets.delete(socket)
+      arrived.release()
+    })
+  })
   server.on('request', (request, response) => {
+    const { socket } = request
+    answering.add(socket)
+    response.once('close', () => answering.delete(socket))
     void respond(request).then(({ status, body, headers }) => {
       response.writeHead(status, { 'content-type': 'application/json', ...headers })
       response.end(request.method === 'HEAD' ? undefined : JSON.stringify(body))
@@ -90,43 +101,55 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   })
   server.on('upgrade', (request, socket, head) => void upgrade(request, socket as Socket, head))
   server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || error.code === 'ECONNRESET') socket.destroy()
-    else
-      refuse(socket as Socket, {
-        status: error.code === 'HPE_HEADER_OVERFLOW' ? 431 : 400,
-        body: { error: 'Bad Request' },
-      })
+    const isGone = !socket.writable || error.code === 'ECONNRESET'
+    // In the middle of an answer another one would be read as its body.
+    if (isGone || answering.has(socket as Socket)) socket.destroy()
+    else refuse(socket as Socket, clientErrors[error.code ?? ''] ?? plainRefusal(400))
   })
+
+  function report(where: string, error: unknown): void {
+    try {
+      logger.error('transport.internal_error', { where, ...describeError(error) })
+    } catch {
+      // The log itself fails: a full disk must not take every connection with it (reliability 3.2, 44).
+    }
+  }
 
   async function respond(request: IncomingMessage): Promise<HttpRefusal> {
     try {
-      return await options.answer(request)
+      // An answer can cost the check of a token: requests count as handshakes do.
+      const entered = admission.enter(request.socket.remoteAddress ?? '', clock.monotonic())
+      if ('status' in entered) return tooMany(entered)
+      try {
+        return await options.answer(request)
+      } finally {
+        entered.leave()
+      }
     } catch (error) {
-      logger.error('transport.request_failed', describeError(error))
-      return { status: 500, body: { error: 'Internal Server Error' } }
+      report('request', error)
+      return plainRefusal(500)
     }
   }
 
   async function upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     // Before the first await: a reset during authentication must not be an unhandled error (reliability 3.2, 41).
     socket.on('error', () => socket.destroy())
+    if (answering.has(socket)) return void socket.destroy() // an earlier answer would be written into the WebSocket
     const address = socket.remoteAddress ?? ''
     const entered = admission.enter(address, clock.monotonic())
     if ('status' in entered) return refuse(socket, tooMany(entered))
-    handshakes.add(socket)
-    const timer = setTimeout(() => socket.destroy(), limits.handshakeTimeoutMs)
-    socket.once('close', () => finish())
+    const timer = setTimeout(() => refuse(socket, plainRefusal(408)), limits.handshakeTimeoutMs)
     const finish = (): void => {
       clearTimeout(timer)
-      handshakes.delete(socket)
       entered.leave()
     }
+    socket.once('close', finish)
     try {
       const refusal = screen(request) ?? (await admit(request, socket, head, address))
       if (refusal !== undefined) refuse(socket, refusal)
     } catch (error) {
-      logger.error('transport.upgrade_failed', describeError(error))
-      refuse(socket, { status: 500, body: { error: 'Internal Server Error' } })
+      report('upgrade', error)
+      refuse(socket, plainRefusal(500))
     } finally {
       finish()
     }
@@ -155,29 +178,33 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   ): Promise<HttpRefusal | undefined> {
     const outcome = await options.authenticate(request)
     if (!('identity' in outcome)) return outcome
-    if (socket.destroyed) return undefined
+    if (!socket.writable) return undefined // gone, or told that it took too long
     const { identity } = outcome
     const admitted = admission.admit(address, identity)
     if ('status' in admitted) return tooMany(admitted)
     socket.once('close', () => admitted.release())
     socket.setNoDelay(true)
     wss.handleUpgrade(request, socket, head, (ws) => {
-      ws.on('error', () => ws.terminate())
-      const connection = new SocketConnection(ws, socket, { address, clock, limits })
+      const connection = new SocketConnection(ws, socket, { address, clock, limits, report })
       connections.add(connection)
       ws.once('close', () => connections.delete(connection))
-      connection.attach(options.open(connection, identity))
+      // No HTTP answer can be given any more: what fails from here on is said in a close frame.
+      try {
+        connection.attach(options.open(connection, identity))
+      } catch (error) {
+        connection.fail('open', error)
+      }
     })
     return undefined
   }
+
+  const port = await listen(server, options.host, options.port)
 
   // One timer for all: ten thousand connections cost one pass a second, not ten thousand timers.
   const ticking = setInterval(() => {
     const now = clock.monotonic()
     for (const connection of connections) connection.tick(now)
   }, 1_000)
-
-  const port = await listen(server, options.host, options.port)
 
   return {
     port,
@@ -191,12 +218,39 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     async close() {
       isAccepting = false
       clearInterval(ticking)
-      for (const connection of connections) connection.terminate()
-      for (const socket of handshakes) socket.destroy()
-      server.closeAllConnections()
-      await new Promise<void>((resolve) => server.close(() => resolve()))
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()))
+      for (const socket of sockets) socket.destroy()
+      await closed
     },
   }
+}
+
+/** The HTTP side of the listener: what bounds a socket until it is a WebSocket. */
+function createListener({ tls, limits }: WsServerOptions): Server {
+  const httpOptions = {
+    headersTimeout: limits.headerTimeoutMs,
+    requestTimeout: limits.headerTimeoutMs + 5_000,
+    connectionsCheckingInterval: Math.min(2_000, limits.headerTimeoutMs),
+    maxHeaderSize: 16 * 1024,
+    keepAliveTimeout: 5_000,
+  }
+  const server: Server =
+    tls === undefined
+      ? createServer(httpOptions)
+      : createTlsServer({ ...httpOptions, ...tls, handshakeTimeout: limits.headerTimeoutMs })
+  server.maxHeadersCount = 64
+  // Sockets that have not sent a request yet are bounded too; those of full counts get a 503 as long as this lasts.
+  server.maxConnections = limits.maxConnections + limits.maxHalfOpen
+  return server
+}
+
+const clientErrors: Readonly<Record<string, HttpRefusal>> = {
+  HPE_HEADER_OVERFLOW: plainRefusal(431),
+  ERR_HTTP_REQUEST_TIMEOUT: plainRefusal(408),
+}
+
+function plainRefusal(status: number): HttpRefusal {
+  return { status, body: { error: STATUS_CODES[status] } }
 }
 
 function tooMany({ status, limit, retryAfterSeconds }: Refusal): HttpRefusal {
@@ -207,7 +261,13 @@ function tooMany({ status, limit, retryAfterSeconds }: Refusal): HttpRefusal {
   }
 }
 
-/** Writes a whole HTTP answer and ends the connection; the peer gets the status before the end (no reset). */
+/** How long a refused peer has to read its answer and hang up. */
+const lingerMs = 1_000
+
+/**
+ * Writes a whole HTTP answer and ends the connection. What the peer still sends is read and dropped for a moment:
+ * closing over unread bytes is a reset that can overtake the answer.
+ */
 function refuse(socket: Socket, { status, body, headers = {} }: HttpRefusal): void {
   if (!socket.writable) return
   const text = JSON.stringify(body)
@@ -219,4 +279,7 @@ function refuse(socket: Socket, { status, body, headers = {} }: HttpRefusal): vo
     ...Object.entries(headers).map(([name, value]) => `${name}: ${value}`),
   ]
   socket.end(`${lines.join('\r\n')}\r\n\r\n${text}`)
+  socket.resume()
+  const timer = setTimeout(() => socket.destroy(), lingerMs)
+  socket.once('close', () => clearTimeout(timer))
 }
