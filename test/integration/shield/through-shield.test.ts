@@ -65,6 +65,7 @@ describe.each(['json', 'protobuf'] as const)('a %s client through Shield', (form
 
   test('leaves, and is left alone', async () => {
     await bob.join('ops', 'a')
+    await bob.join('ops', 'a') // twice is once
     const carol = await lab.client('acme.carol', { format })
     await carol.join('ops', 'a')
     await alice.publish('ops', 'a', { n: 1 })
@@ -223,6 +224,7 @@ test('tenants do not meet: same room, same channel, same ids, other tenant', asy
     globex.send({ room: 'ops', channel: 'a', payload: {}, metadata: { tenant_id: 'acme' } }),
   )
   expect(refused.error_code).toBe('TENANT_MISMATCH')
+  expect(lab.shield.metrics.read('shield_frames_total', 'TENANT_MISMATCH')).toBe(1) // stopped here, not at the bus
   expect(globex.messages()).toEqual([])
   expect(spy.messages()).toEqual([])
   expect(acme.numbers()).toEqual([1])
