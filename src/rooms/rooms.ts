@@ -69,9 +69,8 @@ export class Rooms {
       throw new BusError('LIMIT_EXCEEDED', `This tenant has its ${max} channels`, { limit: 'channels', max })
     }
     const nowMs = this.#options.clock.now()
-    // Whoever joined the whole room had every stream of the store loaded then: a later one is new to the store too.
-    const isLoaded = this.#options.startsLoaded || room.members.size > 0
-    const stream = new Stream(key, { epoch: this.#options.epoch, head: 0, isLoaded, nowMs })
+    const { epoch, startsLoaded: isLoaded } = this.#options
+    const stream = new Stream(key, { epoch, head: 0, isLoaded, nowMs })
     room.streams.set(key.channel, stream)
     tenant.streams++
     for (const [recipient, membership] of room.members)

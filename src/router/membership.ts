@@ -66,7 +66,9 @@ export function createMembership(ports: MembershipPorts): Membership {
     // An append may have been confirmed meanwhile; then its position is the newer knowledge.
     if (stream.isLoaded) return
     stream.epoch = head.epoch
-    stream.head = head.last
+    // Whoever joined the whole room had every stream of the store loaded then: what this one holds came later, and has
+    // not been written to them.
+    stream.head = stream.memberCount === 0 ? head.last : head.first - 1
     stream.isLoaded = true
   }
 
@@ -74,6 +76,10 @@ export function createMembership(ports: MembershipPorts): Membership {
     if (store === undefined) return
     for (const known of await store.streams(key.tenant, key.room)) await load(rooms.open(known))
     for (const stream of rooms.streams(key.tenant, key.room)) await load(stream)
+  }
+
+  function isLoaded({ tenant, room }: StreamKey): boolean {
+    return [...rooms.streams(tenant, room)].every((stream) => stream.isLoaded)
   }
 
   function countJoin(client: Client, isMember: boolean): void {
@@ -167,16 +173,20 @@ export function createMembership(ports: MembershipPorts): Membership {
     answer: (facts: JsonObject) => void,
   ): Promise<void> {
     countJoin(client, rooms.isWholeRoomMember(key.tenant, key.room, client))
-    await loadRoom(key)
     const positions = from === undefined ? undefined : parsePositions(from)
-    const recoveries = await recoverAll(key, positions ?? [])
+    let recoveries: Recovery[] = []
+    // A channel made meanwhile has no position yet, and while that is asked for, another may run ahead.
+    for (let pass = 0; pass === 0 || (pass < maxPasses && !isLoaded(key)); pass++) {
+      await loadRoom(key)
+      recoveries = await recoverAll(key, positions ?? [])
+    }
     if (client.isClosed) return
     rooms.joinRoom(key.tenant, key.room, client)
     const heads: { key: StreamKey; position: Position }[] = []
     const at: JsonObject = {}
     for (const stream of rooms.streams(key.tenant, key.room)) {
       const member = stream.member(client)
-      if (member === undefined) continue
+      if (member === undefined || !stream.isLoaded) continue
       const recovery = recoveries.find((one) => one.stream === stream)
       if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, lastOf(recovery))
       const position = { epoch: stream.epoch, sequence: member.cursor }

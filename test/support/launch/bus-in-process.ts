@@ -1,0 +1,48 @@
+// A whole bus inside the test's own process, on free ports, as `arqonbus bus` starts it: for tests that look inside, or
+// that start many.
+import { type RunningBus, startBus } from '../../../src/app/bus.ts'
+import { type Clock, systemClock } from '../../../src/base/clock.ts'
+import { silentLogger } from '../../../src/base/logger.ts'
+import { loadBusConfig } from '../../../src/config/load.ts'
+import { raisedLimits } from './raised-limits.ts'
+import { WireClient, type WireClientOptions } from './wire-client.ts'
+
+export interface BusInProcess extends RunningBus {
+  readonly url: string
+  client(options?: WireClientOptions & { readonly path?: string }): Promise<WireClient>
+}
+
+const anyPorts = {
+  ARQONBUS_SERVER_PORT: '0',
+  ARQONBUS_HTTP_PORT: '0',
+  ARQONBUS_TELEMETRY_PORT: '0',
+  ARQONBUS_LIMIT_DRAIN_TIMEOUT_MS: '2000',
+}
+
+/** `history: 'memory'` keeps history in memory; the environment can say otherwise. */
+export async function startBusInProcess(
+  options: { history?: 'memory' | 'none'; env?: Readonly<Record<string, string>>; clock?: Clock } = {},
+): Promise<BusInProcess> {
+  const config = loadBusConfig({
+    ...raisedLimits,
+    ...anyPorts,
+    ARQONBUS_ENABLE_PERSISTENCE: String(options.history !== 'none'),
+    ...options.env,
+  })
+  const bus = await startBus(config, { clock: options.clock ?? systemClock, logger: silentLogger })
+  const url = `ws://127.0.0.1:${bus.wsPort}`
+  const clients: WireClient[] = []
+  return {
+    ...bus,
+    url,
+    async client({ path = '', ...rest } = {}) {
+      const client = await WireClient.connect(`${url}${path}`, rest)
+      clients.push(client)
+      return client
+    },
+    async close() {
+      for (const client of clients) client.ws.terminate()
+      await bus.close()
+    },
+  }
+}
