@@ -1,13 +1,14 @@
 // Fan-out: one publisher, S subscribers of one channel; the time from the first publish until the last subscriber has
 // the last message (performance.md). The median of five, with the spread.
 import type { FanOutPeer } from './peers.ts'
+import { quantile, type Spread, spreadOf } from './statistics.ts'
 
 export interface FanOutRow {
   readonly server: string
   readonly subscribers: number
   readonly messages: number
   /** Deliveries a second. */
-  readonly rate: { median: number; min: number; max: number }
+  readonly rate: Spread
   /** Server CPU, microseconds for each delivery. */
   readonly cpuMicros: number
 }
@@ -50,8 +51,8 @@ export async function measureFanOut(peer: FanOutPeer, subscribers: number, round
       server: peer.name,
       subscribers,
       messages,
-      rate: { median: median(rates), min: Math.min(...rates), max: Math.max(...rates) },
-      cpuMicros: median(cpu),
+      rate: spreadOf(rates),
+      cpuMicros: quantile(cpu, 0.5),
     }
   } finally {
     await server.stop()
@@ -65,9 +66,4 @@ async function write(socket: import('node:net').Socket, bytes: Buffer): Promise<
     if (!socket.write(bytes.subarray(offset, offset + piece)))
       await new Promise((resolve) => socket.once('drain', resolve))
   }
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b)
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN
 }

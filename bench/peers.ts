@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeProtobuf } from '../src/wire/protobuf-codec.ts'
 import { isOnPath, type MeasuredProcess, startPinned } from './load/processes.ts'
+import type { IngestPeer } from './ingest.ts'
 import { clientFrame, openRawSocket, type RawSocket } from './load/raw-socket.ts'
 
 export interface FanOutPeer {
@@ -17,7 +18,7 @@ export interface FanOutPeer {
   publishBytes(payload: string, n: number): Buffer
 }
 
-const ports = { bus: 21_100, http: 21_180, telemetry: 21_181, nats: 21_222, natsWs: 21_223, redis: 21_379 }
+export const ports = { bus: 21_100, http: 21_180, telemetry: 21_181, nats: 21_222, natsWs: 21_223, redis: 21_379 }
 
 /** The bus alone, persistence off, limits of rates raised by configuration; limiting code stays on. */
 export function busEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
@@ -37,13 +38,14 @@ export function busEnvironment(extra: Readonly<Record<string, string>> = {}): Re
 /** Printed with the results. */
 export const raisedLimits: Readonly<Record<string, string>> = {
   ARQONBUS_LIMIT_MESSAGES_PER_SECOND: '10000000',
+  ARQONBUS_LIMIT_MAX_INFLIGHT: '10000',
   ARQONBUS_LIMIT_MESSAGES_BURST: '10000000',
-  ARQONBUS_LIMIT_BYTES_PER_SECOND: '10000000000',
-  ARQONBUS_LIMIT_BYTES_BURST: '10000000000',
+  ARQONBUS_LIMIT_BYTES_PER_SECOND: '2000000000',
+  ARQONBUS_LIMIT_BYTES_BURST: '2000000000',
   ARQONBUS_LIMIT_MAX_CONNECTIONS_PER_ADDRESS: '20000',
   ARQONBUS_LIMIT_MAX_CONNECTIONS_PER_SUBJECT: '20000',
   ARQONBUS_LIMIT_MAX_CONNECTIONS_PER_TENANT: '20000',
-  ARQONBUS_LIMIT_MAX_CONNECTIONS: '20000',
+  ARQONBUS_MAX_CONNECTIONS: '20000',
   ARQONBUS_LIMIT_HANDSHAKES_PER_SECOND: '100000',
   ARQONBUS_LIMIT_HANDSHAKES_PER_SECOND_PER_ADDRESS: '100000',
   ARQONBUS_LIMIT_MAX_QUEUED_BYTES_PER_CLIENT: '67108864',
@@ -53,7 +55,7 @@ const room = 'bench'
 const channel = 'fan'
 const startedNs = `${Date.now()}000000`
 
-function busMessage(payload: string, n: number): Uint8Array {
+function busMessage(payload: string, n: number, ack: 'none' | 'stored'): Uint8Array {
   return encodeProtobuf({
     id: `arq_${startedNs}_${n}_0a0b0c`,
     timestamp: new Date().toISOString(),
@@ -61,13 +63,13 @@ function busMessage(payload: string, n: number): Uint8Array {
     version: '1.0',
     payload: { data: payload },
     args: {},
-    metadata: { ack: 'none' },
+    metadata: { ack },
     room,
     channel,
   })
 }
 
-async function openBusMember(
+export async function openBusMember(
   format: 'protobuf' | 'json',
   port = ports.bus,
   path = '/',
@@ -92,19 +94,23 @@ async function openBusMember(
   return raw
 }
 
+/** The real command, pinned to core 0. */
+export function startBus(extra: Readonly<Record<string, string>> = {}): Promise<MeasuredProcess> {
+  return startPinned(process.execPath, [join(import.meta.dirname, '../src/bin/arqonbus.ts'), 'bus'], {
+    core: 0,
+    port: ports.bus,
+    env: busEnvironment(extra),
+  })
+}
+
 export function busPeer(format: 'protobuf' | 'json'): FanOutPeer {
   return {
     name: `arqonbus ${format}`,
     isAvailable: true,
-    start: () =>
-      startPinned(process.execPath, [join(import.meta.dirname, '../src/bin/arqonbus.ts'), 'bus'], {
-        core: 0,
-        port: ports.bus,
-        env: busEnvironment(),
-      }),
+    start: () => startBus(),
     openSubscriber: () => openBusMember(format),
     openPublisher: () => openRawSocket({ port: ports.bus }),
-    publishBytes: (payload, n) => clientFrame(2, busMessage(payload, n)),
+    publishBytes: (payload, n) => clientFrame(2, busMessage(payload, n, 'none')),
   }
 }
 
@@ -166,5 +172,75 @@ export function redisPeer(): FanOutPeer {
     openPublisher: () => open('PING\r\n', 'PONG'),
     publishBytes: (payload) =>
       Buffer.from(`*3\r\n$7\r\nPUBLISH\r\n$9\r\nbench.fan\r\n$${payload.length}\r\n${payload}\r\n`),
+  }
+}
+
+/** The bus with history in SQLite (`synchronous=full`), acks at level `disk`. */
+export function embeddedIngest(): IngestPeer {
+  return {
+    name: 'arqonbus embedded (disk)',
+    isAvailable: true,
+    start: () => startBus({ ...durable, ARQONBUS_STORAGE_BACKEND: 'embedded' }),
+    openPublisher: () => openRawSocket({ port: ports.bus }),
+    publishBytes: (payload, n) => clientFrame(2, busMessage(payload, n, 'stored')),
+    answerMarker: 'message_response',
+  }
+}
+
+/** The bus with history in memory: what the bus itself costs. */
+export function memoryIngest(): IngestPeer {
+  return {
+    ...embeddedIngest(),
+    name: 'arqonbus memory',
+    start: () => startBus({ ...durable, ARQONBUS_STORAGE_BACKEND: 'memory' }),
+  }
+}
+
+const durable = { ARQONBUS_ENABLE_PERSISTENCE: 'true', ARQONBUS_DATA_DIR: 'data', ARQONBUS_LIMIT_DEDUP_MAX_IDS: '10000000' }
+
+/** JetStream with file storage and its default fsync (every two minutes): its ack survives a kill, not a power cut. */
+export function jetStreamIngest(): IngestPeer {
+  return {
+    name: 'nats jetstream (file)',
+    isAvailable: isOnPath('nats-server'),
+    async start() {
+      const folder = mkdtempSync(join(tmpdir(), 'arqonbus-bench-'))
+      return startPinned('nats-server', ['-a', '127.0.0.1', '-p', String(ports.nats), '-js', '-sd', folder], {
+        core: 0,
+        port: ports.nats,
+      })
+    },
+    async openPublisher() {
+      const raw = await openRawSocket({ port: ports.nats, upgrade: false })
+      const stream = JSON.stringify({ name: 'BENCH', subjects: ['bench.js'], storage: 'file' })
+      const created = raw.expect(Buffer.from('stream_create_response'))
+      raw.socket.write(
+        `CONNECT {"verbose":false,"pedantic":false}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.CREATE.BENCH answer ${stream.length}\r\n${stream}\r\n`,
+      )
+      await created
+      return raw
+    },
+    publishBytes: (payload) => Buffer.from(`PUB bench.js answer ${payload.length}\r\n${payload}\r\n`),
+    answerMarker: '"seq":',
+  }
+}
+
+export function redisIngest(): IngestPeer {
+  return {
+    name: 'redis xadd (aof everysec)',
+    isAvailable: isOnPath('redis-server'),
+    start: () =>
+      startPinned(
+        'redis-server',
+        ['--port', String(ports.redis), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes'],
+        {
+          core: 0,
+          port: ports.redis,
+        },
+      ),
+    openPublisher: () => openRawSocket({ port: ports.redis, upgrade: false }),
+    publishBytes: (payload) =>
+      Buffer.from(`*5\r\n$4\r\nXADD\r\n$5\r\nbench\r\n$1\r\n*\r\n$1\r\nd\r\n$${payload.length}\r\n${payload}\r\n`),
+    answerMarker: '$',
   }
 }

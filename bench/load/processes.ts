@@ -26,7 +26,7 @@ export async function startPinned(
   const folder = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
   const child = spawn('taskset', ['-c', String(options.core), command, ...args], {
     cwd: options.cwd ?? folder,
-    env: { ...process.env, ...options.env, BENCH_FOLDER: folder },
+    env: { PATH: process.env['PATH'], ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
   let errors = ''

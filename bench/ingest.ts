@@ -1,0 +1,80 @@
+// Acknowledged durable publishes: 1,000 in flight, 128-byte payloads (performance.md). Acks come in the order of the
+// publishes, so the nth ack ends the nth latency.
+import { createMarkerCounter } from './load/marker-counter.ts'
+import type { MeasuredProcess } from './load/processes.ts'
+import type { RawSocket } from './load/raw-socket.ts'
+import { quantile, type Spread, spreadOf } from './statistics.ts'
+
+export interface IngestPeer {
+  readonly name: string
+  readonly isAvailable: boolean
+  start(): Promise<MeasuredProcess>
+  openPublisher(): Promise<RawSocket>
+  publishBytes(payload: string, n: number): Buffer
+  /** Stands exactly once in each answer. */
+  readonly answerMarker: string
+}
+
+export interface IngestRow {
+  readonly server: string
+  /** Acknowledgements a second. */
+  readonly rate: Spread
+  readonly p99Ms: Spread
+}
+
+const window = 1_000
+const messages = 40_000
+
+export async function measureIngest(peer: IngestPeer, rounds = 5): Promise<IngestRow> {
+  const server = await peer.start()
+  try {
+    const publisher = await peer.openPublisher()
+    const rates: number[] = []
+    const p99s: number[] = []
+    let n = 0
+    for (let round = -1; round < rounds; round++) {
+      const frames = Array.from({ length: messages }, () => peer.publishBytes('x'.repeat(128), n++))
+      const { seconds, latencies } = await run(publisher, frames, peer.answerMarker)
+      if (round < 0) continue // the first warms up
+      rates.push(messages / seconds)
+      p99s.push(quantile(latencies, 0.99))
+    }
+    publisher.close()
+    return { server: peer.name, rate: spreadOf(rates), p99Ms: spreadOf(p99s) }
+  } finally {
+    await server.stop()
+  }
+}
+
+function run(
+  publisher: RawSocket,
+  frames: readonly Buffer[],
+  marker: string,
+): Promise<{ seconds: number; latencies: number[] }> {
+  const count = createMarkerCounter(Buffer.from(marker))
+  const sentAt: number[] = []
+  const latencies: number[] = []
+  let sent = 0
+  const begun = performance.now()
+
+  function send(upTo: number): void {
+    if (sent >= upTo) return
+    const batch = frames.slice(sent, upTo)
+    const now = performance.now()
+    for (let i = 0; i < batch.length; i++) sentAt.push(now)
+    sent = upTo
+    publisher.socket.write(Buffer.concat(batch))
+  }
+
+  return new Promise((resolve) => {
+    publisher.onChunk = (chunk) => {
+      const now = performance.now()
+      for (let i = count(chunk); i > 0; i--) latencies.push(now - sentAt[latencies.length]!)
+      if (latencies.length === frames.length) {
+        publisher.onChunk = undefined
+        resolve({ seconds: (now - begun) / 1_000, latencies })
+      } else send(Math.min(frames.length, latencies.length + window))
+    }
+    send(Math.min(frames.length, window))
+  })
+}
