@@ -1,13 +1,13 @@
 // Envelope <-> JSON text (original-contract 2.1 to 2.4). Strict: unknown keys, forbidden keys, integers that JavaScript
 // cannot hold, and nesting that would break printing are refused. Portable.
-import { systemClock, toIsoTime } from '../base/clock.ts'
+import { systemClock } from '../base/clock.ts'
 import { invalid } from '../base/errors.ts'
 import { createMessageIds } from '../base/ids.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
 import { type Envelope, type EnvelopeType, optionalTextFields } from '../envelope/envelope.ts'
 import { aboutMessage } from './about-message.ts'
-import { parseTime } from './iso-time.ts'
+import { parseTime, printTime } from './iso-time.ts'
 import { isForbiddenKey, type WireLimits } from './limits.ts'
 import { checkId, isKnownType } from './raw-envelope.ts'
 import { Allowance, forbiddenKey, wrapPayload } from './struct.ts'
@@ -31,7 +31,7 @@ export interface JsonDefaults {
 
 /** Throws VALIDATION_ERROR; `details.message_id` is there when the id could be read. */
 export function decodeJson(text: string, limits: WireLimits, defaults?: JsonDefaults): Envelope {
-  checkNesting(text, limits.maxDepth + 1) // the envelope itself is a level
+  const isUnsafeNumber = hasUnsafeNumber(text, limits.maxDepth + 1) // the envelope itself is a level
   let value: unknown
   try {
     value = JSON.parse(text)
@@ -43,7 +43,7 @@ export function decodeJson(text: string, limits: WireLimits, defaults?: JsonDefa
   if (!isJsonObject(value)) throw invalid('NOT_OBJECT', 'the text frame is not a JSON object')
   const id = value['id']
   return aboutMessage(typeof id === 'string' ? id : '', () => {
-    checkNumbers(text)
+    if (isUnsafeNumber) throw invalid('UNSAFE_INTEGER', 'a number is beyond ±2^53; send it as text')
     return toEnvelope(value, limits, defaults)
   })
 }
@@ -104,14 +104,14 @@ function idOf(id: JsonValue | undefined, defaults: JsonDefaults | undefined): st
 }
 
 function timestampOf(text: JsonValue | undefined, defaults: JsonDefaults | undefined): string {
-  if (text === undefined) return toIsoTime(defaults?.nowMs ?? systemClock.now())
+  if (text === undefined) return printTime(defaults?.nowMs ?? systemClock.now())
   const ms = typeof text === 'string' ? parseTime(text) : undefined
   if (ms === undefined) {
     throw invalid('BAD_TIMESTAMP', 'timestamp must be an ISO 8601 time such as 2026-01-31T12:00:00Z', {
       field: 'timestamp',
     })
   }
-  return toIsoTime(ms)
+  return printTime(ms)
 }
 
 function objectOf(field: 'args' | 'metadata', value: JsonValue | undefined, allowance: Allowance): JsonObject {
@@ -142,33 +142,49 @@ function checkValue(value: JsonValue, depth: number, allowance: Allowance): void
   }
 }
 
-/** Counts brackets outside text: JSON.parse itself would take 30,000 levels, and printing breaks at 5,000. */
-function checkNesting(text: string, maxDepth: number): void {
+/**
+ * What JSON.parse would do in silence, found in one pass over the text outside of strings. Throws TOO_DEEP, because it
+ * would take 30,000 levels, and printing breaks at 5,000. True when an integer beyond 2^53 would change, or a number
+ * would overflow to Infinity.
+ */
+function hasUnsafeNumber(text: string, maxDepth: number): boolean {
+  let isFound = false
   let depth = 0
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i)
-    if (code === 0x22) {
-      for (i++; i < text.length && text.charCodeAt(i) !== 0x22; i++) if (text.charCodeAt(i) === 0x5c) i++
-    } else if (code === 0x7b || code === 0x5b) {
+    if (code === 0x22) i = stringEnd(text, i + 1)
+    else if (code === 0x7b || code === 0x5b) {
       if (++depth > maxDepth)
         throw invalid('TOO_DEEP', `nested deeper than ${maxDepth - 1} levels`, { max: maxDepth - 1 })
     } else if (code === 0x7d || code === 0x5d) depth--
-  }
-}
-
-const numberToken = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g
-
-/** An integer beyond 2^53 would change silently; one that overflows would become Infinity. */
-function checkNumbers(text: string): void {
-  if (!/\d{16}|\d[eE]/.test(text)) return
-  for (const [token] of text.matchAll(numberToken)) {
-    if (token.startsWith('"')) continue
-    const value = Number(token)
-    const isInteger = /^-?\d+$/.test(token)
-    if (!Number.isFinite(value) || (isInteger && !Number.isSafeInteger(value))) {
-      throw invalid('UNSAFE_INTEGER', 'a number is beyond ±2^53; send it as text')
+    else if (code === 0x2d || (code >= 0x30 && code <= 0x39)) {
+      const start = i
+      while (i + 1 < text.length && isNumberPart(text.charCodeAt(i + 1))) i++
+      // Four characters (9e99) are too few for either.
+      if (i - start > 3) isFound ||= isUnsafe(text.slice(start, i + 1))
     }
   }
+  return isFound
+}
+
+/** The index of the quote that ends the string whose text begins at `start`. */
+function stringEnd(text: string, start: number): number {
+  for (let i = start; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code === 0x22) return i
+    if (code === 0x5c) i++
+  }
+  return text.length
+}
+
+/** Digits, and the `. e E + -` that a number may go on with. */
+function isNumberPart(code: number): boolean {
+  return (code >= 0x30 && code <= 0x39) || code === 0x2e || (code | 0x20) === 0x65 || code === 0x2b || code === 0x2d
+}
+
+function isUnsafe(number: string): boolean {
+  const value = Number(number)
+  return /[.eE]/.test(number) ? Math.abs(value) === Number.POSITIVE_INFINITY : !Number.isSafeInteger(value)
 }
 
 function printable(key: string): string {

@@ -1,11 +1,11 @@
 // Envelope <-> binary frame (original-contract 2.5, 2.6). Portable: the client SDK uses it in browsers.
-import { systemClock, toIsoTime } from '../base/clock.ts'
+import { systemClock } from '../base/clock.ts'
 import { invalid } from '../base/errors.ts'
 import type { JsonObject } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
 import type { Envelope, EnvelopeType } from '../envelope/envelope.ts'
 import { aboutMessage } from './about-message.ts'
-import { parseTime } from './iso-time.ts'
+import { parseTime, printTime } from './iso-time.ts'
 import type { WireLimits } from './limits.ts'
 import {
   checkId,
@@ -54,7 +54,7 @@ function toEnvelope(raw: RawEnvelope, id: string, limits: WireLimits): Envelope 
   if (metadata['twist_id'] === undefined && raw.has(slots.twistId)) metadata['twist_id'] = raw.text(slots.twistId)
   const envelope: Envelope = {
     id,
-    timestamp: toIsoTime(raw.timestampMs ?? systemClock.now()),
+    timestamp: printTime(raw.timestampMs ?? systemClock.now()),
     type: type as EnvelopeType,
     version: protocolVersion,
     payload: unwrapPayload(structOf(raw, slots.payload, allowance)),

@@ -154,8 +154,10 @@ export function writeStruct(writer: Writer, object: JsonObject): void {
   const keys = Object.keys(object)
   for (let i = keys.length - 1; i >= 0; i--) {
     const key = keys[i]!
+    const value = object[key]
+    if (value === undefined) continue // left out, as JSON does
     const entryEnd = writer.written
-    writeValue(writer, object[key]!)
+    writeValue(writer, value)
     writer.length(entryEnd)
     writer.byte(tags.entryValue)
     writer.text(key)
