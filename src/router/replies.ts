@@ -46,7 +46,7 @@ export function errorFacts(error: BusError): JsonObject {
 export function createReplies(clock: Clock, nextId: () => string): Replies {
   function made(type: EnvelopeType, fields: Partial<Envelope>): Envelope {
     return {
-      id: nextId(),
+      id: fields.id ?? nextId(),
       timestamp: toIsoTime(clock.now()),
       type,
       version: protocolVersion,
