@@ -167,8 +167,6 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       stream.head = sequence - 1
       stream.isLoaded = true
     }
-    // A stream made under whole-room members counts as loaded before the log has named its epoch.
-    if (stream.epoch !== epoch && stream.head === 0 && sequence === 1) stream.epoch = epoch
     if (stream.epoch !== epoch) {
       ports.logger.warn('stream.epoch_changed', { tenant: stream.key.tenant, from: stream.epoch, to: epoch })
       rooms.fanOut.flush(stream)
