@@ -63,7 +63,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
 
   function acknowledge(publication: Publication, ack: Acknowledgement): void {
     const { client, id, payload } = publication
-    client.send(replies.acknowledgement(id, payload === undefined ? ack : { ...ack, payload }))
+    replies.acknowledge(client, id, payload === undefined ? ack : { ...ack, payload })
   }
 
   function finish(publication: Publication): void {

@@ -5,6 +5,8 @@ import { type BusError, errorTable } from '../base/errors.ts'
 import type { JsonObject, JsonValue } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
 import type { AckLevel, Envelope, EnvelopeType, Position } from '../envelope/envelope.ts'
+import type { Client } from '../session/client.ts'
+import { ackFrame } from '../wire/ack-frame.ts'
 
 /** The `sender` of every frame the server makes. */
 export const serverSender = 'arqonbus'
@@ -18,6 +20,8 @@ export interface Replies {
   failedResponse(requestId: string, error: BusError, command?: string): Envelope
   error(error: BusError, about: { requestId?: string; room?: string; channel?: string }): Envelope
   acknowledgement(id: string, ack: Acknowledgement): Envelope
+  /** Sends the acknowledgement of a publish, in the client's format; binary ones are laid out directly. */
+  acknowledge(client: Client, id: string, ack: Acknowledgement): void
   notice(type: Extract<EnvelopeType, 'gap' | 'goaway' | 'state'>, payload: JsonObject): Envelope
 }
 
@@ -58,7 +62,23 @@ export function createReplies(clock: Clock, nextId: () => string): Replies {
     }
   }
 
+  function acknowledgement(id: string, ack: Acknowledgement): Envelope {
+    const metadata: JsonObject = { level: ack.level }
+    if (ack.position !== undefined) metadata['position'] = { ...ack.position }
+    if (ack.isDuplicate) metadata['duplicate'] = true
+    return made('message_response', { id, status: 'success', payload: ack.payload ?? {}, metadata })
+  }
+
   return {
+    acknowledgement,
+    acknowledge(client, id, ack) {
+      if (client.isRemote || client.format === 'json') {
+        client.send(acknowledgement(id, ack))
+        return
+      }
+      const { level, position, isDuplicate = false } = ack
+      client.write(ackFrame({ id, atMs: clock.now(), sender: serverSender, level, position, isDuplicate }))
+    },
     welcome(clientId, facts) {
       return made('message', { payload: { welcome: 'Connected to ArqonBus', client_id: clientId, ...facts } })
     },
@@ -88,12 +108,6 @@ export function createReplies(clock: Clock, nextId: () => string): Replies {
         ...(about.room !== undefined && { room: about.room }),
         ...(about.channel !== undefined && { channel: about.channel }),
       })
-    },
-    acknowledgement(id, ack) {
-      const metadata: JsonObject = { level: ack.level }
-      if (ack.position !== undefined) metadata['position'] = { ...ack.position }
-      if (ack.isDuplicate) metadata['duplicate'] = true
-      return made('message_response', { id, status: 'success', payload: ack.payload ?? {}, metadata })
     },
     notice(type, payload) {
       return made(type, { payload })

@@ -88,8 +88,7 @@ export function createRouter(ports: RouterPorts): Router {
           telemetry,
           limits: wire.limits,
           counts: publisher.counts,
-          acknowledge: (client, id, isDuplicate) =>
-            client.send(replies.acknowledgement(id, { level: 'memory', isDuplicate })),
+          acknowledge: (client, id, isDuplicate) => replies.acknowledge(client, id, { level: 'memory', isDuplicate }),
         })
       : undefined
 
@@ -233,7 +232,7 @@ export function createRouter(ports: RouterPorts): Router {
     peer.send(envelopeOfFrame(out.frame()))
     if (out.ack === 'none') return
     const ack = { level: 'memory' as const, ...(out.echo !== undefined && { payload: out.echo }) }
-    client.send(replies.acknowledgement(out.id, ack))
+    replies.acknowledge(client, out.id, ack)
   }
 
   /** The tenant the frame works in: the token's. Only an operator may name another (design 4). */
