@@ -111,7 +111,8 @@ function checkRequired(raw: RawEnvelope, type: InboundType): void {
   switch (type) {
     case 'message':
     case 'operator.join': {
-      const [start, end] = [raw.starts[slots.payload]!, raw.ends[slots.payload]!]
+      const start = raw.starts[slots.payload]!
+      const end = raw.ends[slots.payload]!
       if (end - start !== nullPayload.length || nullPayload.some((byte, i) => raw.bytes[start + i] !== byte)) return
       throw missingField('payload', type)
     }
@@ -165,7 +166,8 @@ function copyText(raw: RawEnvelope, slot: number, field: number): void {
 }
 
 function copyField(raw: RawEnvelope, slot: number, tag: number): void {
-  const [start, end] = [raw.starts[slot]!, raw.ends[slot]!]
+  const start = raw.starts[slot]!
+  const end = raw.ends[slot]!
   writer.copy(raw.bytes, start, end)
   writer.varint(end - start)
   writer.varint(tag)

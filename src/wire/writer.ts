@@ -38,6 +38,12 @@ export class Writer {
       this.byte(value)
       return
     }
+    if (value < 0x4000) {
+      if (this.#offset < 2) this.#grow(2)
+      this.#bytes[--this.#offset] = value >>> 7
+      this.#bytes[--this.#offset] = (value & 0x7f) | 0x80
+      return
+    }
     let size = 1
     for (let rest = Math.floor(value / 128); rest > 0; rest = Math.floor(rest / 128)) size++
     if (this.#offset < size) this.#grow(size)
