@@ -9,9 +9,12 @@ import type { ConnectionOwner, SocketConnection } from '../../src/transport/conn
 import { startWsServer } from '../../src/transport/ws-server.ts'
 import { wsFrame } from '../../src/wire/ws-frame.ts'
 
-const { limits } = loadBusConfig(JSON.parse(process.argv[2]!) as Record<string, string>)
+const { limits, allowedOrigins } = loadBusConfig(JSON.parse(process.argv[2]!) as Record<string, string>)
 const encoder = new TextEncoder()
 const textFrame = (text: string): Uint8Array => wsFrame(1, encoder.encode(text))
+
+/** To the test; it may have gone already. */
+const tell = (fact: object): void => void process.send?.(fact, undefined, undefined, () => {})
 
 /** Headers of a request steer what happens to it. */
 const asks = (headers: NodeJS.Dict<string | string[]>, wish: string): boolean => headers['x-test'] === wish
@@ -20,7 +23,7 @@ let isLogBroken = false
 const logger: Logger = {
   ...silentLogger,
   error(event, fields = {}) {
-    process.send?.({ event, ...fields })
+    tell({ event, ...fields })
     if (isLogBroken) throw new Error('no space left on device')
   },
 }
@@ -50,6 +53,10 @@ function obey(connection: SocketConnection, text: string): void | Promise<void> 
       connection.write(textFrame('after the close'))
       connection.close('INTERNAL')
       return
+    case 'drain':
+      void server.stopAccepting()
+      connection.write(textFrame('draining'))
+      return
     case 'break-log':
       isLogBroken = true
       connection.write(textFrame('log is broken'))
@@ -71,7 +78,7 @@ function open(connection: SocketConnection): ConnectionOwner {
       connection.close('NORMAL')
       connection.tick(Number.MAX_SAFE_INTEGER)
       connection.terminate()
-      process.send?.({ closed: code })
+      tell({ closed: code })
     },
   }
 }
@@ -80,24 +87,26 @@ const server = await startWsServer({
   host: '127.0.0.1',
   port: 0,
   limits,
-  allowedOrigins: [],
+  allowedOrigins,
   clock: systemClock,
   logger,
   async authenticate({ headers }) {
     if (asks(headers, 'slow')) {
-      process.send?.({ authenticating: true })
+      tell({ authenticating: true })
       await after(200)
     }
     if (asks(headers, 'fail')) throw new Error('the key file is gone')
     if (asks(headers, 'refuse')) return { status: 401, body: { error: 'Unauthorized' } }
-    return { identity: { tenant: 'default', subject: 'tester', role: 'user' } }
+    const { 'x-tenant': tenant = 'default', 'x-subject': subject = 'tester' } = headers
+    return { identity: { tenant: String(tenant), subject: String(subject), role: 'user' } }
   },
   async answer({ headers }) {
     if (asks(headers, 'slow')) await after(200)
     if (asks(headers, 'fail')) throw new Error('the key file is gone')
     return { status: 426, body: { error: 'Upgrade Required' } }
   },
-  open(connection) {
+  open(connection, { subject }) {
+    if (subject === 'unlucky') throw new Error('a careless owner')
     connection.write(textFrame('welcome'))
     return open(connection)
   },
@@ -111,4 +120,4 @@ process.on('message', () => {
     process.disconnect()
   })
 })
-process.send?.({ port: server.port })
+tell({ port: server.port })
