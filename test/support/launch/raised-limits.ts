@@ -1,10 +1,11 @@
-// Rates for tests that send as fast as they can. The limiting code stays on; the values are printed with the results.
+// Rates and queues for tests that send as fast as they can and read whole logs. The limiting code stays on; the values are printed with the results.
 
 const rates = {
   LIMIT_MESSAGES_PER_SECOND: '1000000',
   LIMIT_MESSAGES_BURST: '1000000',
   LIMIT_BYTES_PER_SECOND: '1000000000',
   LIMIT_BYTES_BURST: '1000000000',
+  LIMIT_MAX_QUEUED_BYTES_PER_CLIENT: '100000000',
   LIMIT_HANDSHAKES_PER_SECOND: '100000',
   LIMIT_HANDSHAKES_PER_SECOND_PER_ADDRESS: '100000',
 } as const
