@@ -37,7 +37,7 @@ function untilEnded(socket: Socket): Promise<void> {
 
 describe('a refused upgrade', () => {
   it('is answered in full before the end, also when more was sent with it', async () => {
-    const junk = Buffer.alloc(256 * 1024, 0x41)
+    const junk = Buffer.alloc(4 * 1024 * 1024, 0x41)
     for (let i = 0; i < 20; i++) {
       const answer = await exchange(listener.port, Buffer.concat([Buffer.from(request({ 'x-test': 'refuse' })), junk]))
       expect(answer).toMatch(/^HTTP\/1\.1 401 Unauthorized\r\n/)
@@ -63,7 +63,7 @@ describe('a refused upgrade', () => {
   ])('says 400 and the version it speaks for %s', async (_what, changed) => {
     const [name, value] = Object.entries(changed)[0]!
     const text = request().replace(new RegExp(`${name}: .*`), `${name}: ${value}`)
-    expect(await exchange(listener.port, text)).toMatch(/^HTTP\/1\.1 400 .*[^]*sec-websocket-version: 13\r\n/i)
+    expect(await exchange(listener.port, text)).toMatch(/^HTTP\/1\.1 400 .*sec-websocket-version: 13\r\n/is)
   })
 
   it('says 500 when authentication itself fails, and logs it', async () => {
@@ -85,7 +85,7 @@ describe('a refused upgrade', () => {
     raw.socket.write(say('drain'))
     await raw.until(/^draining$/)
     const answer = await exchange(draining.port, upgradeRequest({ port: draining.port }))
-    expect(answer).toMatch(/^HTTP\/1\.1 503 [^]*retry-after: 1\r\n[^]*"code":"DRAINING"/)
+    expect(answer).toMatch(/^HTTP\/1\.1 503 .*retry-after: 1\r\n.*"code":"DRAINING"/s)
     raw.socket.write(say('echo still served'))
     await raw.until(/^echo still served$/)
     expect(await draining.stop()).toBe(0)
@@ -112,7 +112,7 @@ describe('the origin of a browser', () => {
     'https://evil.example\r\nOrigin: https://app.example',
   ])('may not be %j', async (origin) => {
     const answer = await exchange(listener.port, request({ Origin: origin }))
-    expect(answer).toMatch(/^HTTP\/1\.1 403 [^]*"code":"ORIGIN_NOT_ALLOWED"/)
+    expect(answer).toMatch(/^HTTP\/1\.1 403 .*"code":"ORIGIN_NOT_ALLOWED"/s)
   })
 })
 
@@ -141,21 +141,21 @@ describe('what is offered in an upgrade', () => {
       say('echo early'),
       rawFrame({ opcode: 8, payload: Buffer.from([3, 232]) }),
     ])
-    expect(await exchange(listener.port, bytes)).toMatch(/^HTTP\/1\.1 101 [^]*welcome[^]*echo early/)
+    expect(await exchange(listener.port, bytes)).toMatch(/^HTTP\/1\.1 101 .*welcome.*echo early/s)
   })
 })
 
 describe('plain HTTP on the port', () => {
   it('is answered, without a body for HEAD', async () => {
     const get = await exchange(listener.port, plain('GET', 'Connection: close\r\n'))
-    expect(get).toMatch(/^HTTP\/1\.1 426 [^]*\{"error":"Upgrade Required"\}/)
+    expect(get).toMatch(/^HTTP\/1\.1 426 .*\{"error":"Upgrade Required"\}/s)
     const head = await exchange(listener.port, plain('HEAD', 'Connection: close\r\n'))
-    expect(head).toMatch(/^HTTP\/1\.1 426 [^]*\r\n\r\n$/)
+    expect(head).toMatch(/^HTTP\/1\.1 426 .*\r\n\r\n$/s)
   })
 
   it('is answered in order when it is pipelined, and may end with an upgrade once it is answered', async () => {
     const three = plain('GET') + plain('GET') + plain('GET', 'Connection: close\r\n')
-    expect(await exchange(listener.port, three)).toMatch(/^(?:HTTP\/1\.1 426 (?:(?!HTTP\/1\.1)[^])*){3}$/)
+    expect(await exchange(listener.port, three)).toMatch(/^(?:HTTP\/1\.1 426 (?:(?!HTTP\/1\.1).)*){3}$/s)
     const socket = connect(listener.port, '127.0.0.1')
     socket.write(plain('GET'))
     await once(socket, 'data')
@@ -213,7 +213,8 @@ describe('the listener', () => {
     await once(refused, 'data')
     await ending.untilTold({ authenticating: true })
     expect(await ending.stop()).toBe(0) // by itself: nothing else ends that process
-    await Promise.all([...opened, raw.ended, refused.destroy()])
+    refused.destroy()
+    await Promise.all([...opened, raw.ended])
   })
 
   it('leaves no timer behind when its port is taken', async () => {
