@@ -10,9 +10,10 @@ import type { Stream } from '../rooms/stream.ts'
 
 export interface EdgeOutlet {
   publish(stream: Stream, deliveries: readonly Delivery[]): void
-  /** The stream was deleted: gateways end its memberships. */
-  hidden(stream: Stream): void
-  /** Tells where every stream with remote members stands, so that a lost tail is found. */
+  /**
+   * Tells where every stream with remote members stands, so that a lost tail is found; and which streams were deleted
+   * since the last time, so that gateways end their memberships too.
+   */
   announceHeads(): void
   /** Deliveries that could not be sent; gateways find them by the heads. */
   readonly lost: number
@@ -31,6 +32,8 @@ export function createEdgeOutlet(ports: {
 }): EdgeOutlet {
   const { link, rooms, isPositioned } = ports
   const subjects = new WeakMap<Stream, string>()
+  /** Deleted streams whose end gateways have been told. */
+  const ended = new WeakSet<Stream>()
   let lost = 0
 
   function subjectOf(stream: Stream): string {
@@ -69,9 +72,6 @@ export function createEdgeOutlet(ports: {
         }
       }
     },
-    hidden(stream) {
-      control(edgeSubjects.removed, stream.key)
-    },
     announceHeads() {
       let heads: Head[] = []
       const flush = (): void => {
@@ -79,6 +79,11 @@ export function createEdgeOutlet(ports: {
         heads = []
       }
       for (const stream of rooms.allStreams()) {
+        if (!stream.isHidden) ended.delete(stream)
+        else if (!ended.has(stream)) {
+          ended.add(stream)
+          control(edgeSubjects.removed, stream.key)
+        }
         if (stream.remote.size === 0 || !stream.isLoaded) continue
         heads.push({ ...stream.key, epoch: ports.epochOf(stream), last: stream.flushedHead, isPositioned })
         if (heads.length === headsPerMessage) flush()

@@ -108,8 +108,18 @@ export async function startRelay(ports: RelayPorts): Promise<Relay> {
           if (!isBusError(error)) logger.error('relay.control_failed', describeError(error))
           answer = { ok: false, code: isBusError(error) ? error.code : 'INTERNAL_ERROR' }
         }
-        message.respond?.(encodeControl(answer))
+        reply(message, encodeControl(answer))
       })()
+    }
+  }
+
+  /** An answer the link cannot carry becomes a refusal it can. */
+  function reply({ respond }: LinkMessage, data: Uint8Array): void {
+    try {
+      respond?.(data)
+    } catch (error) {
+      logger.warn('relay.answer_lost', describeError(error))
+      respond?.(encodeControl({ ok: false, code: 'LIMIT_EXCEEDED' }))
     }
   }
 

@@ -15,6 +15,7 @@ export interface Answers {
   /** Answers a command handled here: the response, then the original's second frame. */
   done(request: Envelope, message: string, data: JsonObject): readonly Envelope[]
   failed(request: Envelope, error: BusError): Envelope
+  goaway(reconnectAfterMs: number): Envelope
   gap(room: string, channel: string, reason: GapReason, facts: JsonObject): Envelope
 }
 
@@ -69,6 +70,9 @@ export function createAnswers(clock: Clock, nextId: () => string): Answers {
         error_code: error.code,
         payload: { message: error.message, data: {}, ...errorFacts(error) },
       })
+    },
+    goaway(reconnectAfterMs) {
+      return made('goaway', { payload: { reason: 'restart', reconnect_after_ms: reconnectAfterMs } })
     },
     gap(room, channel, reason, facts) {
       return made('gap', { room, channel, payload: { room, channel, reason, ...facts } })

@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import { anonymousIdentity } from '../auth/identity.ts'
+import { BusError } from '../base/errors.ts'
 import type { HttpRefusal } from '../transport/ws-server.ts'
 
 export type Refused401 =
@@ -53,6 +54,29 @@ export async function authenticateUpgrade(
   }
   const result = await authenticator.authenticate(token)
   return result.ok ? { identity: result.identity } : unauthorized('JWT decode failed')
+}
+
+export type RefreshJudgement =
+  | { readonly identity: Identity; readonly error?: undefined; readonly isForAnother: false }
+  | { readonly identity?: undefined; readonly error: BusError; readonly isForAnother: boolean }
+
+/** May the token of an `auth.refresh` take the place of the one the session has? */
+export async function judgeRefresh(
+  authenticator: Authenticator | undefined,
+  token: unknown,
+  current: Identity,
+): Promise<RefreshJudgement> {
+  const refused = (error: BusError, isForAnother = false): RefreshJudgement => ({ error, isForAnother })
+  if (authenticator === undefined) {
+    return refused(new BusError('FEATURE_DISABLED', 'Authentication is off on this server'))
+  }
+  const result = typeof token === 'string' ? await authenticator.authenticate(token) : undefined
+  if (result?.ok !== true) return refused(new BusError('AUTHENTICATION_FAILED', 'The new token is not valid'))
+  const { identity } = result
+  if (identity.tenant !== current.tenant || identity.subject !== current.subject) {
+    return refused(new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant'), true)
+  }
+  return { identity, isForAnother: false }
 }
 
 function pathOf(url: string | undefined): string {

@@ -36,8 +36,6 @@ export interface BusClientEvents {
 
 export interface BusClient {
   readonly isReachable: boolean
-  /** The bus spoken to last. */
-  readonly bus: string | undefined
   /** Rejects with LINK_UNAVAILABLE, LINK_TIMEOUT, or the code the bus refused with. */
   open(request: OpenRequest): Promise<Extract<OpenReply, { ok: true }>>
   /** Tells the bus that the session is over, again and again until it has heard. */
@@ -62,7 +60,8 @@ const silencesAllowed = 2
 export async function startBusClient(ports: {
   readonly link: Link
   readonly process: string
-  readonly sessions: () => number
+  /** Sessions that the bus has confirmed. */
+  readonly openSessions: () => number
   readonly events: BusClientEvents
   readonly timing: BusClientTiming
   readonly clock: Clock
@@ -83,8 +82,8 @@ export async function startBusClient(ports: {
     events.onReachable(now)
   }
 
-  function meet(id: string, isKnown: boolean): void {
-    const isNew = id !== bus || (!isKnown && ports.sessions() > 0)
+  function meet(id: string, hasLostSessions: boolean): void {
+    const isNew = id !== bus || hasLostSessions
     bus = id
     silences = 0
     setReachable(true)
@@ -105,10 +104,13 @@ export async function startBusClient(ports: {
   }
 
   async function renew(): Promise<void> {
+    // What this bus had when it was asked: sessions opened meanwhile, or at another bus, prove nothing.
+    const asked = { bus, sessions: ports.openSessions() }
     try {
-      const answer = await ask(busSubjects.lease, { process: ports.process, sessions: ports.sessions() })
+      const answer = await ask(busSubjects.lease, { process: ports.process, sessions: asked.sessions })
       const body = parseControl(answer.data)
-      if (!isClosed) meet(text(body, 'bus'), body['isKnown'] === true)
+      const id = text(body, 'bus')
+      if (!isClosed) meet(id, body['isKnown'] !== true && asked.sessions > 0 && asked.bus === id && bus === id)
       await Promise.all([...closing].map(sendClose))
     } catch (error) {
       if (isClosed) return
@@ -151,7 +153,7 @@ export async function startBusClient(ports: {
     ),
     link.subscribe(
       edgeSubjects.resync,
-      control(({ data }) => meet(text(parseControl(data), 'bus'), true)),
+      control(({ data }) => meet(text(parseControl(data), 'bus'), false)),
     ),
     link.subscribe(
       edgeSubjects.heads,
@@ -177,15 +179,23 @@ export async function startBusClient(ports: {
   const timer = setInterval(() => {
     if (!isReachable || ticks++ % checksPerLease === 0) void checkLease()
   }, timing.leaseMs / checksPerLease)
-  await link.flush()
+  const stop = (): void => {
+    isClosed = true
+    clearInterval(timer)
+    stopState()
+    for (const subscription of subscriptions) subscription.close()
+  }
+  try {
+    await link.flush()
+  } catch (error) {
+    stop()
+    throw error
+  }
   await checkLease()
 
   return {
     get isReachable() {
       return isReachable
-    },
-    get bus() {
-      return bus
     },
     async open(request) {
       const reply = parseOpenReply((await ask(busSubjects.open, request)).data)
@@ -208,10 +218,7 @@ export async function startBusClient(ports: {
     },
     checkLease,
     async close() {
-      isClosed = true
-      clearInterval(timer)
-      stopState()
-      for (const subscription of subscriptions) subscription.close()
+      stop()
       await Promise.all([...closing].map(sendClose))
     },
   }

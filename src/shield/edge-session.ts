@@ -3,7 +3,7 @@
 //
 // States: opening -> open <-> syncing -> closed. While opening, frames wait (as many as may be unanswered). While
 // syncing (a bus has started anew) they are refused with LINK_UNAVAILABLE, which says that nothing was stored.
-import type { Authenticator, Identity } from '../auth/identity.ts'
+import type { Authenticator } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
@@ -18,6 +18,7 @@ import { envelopeOfFrame } from '../wire/message-frame.ts'
 import { wsFrame } from '../wire/ws-frame.ts'
 import type { Answers } from './answers.ts'
 import type { BusClient } from './bus-client.ts'
+import { judgeRefresh } from './authenticate.ts'
 import { checkTenant, type Policy } from './decide.ts'
 import type { EdgeMemberships, JoinedAt, Joining } from './edge-memberships.ts'
 import { FrameLane, type Unanswered } from './frame-lane.ts'
@@ -81,6 +82,11 @@ export class EdgeSession {
     this.#lane = new FrameLane(ports.maxInflight)
   }
 
+  /** Held by the bus, as far as is known here. */
+  get isOpen(): boolean {
+    return this.#state === 'open'
+  }
+
   get unanswered(): number {
     return this.#lane.unanswered.size
   }
@@ -139,7 +145,7 @@ export class EdgeSession {
     else this.#refuseUnread({ data, isBinary })
   }
 
-  /** Tells the client why its frame goes no further; `#details.message_id` names the frame. */
+  /** Tells the client why its frame goes no further; `details.message_id` names the frame. */
   refuse(error: BusError, requestId?: string): void {
     const { message_id: readId, ...details } = error.details
     const id = requestId ?? (typeof readId === 'string' ? readId : undefined)
@@ -400,14 +406,10 @@ export class EdgeSession {
   async #refresh(request: Envelope, token: unknown): Promise<void> {
     const { authenticator, answers } = this.#ports
     const fail = (error: BusError): void => this.session.send(answers.failed(request, error))
-    if (authenticator === undefined)
-      return fail(new BusError('FEATURE_DISABLED', 'Authentication is off on this server'))
-    const result = typeof token === 'string' ? await authenticator.authenticate(token) : undefined
-    if (result?.ok !== true) return fail(new BusError('AUTHENTICATION_FAILED', 'The new token is not valid'))
-    const { identity } = result
-    if (!isSamePerson(identity, this.session.identity)) {
-      fail(new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant'))
-      this.session.close('TOKEN_REVOKED', 'the new token is for another subject or tenant')
+    const { identity, error, isForAnother } = await judgeRefresh(authenticator, token, this.session.identity)
+    if (identity === undefined) {
+      fail(error)
+      if (isForAnother) this.session.close('TOKEN_REVOKED', error.message)
       return
     }
     // Frames under way still carry the old role: they are answered before the claims change.
@@ -440,10 +442,6 @@ export class EdgeSession {
     this.#ports.logger.error('shield.internal_error', { clientId: this.session.id, ...describeError(error) })
     return new BusError('INTERNAL_ERROR', undefined, {}, error)
   }
-}
-
-function isSamePerson(a: Identity, b: Identity): boolean {
-  return a.tenant === b.tenant && a.subject === b.subject
 }
 
 function isSchemaOrPolicy({ code }: BusError): boolean {

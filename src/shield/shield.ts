@@ -1,14 +1,12 @@
 // Shield, the edge gateway: its listener, its sessions, its link to the bus. Fails closed: whatever it needs to judge
 // a client or a frame is there before a port is opened, or it does not start.
-import { createHash } from 'node:crypto'
-import { readFile } from 'node:fs/promises'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { type CloseName, closeTable } from '../base/close-codes.ts'
 import { createClosers } from '../base/closers.ts'
 import { BusError } from '../base/errors.ts'
 import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
-import { describeError, type Logger } from '../base/logger.ts'
+import type { Logger } from '../base/logger.ts'
 import type { WireFormat } from '../envelope/envelope.ts'
 import type { Link } from '../link/link.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -17,7 +15,6 @@ import type { Telemetry } from '../telemetry/events.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
 import { type HttpRefusal, startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
-import { envelopeDescriptorSha256 } from '../wire/generated/envelope-descriptor.ts'
 import { createAnswers } from './answers.ts'
 import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
 import { type BusClient, startBusClient } from './bus-client.ts'
@@ -25,7 +22,7 @@ import { allowAll, type Policy } from './decide.ts'
 import { createEdgeMemberships } from './edge-memberships.ts'
 import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
 import { createShieldMetrics, type ShieldMetrics } from './metrics.ts'
-import { loadSchema, type Schema } from './schema.ts'
+import { openSchema, readTls } from './start-files.ts'
 import { createValidator } from './validate.ts'
 
 /** What Shield needs of its configuration. */
@@ -79,10 +76,9 @@ export interface Shield {
 
 const standardTiming: ShieldTiming = { leaseMs: 3_000, requestMs: 2_000, answerMs: 2_000, tickMs: 250 }
 const linkOverheadBytes = 16 * 1024
-/** A level of JSON is up to three messages (Struct, its entry, Value) around it stand the envelope's own. */
-const messagesPerLevel = 3
-const outerMessages = 8
 const resyncsAtOnce = 50
+/** Clients of a Shield that goes come back over this long. */
+const maxSpreadMs = 10_000
 
 export async function startShield(options: ShieldOptions, ports: ShieldPorts): Promise<Shield> {
   const { limits } = options
@@ -92,7 +88,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       reason: 'LINK_PAYLOAD_TOO_SMALL',
     })
   }
-  const schema = await openSchema(options, logger)
+  const schema = await openSchema({ ...options, maxJsonDepth: limits.maxJsonDepth }, logger)
   const tls = options.tls === undefined ? undefined : await readTls(options.tls)
   const timing = { ...standardTiming, ...ports.timing }
   const policy = ports.policy ?? allowAll
@@ -170,7 +166,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
   bus = await startBusClient({
     link,
     process,
-    sessions: () => sessions.size,
+    openSessions: () => [...sessions.values()].filter((session) => session.isOpen).length,
     clock,
     logger,
     timing,
@@ -257,6 +253,17 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     }
   }
 
+  /** Says goodbye to all, spread over time; lets what is under way be answered; then closes, and waits for the peers. */
+  async function drain(): Promise<void> {
+    const count = sessions.size
+    for (const [index, { session }] of [...sessions.values()].entries()) {
+      session.send(answers.goaway(Math.round((index / count) * Math.min(maxSpreadMs, count * 2))))
+    }
+    await settled(() => [...sessions.values()].every((edge) => edge.unanswered === 0), timing.answerMs)
+    for (const { session } of sessions.values()) session.close('RESTART')
+    await settled(() => sessions.size === 0, limits.closeTimeoutMs)
+  }
+
   try {
     const server = await startWsServer({
       ...options.server,
@@ -270,9 +277,10 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       answer: answerPlainRequest,
       open: openConnection,
     })
-    closers.push('listener', async () => {
-      for (const { session } of sessions.values()) session.close('GOING_AWAY')
-      await server.close()
+    closers.push('listener', () => server.close())
+    closers.push('sessions', async () => {
+      await server.stopAccepting()
+      await drain()
     })
     logger.info('shield.started', { port: server.port, policy: policy.name, isSchemaStrict: options.schemaStrict })
     return {
@@ -294,44 +302,10 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
   }
 }
 
-/** Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so. */
-async function openSchema(options: ShieldOptions, logger: Logger): Promise<Schema | undefined> {
-  const maxDepth = options.limits.maxJsonDepth * messagesPerLevel + outerMessages
-  try {
-    return loadSchema(await readSchema(options.schemaFile), maxDepth)
-  } catch (cause) {
-    const error =
-      cause instanceof BusError
-        ? cause
-        : new BusError('START_REFUSED', 'The schema file cannot be read', { reason: 'SCHEMA_UNREADABLE' }, cause)
-    if (options.schemaStrict) throw error
-    logger.error('shield.schema_absent', describeError(error))
-    return undefined
+/** Resolves when it is so, or when the time is over. */
+async function settled(isSo: () => boolean, timeoutMs: number): Promise<void> {
+  for (let waitedMs = 0; !isSo() && waitedMs < timeoutMs; waitedMs += settleStepMs) {
+    await new Promise((resolve) => setTimeout(resolve, settleStepMs))
   }
 }
-
-/** The operator's file, or the shipped one, which must be the one this program was built with. */
-async function readSchema(file: string | undefined): Promise<Uint8Array> {
-  if (file !== undefined) return readFile(file)
-  const bytes = await readFile(new URL('../wire/generated/envelope.desc', import.meta.url))
-  if (createHash('sha256').update(bytes).digest('hex') !== envelopeDescriptorSha256) {
-    throw new BusError('START_REFUSED', 'The shipped schema file is not the one that was built', {
-      reason: 'SCHEMA_CHANGED',
-    })
-  }
-  return bytes
-}
-
-async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
-  try {
-    const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
-    return { cert, key }
-  } catch (cause) {
-    throw new BusError(
-      'START_REFUSED',
-      'The TLS certificate or key cannot be read',
-      { reason: 'TLS_UNREADABLE' },
-      cause,
-    )
-  }
-}
+const settleStepMs = 20

@@ -203,3 +203,36 @@ describe('limits', () => {
     expect(client.raw.every(({ isBinary }) => isBinary)).toBe(true)
   })
 })
+
+test('a Shield that stops says goodbye, answers what is under way, and asks its clients to come back', async () => {
+  let isSlow = false
+  lab = await startEdgeLab({
+    faults: ({ subject }) =>
+      isSlow && subject.startsWith('in.t.') ? { kind: 'delay', turns: 20 } : { kind: 'deliver' },
+  })
+  const leaving = await lab.startShield('leaving')
+  const client = await lab.client('acme.a', { shield: leaving })
+  await client.join('ops', 'a')
+  isSlow = true
+  const id = client.send({ room: 'ops', channel: 'a', payload: {} })
+  await client.wait(() => (leaving.metrics.read('shield_frames_total', 'forwarded') === 2 ? true : undefined), 'frame')
+  const closing = leaving.close()
+  expect(await client.closed()).toBe(closeTable.RESTART.code)
+  await closing
+  expect(client.frames.some((frame) => frame.type === 'goaway')).toBe(true)
+  expect(client.frames.some((frame) => frame.type === 'message_response' && frame.id === id)).toBe(true)
+  expect(lab.bus.relay.sessions).toBe(0)
+})
+
+test('a deleted channel is left at the edge too', async () => {
+  lab = await startEdgeLab()
+  const [admin, member] = [await lab.client('acme.root.admin'), await lab.client('acme.b')]
+  await member.join('ops', 'a')
+  expect(lab.shield.metrics.gauge('shield_subscriptions')).toBe(1)
+  expect((await admin.command('delete_channel', { room: 'ops', channel: 'a' })).status).toBe('success')
+  await member.wait(() => (lab.shield.metrics.gauge('shield_subscriptions') === 0 ? true : undefined), 'end')
+  await admin.join('ops', 'a')
+  await admin.publish('ops', 'a', { n: 1 })
+  expect((await member.command('ping')).status).toBe('success')
+  expect(member.messages()).toEqual([])
+})

@@ -1,0 +1,61 @@
+// The files Shield needs before it opens anything: the schema's descriptor, certificate and key.
+import { createHash } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { BusError } from '../base/errors.ts'
+import { describeError, type Logger } from '../base/logger.ts'
+import { envelopeDescriptorSha256 } from '../wire/generated/envelope-descriptor.ts'
+import { loadSchema, type Schema } from './schema.ts'
+
+/** A level of JSON is up to three messages (Struct, its entry, Value); around them stand the envelope's own. */
+const messagesPerLevel = 3
+const outerMessages = 8
+
+export interface SchemaOptions {
+  readonly schemaStrict: boolean
+  /** The operator's descriptor; the shipped one when absent. */
+  readonly schemaFile?: string
+  readonly maxJsonDepth: number
+}
+
+/** Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so. */
+export async function openSchema(options: SchemaOptions, logger: Logger): Promise<Schema | undefined> {
+  const maxDepth = options.maxJsonDepth * messagesPerLevel + outerMessages
+  try {
+    return loadSchema(await readSchema(options.schemaFile), maxDepth)
+  } catch (cause) {
+    const error =
+      cause instanceof BusError
+        ? cause
+        : new BusError('START_REFUSED', 'The schema file cannot be read', { reason: 'SCHEMA_UNREADABLE' }, cause)
+    if (options.schemaStrict) throw error
+    logger.error('shield.schema_absent', describeError(error))
+    return undefined
+  }
+}
+
+/** The operator's file, or the shipped one, which must be the one this program was built with. */
+async function readSchema(file: string | undefined): Promise<Uint8Array> {
+  if (file !== undefined) return readFile(file)
+  const bytes = await readFile(new URL('../wire/generated/envelope.desc', import.meta.url))
+  if (createHash('sha256').update(bytes).digest('hex') !== envelopeDescriptorSha256) {
+    throw new BusError('START_REFUSED', 'The shipped schema file is not the one that was built', {
+      reason: 'SCHEMA_CHANGED',
+    })
+  }
+  return bytes
+}
+
+/** Throws START_REFUSED when either cannot be read. */
+export async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
+  try {
+    const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
+    return { cert, key }
+  } catch (cause) {
+    throw new BusError(
+      'START_REFUSED',
+      'The TLS certificate or key cannot be read',
+      { reason: 'TLS_UNREADABLE' },
+      cause,
+    )
+  }
+}
