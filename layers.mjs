@@ -47,6 +47,7 @@ export const soleImporters = {
   'prom-client': ['telemetry'],
   pino: ['base/logger.ts'],
   commander: ['bin'],
+  '@nats-io/transport-node': ['link'],
   'node:sqlite': ['storage/embedded'],
 }
 

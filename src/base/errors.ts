@@ -73,6 +73,7 @@ export const errorTable = {
   // The operator's.
   CONFIG_INVALID: operator('The configuration has errors'),
   START_REFUSED: operator('The start-up gate refused to start'),
+  LINK_DENIED: operator('The message server refused the credentials or a subject'),
   PORT_UNAVAILABLE: operator('The port cannot be opened'),
   STORE_OPEN_FAILED: operator('The data folder or store cannot be opened'),
   STORE_CORRUPT: operator('The store holds data that cannot be read'),

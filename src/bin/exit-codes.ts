@@ -18,12 +18,13 @@ export class ExitError extends Error {
   }
 }
 
-const denials = ['AUTHENTICATION_FAILED', 'AUTHORIZATION_ERROR', 'TENANT_MISMATCH', 'POLICY_DENIED']
+const denials = ['AUTHENTICATION_FAILED', 'AUTHORIZATION_ERROR', 'TENANT_MISMATCH', 'POLICY_DENIED', 'LINK_DENIED']
 const byCode: Readonly<Record<string, ExitCode>> = {
   ...Object.fromEntries(denials.map((code) => [code, exitCodes.denied])),
   CONFIG_INVALID: exitCodes.config,
   START_REFUSED: exitCodes.config,
   PORT_UNAVAILABLE: exitCodes.unreachable,
+  LINK_UNAVAILABLE: exitCodes.unreachable,
   CONNECTION_FAILED: exitCodes.unreachable,
   CONNECTION_LOST: exitCodes.unreachable,
   CLIENT_CLOSED: exitCodes.unreachable,

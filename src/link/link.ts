@@ -27,6 +27,13 @@ export interface LinkSubscription {
 
 export type LinkState = 'connected' | 'disconnected' | 'closed'
 
+/** What an operator should know beside the state. */
+export interface LinkReport {
+  /** What does not work although the link is connected; names no subject. */
+  readonly trouble: string | undefined
+  readonly counts: Readonly<Record<string, number>>
+}
+
 export interface Link {
   readonly maxPayload: number
   readonly state: LinkState
@@ -39,9 +46,14 @@ export interface Link {
   ): Promise<LinkMessage>
   /** Members of one `queue` share the messages; without it every subscriber gets each. */
   subscribe(pattern: string, onMessage: (message: LinkMessage) => void, options?: { queue?: string }): LinkSubscription
-  /** Resolves when all that was published and subscribed before has reached the server. */
+  /**
+   * Resolves when all that was published and subscribed before has reached the server.
+   * Rejects with LINK_DENIED when the server refused one of those subscriptions.
+   */
   flush(): Promise<void>
   /** Called at each change of `state`; returns a function that stops it. */
   onState(listener: (state: LinkState) => void): () => void
+  /** Absent where nothing can go wrong unseen. */
+  readonly report?: () => LinkReport
   close(): Promise<void>
 }

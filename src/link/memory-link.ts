@@ -125,8 +125,8 @@ export function createMemoryHub(options: { maxPayload: number; faults?: Faults }
     const publication: Publication = {
       subject,
       tokens,
-      // The caller may use its array again as soon as this returns.
-      data: data.slice(),
+      // The caller may use its array again as soon as this returns; the slice of a Buffer would be no copy.
+      data: new Uint8Array(data),
       headers: headers === undefined ? noHeaders : { ...headers },
       ...(replyTo !== undefined && { replyTo }),
     }

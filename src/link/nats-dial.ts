@@ -1,0 +1,106 @@
+// One connection to one of the NATS servers an operator named, or the reason why not, in words without credentials.
+//
+// Each server is knocked at before the client is let to it: the client never closes the socket of an attempt it gave
+// up while waiting for a greeting, so that a server that accepts and says nothing would collect sockets.
+import { createConnection } from 'node:net'
+import { AuthorizationError, connect, type NatsConnection } from '@nats-io/transport-node'
+import { BusError } from '../base/errors.ts'
+
+export interface NatsServer {
+  /** A name, an IPv4 address, or an IPv6 address in brackets. */
+  readonly host: string
+  readonly port: number
+  /** Required, not merely offered. */
+  readonly isTls: boolean
+  /** Without a password it is a token. */
+  readonly user?: string
+  readonly password?: string
+}
+
+export interface DialOptions {
+  /** What the server's monitoring shows. */
+  readonly name: string
+  /** For each server. */
+  readonly timeoutMs: number
+}
+
+/** The first server that takes us. Rejects with LINK_DENIED or LINK_UNAVAILABLE for the last one tried. */
+export async function dialAny(servers: readonly NatsServer[], options: DialOptions): Promise<NatsConnection> {
+  let failure: unknown
+  for (const server of servers) {
+    try {
+      return await dial(server, options)
+    } catch (error) {
+      failure = error
+    }
+  }
+  throw failure
+}
+
+async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promise<NatsConnection> {
+  const address = `${server.host}:${server.port}`
+  try {
+    await knock(server, timeoutMs)
+    return await connect({
+      servers: `nats://${address}`,
+      name,
+      timeout: timeoutMs,
+      // The link dials again itself: while it is disconnected nothing exists that could queue.
+      reconnect: false,
+      ignoreClusterUpdates: true,
+      noAsyncTraces: true,
+      ...(server.isTls && { tls: {} }),
+      ...credentialsOf(server),
+    })
+  } catch (cause) {
+    throw describe(address, cause)
+  }
+}
+
+function credentialsOf({ user, password }: NatsServer): { token?: string; user?: string; pass?: string } {
+  if (user === undefined) return {}
+  return password === undefined ? { token: user } : { user, pass: password }
+}
+
+/** Resolves when the server greets as NATS does. */
+function knock({ host, port }: NatsServer, timeoutMs: number): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const socket = createConnection({ host: host.replace(/^\[|\]$/g, ''), port })
+    const timer = setTimeout(() => {
+      const stage = socket.connecting ? 'no connection' : 'no greeting'
+      end(Object.assign(new Error(`${stage} within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }))
+    }, timeoutMs)
+    function end(error?: Error): void {
+      clearTimeout(timer)
+      socket.destroy()
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    socket.on('error', end)
+    socket.once('data', (bytes) => {
+      const isNats = bytes.subarray(0, 5).toString('latin1') === 'INFO '
+      end(isNats ? undefined : Object.assign(new Error('no NATS server answers there'), { code: 'NOT_NATS' }))
+    })
+    socket.once('end', () => end(Object.assign(new Error('the server hung up'), { code: 'ECONNRESET' })))
+  })
+}
+
+function describe(address: string, cause: unknown): BusError {
+  if (cause instanceof AuthorizationError) {
+    return new BusError(
+      'LINK_DENIED',
+      `NATS at ${address} refuses these credentials. Set user and password, or the token, in NATS_URL.`,
+      { reason: 'NATS_AUTHORIZATION', server: address },
+      cause,
+    )
+  }
+  const code = (cause as { code?: unknown }).code
+  const reason = typeof code === 'string' ? code : 'NATS_CONNECT_FAILED'
+  const text = cause instanceof Error ? cause.message : 'failed'
+  return new BusError(
+    'LINK_UNAVAILABLE',
+    `NATS at ${address}: ${text}. Is nats-server running there, and is NATS_URL right?`,
+    { reason, server: address },
+    cause,
+  )
+}
