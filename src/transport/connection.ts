@@ -1,13 +1,13 @@
 // One WebSocket after its handshake: reads frames within the limits, writes ready-made frames, pings, closes.
 // Whatever a peer sends or does, nothing is thrown out of here and no other connection notices.
 import type { Socket } from 'node:net'
-import type { RawData, WebSocket } from 'ws'
-import type { CloseName } from '../base/close-codes.ts'
+import { type CloseName, closeTable } from '../base/close-codes.ts'
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
 import type { Connection } from '../session/session.ts'
 import { TokenBucket } from '../session/rate-limit.ts'
-import { safeClose } from './safe-socket.ts'
+import { FrameParser, type FrameSink } from './frame-parser.ts'
+import { closeReason } from './safe-socket.ts'
 
 export interface ConnectionLimits {
   readonly messagesPerSecond: number
@@ -19,10 +19,18 @@ export interface ConnectionLimits {
   readonly maxStrikes: number
   readonly pingIntervalMs: number
   readonly pongTimeoutMs: number
+  readonly closeTimeoutMs: number
+  readonly maxMessageBytes: number
+  readonly maxFragments: number
 }
 
 /** The owner of a connection: a session, at the bus or at the edge. What it throws costs it its own connection only. */
 export interface ConnectionOwner {
+  /**
+   * The short way for a binary message: true when the part `[start, end)` was all that is needed and the owner is done
+   * with it. The bytes are the owner's during the call only.
+   */
+  take?(bytes: Uint8Array, start: number, end: number): boolean
   frame(data: Uint8Array, isBinary: boolean): void | Promise<void>
   /** A frame was thrown away for the reason given; the owner tells the peer. */
   refused(error: BusError): void
@@ -39,60 +47,69 @@ export interface ConnectionOptions {
 
 /** A strike is forgotten after this long. */
 const strikeWindowMs = 60_000
+const pingFrame = Buffer.from([0x89, 0])
+/** What an end without a Close frame counts as (RFC 6455 7.1.5). */
+const abnormal = 1006
 
-export class SocketConnection implements Connection {
+type State = 'open' | 'closing' | 'closed'
+
+export class SocketConnection implements Connection, FrameSink {
   readonly address: string
-  readonly #ws: WebSocket
   readonly #socket: Socket
   readonly #clock: Clock
   readonly #report: ConnectionOptions['report']
   readonly #limits: ConnectionLimits
+  readonly #parser: FrameParser
   readonly #messages: TokenBucket
   readonly #bytes: TokenBucket
   readonly #control: TokenBucket
-  readonly #strikes: number[] = []
+  #strikes: number[] | undefined
   #owner: ConnectionOwner | undefined
+  #state: State = 'open'
+  #closeCode = abnormal
   #isCorked = false
+  /** When the chunk at work arrived. */
+  #now: number
   #nextPingMs: number
   #pongDueMs: number | undefined
-  #bytesSeen = 0
+  #bytesSeen: number
 
-  constructor(ws: WebSocket, socket: Socket, options: ConnectionOptions) {
+  /** Takes over a socket whose upgrade was answered. Errors of the socket are its caller's to hear. */
+  constructor(socket: Socket, options: ConnectionOptions) {
     const { clock, limits } = options
     const now = clock.monotonic()
-    // ws tells the peer what was wrong (1002, 1007, 1008, 1009) and ends the socket itself; without a listener one bad
-    // frame would end the process (reliability 3.2, 40), and destroying the socket here could overtake the close frame.
-    ws.on('error', () => {})
-    this.#ws = ws
     this.#socket = socket
     this.address = options.address
     this.#clock = clock
     this.#report = options.report
     this.#limits = limits
+    this.#parser = new FrameParser(limits, this)
     this.#messages = new TokenBucket(limits.messagesPerSecond, limits.messagesBurst, now)
     this.#bytes = new TokenBucket(limits.bytesPerSecond, limits.bytesBurst, now)
     this.#control = new TokenBucket(limits.controlFramesPerSecond, limits.controlFramesBurst, now)
+    this.#now = now
     this.#nextPingMs = now + limits.pingIntervalMs
     this.#bytesSeen = socket.bytesRead
   }
 
-  /** Starts reading. */
-  attach(owner: ConnectionOwner): void {
+  /** Starts reading; `head` is what came with the upgrade. */
+  attach(owner: ConnectionOwner, head: Buffer): void {
     this.#owner = owner
-    const ws = this.#ws
-    ws.on('message', (data: RawData, isBinary: boolean) => this.#onMessage(data as Buffer, isBinary))
-    ws.on('ping', (data: Buffer) => {
-      if (this.#admitControl()) ws.pong(data)
+    const socket = this.#socket
+    socket.on('data', (chunk: Buffer) => this.#onData(chunk))
+    socket.on('end', () => {
+      this.#state = 'closed'
+      socket.end()
     })
-    ws.on('pong', () => {
-      this.#pongDueMs = undefined
-      this.#admitControl()
+    socket.on('close', () => {
+      this.#state = 'closed'
+      this.#guard('closed', () => owner.closed(this.#closeCode))
     })
-    ws.on('close', (code: number) => this.#guard('closed', () => owner.closed(code)))
+    if (head.length > 0) this.#onData(head)
   }
 
   write(frames: Uint8Array): void {
-    if (this.#ws.readyState !== this.#ws.OPEN) return
+    if (this.#state !== 'open') return
     if (!this.#isCorked) {
       // Answers and deliveries of one turn leave in one system call.
       this.#isCorked = true
@@ -107,8 +124,8 @@ export class SocketConnection implements Connection {
   }
 
   close(name: CloseName, detail?: string): void {
-    if (this.#isCorked) this.uncork()
-    safeClose(this.#ws, name, detail)
+    if (this.#state !== 'open') return
+    this.#sayClose(closeTable[name].code, closeReason(name, detail))
   }
 
   uncork(): void {
@@ -118,7 +135,7 @@ export class SocketConnection implements Connection {
 
   /** Called about once a second: pings, pong deadlines, and bytes that never became frames. */
   tick(nowMs: number): void {
-    if (this.#ws.readyState !== this.#ws.OPEN) return
+    if (this.#state !== 'open') return
     const read = this.#socket.bytesRead - this.#bytesSeen
     this.#bytesSeen = this.#socket.bytesRead
     // Fragments do not surface as frames: only the bytes read show that flood (reliability 0.2, L23).
@@ -133,12 +150,13 @@ export class SocketConnection implements Connection {
     if (nowMs >= this.#nextPingMs) {
       this.#nextPingMs = nowMs + this.#limits.pingIntervalMs
       this.#pongDueMs ??= nowMs + this.#limits.pongTimeoutMs
-      this.#ws.ping()
+      this.write(pingFrame)
     }
   }
 
+  /** Ends the socket at once, without a word to the peer. */
   terminate(): void {
-    this.#ws.terminate()
+    this.#socket.destroy()
   }
 
   /** An owner that fails loses its connection; nobody else notices. */
@@ -147,33 +165,77 @@ export class SocketConnection implements Connection {
     this.#report(where, error)
   }
 
-  #guard(where: string, run: () => void | Promise<void>): void {
+  message(bytes: Uint8Array, start: number, end: number, isBinary: boolean): void {
+    if (this.#state !== 'open') return // what had arrived already when the connection was closed
+    if (!this.#messages.take(1, this.#now) || !this.#bytes.take(end - start, this.#now)) {
+      this.#strike()
+      return
+    }
+    const owner = this.#owner
     try {
-      run()?.catch((error: unknown) => this.fail(where, error))
+      if (isBinary && owner?.take?.(bytes, start, end)) return
+      owner?.frame(bytes.subarray(start, end), isBinary)?.catch((error: unknown) => this.fail('frame', error))
+    } catch (error) {
+      this.fail('frame', error)
+    }
+  }
+
+  ping(data: Uint8Array): void {
+    if (this.#admitControl()) this.write(Buffer.concat([Buffer.from([0x8a, data.length]), data]))
+  }
+
+  pong(): void {
+    this.#pongDueMs = undefined
+    this.#admitControl()
+  }
+
+  peerClosed(code: number): void {
+    this.#closeCode = code
+    if (this.#state === 'open') this.#sayClose(code)
+    this.#socket.end()
+  }
+
+  failed(name: CloseName, detail: string): void {
+    this.#closeCode = closeTable[name].code
+    this.close(name, detail)
+    this.#socket.end()
+  }
+
+  /** Writes the Close frame; the peer has the closing time-out to answer it and hang up. */
+  #sayClose(code: number, reason = ''): void {
+    this.#state = 'closing'
+    if (this.#isCorked) this.uncork()
+    const text = Buffer.from(reason)
+    const payload = code === 1005 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([code >> 8, code & 255]), text])
+    const socket = this.#socket
+    socket.write(Buffer.concat([Buffer.from([0x88, payload.length]), payload]))
+    const timer = setTimeout(() => socket.destroy(), this.#limits.closeTimeoutMs)
+    socket.once('close', () => clearTimeout(timer))
+  }
+
+  #onData(chunk: Buffer): void {
+    this.#now = this.#clock.monotonic()
+    this.#parser.push(chunk)
+  }
+
+  #guard(where: string, run: () => void): void {
+    try {
+      run()
     } catch (error) {
       this.fail(where, error)
     }
   }
 
-  #onMessage(data: Buffer, isBinary: boolean): void {
-    if (this.#ws.readyState !== this.#ws.OPEN) return // what ws had read already when the connection was closed
-    const now = this.#clock.monotonic()
-    if (!this.#messages.take(1, now) || !this.#bytes.take(data.length, now)) {
-      this.#strike(now)
-      return
-    }
-    this.#guard('frame', () => this.#owner?.frame(data, isBinary))
-  }
-
   #admitControl(): boolean {
-    if (this.#ws.readyState !== this.#ws.OPEN) return false
-    const now = this.#clock.monotonic()
-    if (this.#control.take(1, now)) return true
-    this.#strike(now)
+    if (this.#state !== 'open') return false
+    if (this.#control.take(1, this.#now)) return true
+    this.#strike()
     return false
   }
 
-  #strike(now: number): void {
+  #strike(): void {
+    const now = this.#now
+    this.#strikes ??= []
     const strikes = this.#strikes
     while (strikes.length > 0 && strikes[0]! < now - strikeWindowMs) strikes.shift()
     strikes.push(now)
@@ -191,8 +253,9 @@ export class SocketConnection implements Connection {
    * the closing time-out, because destroying it over unread bytes is a reset that can overtake the close frame.
    */
   #cutOff(name: CloseName, detail?: string): void {
+    this.#closeCode = closeTable[name].code
     this.close(name, detail)
-    this.#ws.pause()
+    this.#socket.pause()
     this.#socket.end()
   }
 }

@@ -175,12 +175,12 @@ export class FrameParser {
   #takeClose(bytes: Buffer, start: number, end: number): void {
     const length = end - start
     const code = length >= 2 ? bytes.readUInt16BE(start) : noCode
-    if (
-      length === 1 ||
-      (length > 1 && !isReceivableCode(code)) ||
-      !isUtf8(bytes.subarray(Math.min(start + 2, end), end))
-    ) {
+    if (length === 1 || (length > 1 && !isReceivableCode(code))) {
       this.#fail('PROTOCOL_ERROR', 'not a valid Close frame', end)
+      return
+    }
+    if (length > 2 && !isUtf8(bytes.subarray(start + 2, end))) {
+      this.#fail('BAD_UTF8', 'a close reason is not UTF-8', end)
       return
     }
     this.#isDone = true

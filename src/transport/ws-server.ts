@@ -3,20 +3,17 @@
 import { createServer, type IncomingMessage, type Server, STATUS_CODES } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import type { Socket } from 'node:net'
-import { WebSocketServer } from 'ws'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import { type AdmissionLimits, createAdmission, type Refusal } from './admission.ts'
 import { type ConnectionLimits, type ConnectionOwner, SocketConnection } from './connection.ts'
+import { acceptUpgrade, judgeUpgrade } from './handshake.ts'
 import { listen } from './listen.ts'
 
 export interface WsServerLimits extends AdmissionLimits, ConnectionLimits {
-  readonly maxMessageBytes: number
-  readonly maxFragments: number
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
-  readonly closeTimeoutMs: number
 }
 
 /** An HTTP answer instead of an upgrade. The body is JSON. */
@@ -59,25 +56,6 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   const sockets = new Set<Socket>()
   const answering = new Set<Socket>()
   let isAccepting = true
-
-  const wss = new WebSocketServer({
-    noServer: true,
-    clientTracking: false,
-    perMessageDeflate: false, // 220 KiB per idle connection against 7 (reliability 0.1)
-    maxPayload: limits.maxMessageBytes,
-    maxFragments: limits.maxFragments,
-    maxBufferedChunks: 1_024,
-    autoPong: false, // pings are counted first
-    closeTimeout: limits.closeTimeoutMs,
-    handleProtocols: (offered) => (offered.has('arqon.v1') ? 'arqon.v1' : false), // never echo a token offered there
-  } as ConstructorParameters<typeof WebSocketServer>[0])
-  wss.on('wsClientError', ({ message }, socket) =>
-    refuse(socket as Socket, {
-      status: 400,
-      body: { error: 'Bad Request', details: message },
-      headers: { 'sec-websocket-version': '13' },
-    }),
-  )
 
   const server = createListener(options)
   server.on('connection', (socket: Socket) => {
@@ -158,7 +136,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   function screen(request: IncomingMessage): HttpRefusal | undefined {
     if (!isAccepting)
       return { status: 503, body: { error: 'Service Unavailable', code: 'DRAINING' }, headers: { 'retry-after': '1' } }
-    const refusal = options.screen?.(request)
+    const refusal = options.screen?.(request) ?? judgeUpgrade(request)
     if (refusal !== undefined) return refusal
     const { origin } = request.headers
     if (origin !== undefined && !options.allowedOrigins.includes(origin)) {
@@ -184,17 +162,16 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     if ('status' in admitted) return tooMany(admitted)
     socket.once('close', () => admitted.release())
     socket.setNoDelay(true)
-    wss.handleUpgrade(request, socket, head, (ws) => {
-      const connection = new SocketConnection(ws, socket, { address, clock, limits, report })
-      connections.add(connection)
-      ws.once('close', () => connections.delete(connection))
-      // No HTTP answer can be given any more: what fails from here on is said in a close frame.
-      try {
-        connection.attach(options.open(connection, identity))
-      } catch (error) {
-        connection.fail('open', error)
-      }
-    })
+    acceptUpgrade(request, socket)
+    const connection = new SocketConnection(socket, { address, clock, limits, report })
+    connections.add(connection)
+    socket.once('close', () => connections.delete(connection))
+    // No HTTP answer can be given any more: what fails from here on is said in a close frame.
+    try {
+      connection.attach(options.open(connection, identity), head)
+    } catch (error) {
+      connection.fail('open', error)
+    }
     return undefined
   }
 

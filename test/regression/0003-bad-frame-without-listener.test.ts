@@ -18,7 +18,7 @@ it('answers a bad frame with 1002 and goes on', async () => {
   const raw = await listener.open()
   raw.socket.write(unmasked)
   expect((await raw.ended).code).toBe(1002)
-  await listener.untilTold({ closed: 1006 })
+  await listener.untilTold({ closed: 1002 })
   await listener.expectServing()
 })
 

@@ -109,7 +109,7 @@ describe('FrameParser', () => {
     ['text that is not UTF-8', [frame(1, Buffer.from([0xc3, 0x28]))], 'BAD_UTF8'],
     ['a Close of one byte', [frame(8, 'a')], 'PROTOCOL_ERROR'],
     ['a Close with a reserved code', [frame(8, Buffer.from([0x03, 0xed]))], 'PROTOCOL_ERROR'],
-    ['a Close whose reason is not UTF-8', [frame(8, Buffer.from([0x03, 0xe8, 0xff]))], 'PROTOCOL_ERROR'],
+    ['a Close whose reason is not UTF-8', [frame(8, Buffer.from([0x03, 0xe8, 0xff]))], 'BAD_UTF8'],
   ])('refuses %s, and reads nothing after it', (_name, frames, expected) => {
     const seen = read([Buffer.concat([...frames, frame(1, 'later')])])
     expect(seen.at(-1)).toBe(expected)
