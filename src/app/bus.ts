@@ -23,6 +23,7 @@ import { registerBusMetrics } from './bus-metrics.ts'
 import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
+import { registerLinkMetrics } from './link-health.ts'
 
 /** A token is honoured this long after its end, for clocks that differ (reliability 4). */
 const skewMs = 30_000
@@ -74,6 +75,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     })
     const views = createBusViews({ config, core, store, health, clock, startedAtMs })
     registerBusMetrics(metrics, { core, hub, store })
+    if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
       'session expiry',
       every(1_000, () => core.endExpiredSessions(skewMs)),

@@ -7,6 +7,7 @@ import type { HistoryStore } from '../storage/store.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { BusCore } from './bus-core.ts'
 import { createCanary } from './canary.ts'
+import { reportLink } from './link-health.ts'
 
 /** Twice a failed canary, or one that is older than this, and the bus is not ready. */
 const intervalMs = 2_000
@@ -54,7 +55,7 @@ export function startHealthChecks(ports: {
       ...(!delivered && { detail: `a message published here was not received within ${timeoutMs} ms` }),
     })
     if (store !== undefined) await probeStore(store)
-    if (link !== undefined) health.report({ name: 'link', state: link.state === 'connected' ? 'up' : 'down' })
+    if (link !== undefined) health.report(reportLink(link))
     if (!isClosed) timer = setTimeout(() => void round(), intervalMs)
   }
 

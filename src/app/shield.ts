@@ -9,6 +9,7 @@ import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { startHttpServer } from '../transport/http-server.ts'
+import { registerLinkMetrics, reportLink } from './link-health.ts'
 import { openAuthenticator } from './open-authenticator.ts'
 
 /** How often the state of the bus behind the gateway is looked at for health. */
@@ -56,7 +57,11 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     closers.push('http', () => http.close())
     const shield = await startShield(config, { link, authenticator, telemetry, metrics, clock, logger })
     closers.push('gateway', () => shield.close())
-    const report = (): void => health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
+    registerLinkMetrics(metrics, link)
+    const report = (): void => {
+      health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
+      health.report(reportLink(link))
+    }
     report()
     const timer = setInterval(report, healthIntervalMs)
     closers.push('health', () => clearInterval(timer))

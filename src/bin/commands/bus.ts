@@ -1,46 +1,48 @@
-// `arqonbus bus`: the bus alone, configured by the environment.
+// `arqonbus bus`: the bus, configured by the environment.
 import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { version } from '../../base/version.ts'
 import { toBusConfig } from '../../config/load.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { configRows } from '../config-rows.ts'
-import { ExitError, exitCodes } from '../exit-codes.ts'
+import { exitCodes } from '../exit-codes.ts'
 import { loggerOf, runServer } from '../run-server.ts'
 import type { Terminal } from '../terminal.ts'
 
 export function busCommand(terminal: Terminal): Command {
   return new Command('bus')
-    .description('Run the bus alone, configured by the environment (docs/config.md)')
+    .description('Run the bus, configured by the environment (docs/config.md); with NATS_URL, for gateways too')
     .addHelpText(
       'after',
       `
 Examples:
   ARQONBUS_ENABLE_PERSISTENCE=true ARQONBUS_STORAGE_BACKEND=embedded arqonbus bus
+  NATS_URL=nats://127.0.0.1:4222 ARQONBUS_MAX_MESSAGE_SIZE=65536 arqonbus bus
 
+On one NATS server only one bus runs; a second one refuses to start.
 Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment without starting anything.`,
     )
     .action(() => bus(terminal))
 }
 
 async function bus(terminal: Terminal): Promise<void> {
-  const { startBus } = await import('../../app/bus.ts')
+  const { startBusOnLink } = await import('../../app/open-link.ts')
+  const { requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
+  requireSafeStart('bus', resolution)
   const config = toBusConfig(resolution)
-  if (config.natsUrl !== undefined) throw noNats('Remove NATS_URL, or run bus and Shield together with `arqonbus up`.')
   await runServer(terminal, async (onShutdown) => {
-    const running = await startBus(config, {
+    const running = await startBusOnLink(config, {
       clock: systemClock,
       logger: loggerOf(resolution, 'bus'),
       configRows: () => configRows(resolution),
       onShutdown,
+      onRival() {
+        terminal.exitWith(exitCodes.failure)
+        onShutdown()
+      },
     })
     terminal.out(`ArqonBus ${version}: bus at ws://${config.server.host}:${running.wsPort}`)
     return running
   })
-}
-
-/** Two processes need NATS between them, and this version cannot speak to it: said before anything opens. */
-export function noNats(hint: string): ExitError {
-  return new ExitError(exitCodes.config, 'this version has no link to NATS: bus and Shield run in one process', hint)
 }
