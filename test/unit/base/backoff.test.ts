@@ -2,24 +2,29 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { backoffMs } from '../../../src/base/backoff.ts'
 
-const random = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
+const attempts = fc.nat({ max: 5_000 })
+const fractions = fc.double({ min: 0, max: 1, maxExcluded: true, noNaN: true })
 
 describe('backoffMs', () => {
-  it('stays below its ceiling, which doubles up to the maximum', () => {
-    fc.assert(
-      fc.property(fc.nat({ max: 2_000 }), random, fc.integer({ min: 1, max: 1_000 }), (attempt, r, baseMs) => {
-        const waitMs = backoffMs(attempt, r, baseMs, 5_000)
-        expect(Number.isInteger(waitMs)).toBe(true)
-        expect(waitMs).toBeGreaterThanOrEqual(0)
-        expect(waitMs).toBeLessThan(Math.min(5_000, baseMs * 2 ** Math.min(attempt, 20)))
-      }),
-    )
+  it('doubles its bound with each attempt, up to the most', () => {
+    const almostOne = 1 - Number.EPSILON
+    expect([0, 1, 2, 3, 4, 5, 6, 7, 100].map((attempt) => backoffMs(attempt, almostOne))).toEqual([
+      99, 199, 399, 799, 1_599, 3_199, 4_999, 4_999, 4_999,
+    ])
   })
 
-  it('uses the whole range from nothing to the ceiling', () => {
-    expect([0, 1, 2, 3].map((attempt) => backoffMs(attempt, 0))).toEqual([0, 0, 0, 0])
-    expect([0, 1, 2, 3, 6, 1_000].map((attempt) => backoffMs(attempt, 0.999_99))).toEqual([
-      99, 199, 399, 799, 4_999, 4_999,
-    ])
+  it('spreads over the whole range from zero', () => {
+    expect(backoffMs(3, 0)).toBe(0)
+    expect(backoffMs(3, 0.5)).toBe(400)
+  })
+
+  it('is a whole number below base and most, however many attempts there were', () => {
+    const sizes = fc.integer({ min: 1, max: 100_000 })
+    fc.assert(
+      fc.property(attempts, fractions, sizes, sizes, (attempt, random, base, most) => {
+        const wait = backoffMs(attempt, random, base, most)
+        return Number.isInteger(wait) && wait >= 0 && wait < Math.min(most, base * 2 ** attempt)
+      }),
+    )
   })
 })

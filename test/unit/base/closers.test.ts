@@ -1,59 +1,58 @@
 import { describe, expect, it } from 'vitest'
 import { createClosers } from '../../../src/base/closers.ts'
 
-describe('closers', () => {
-  it('close what was opened last first, each after the one before it is done', async () => {
+describe('createClosers', () => {
+  it('closes in reverse order, one after the other', async () => {
+    const events: string[] = []
     const closers = createClosers()
-    const order: string[] = []
-    closers.push('store', () => void order.push('store'))
-    closers.push('link', async () => {
-      order.push('link begins')
-      await Promise.resolve()
-      order.push('link ends')
+    closers.push('first', () => void events.push('first'))
+    closers.push('slow', async () => {
+      events.push('slow begins')
+      await new Promise((done) => setImmediate(done))
+      events.push('slow ends')
     })
+    closers.push('last', () => void events.push('last'))
     await closers.close()
-    expect(order).toEqual(['link begins', 'link ends', 'store'])
+    expect(events).toEqual(['last', 'slow begins', 'slow ends', 'first'])
   })
 
-  it('run once, however often and at once they are closed', async () => {
-    const closers = createClosers()
+  it('closes once, however often it is asked', async () => {
     let count = 0
-    closers.push('once', () => void count++)
+    const closers = createClosers()
+    closers.push('one', () => void count++)
     await Promise.all([closers.close(), closers.close()])
     await closers.close()
     expect(count).toBe(1)
   })
 
-  it('go on behind one that fails, and name all that failed', async () => {
+  it('goes on after a failure, and names all that failed with their causes', async () => {
+    const events: string[] = []
     const closers = createClosers()
-    const causes = [new Error('first'), new Error('second')]
-    let isClosed = false
-    closers.push('store', () => {
-      isClosed = true
+    closers.push('bottom', () => void events.push('bottom'))
+    closers.push('rejects', () => Promise.reject(new Error('later')))
+    closers.push('throws', () => {
+      throw new Error('at once')
     })
-    closers.push('link', () => Promise.reject(causes[0]!))
-    closers.push('socket', () => {
-      throw causes[1]!
-    })
-    const error: unknown = await closers.close().then(
-      () => undefined,
-      (reason: unknown) => reason,
-    )
-    expect(isClosed).toBe(true)
-    expect(error).toBeInstanceOf(AggregateError)
-    const { message, errors } = error as AggregateError
-    expect(message).toBe('closing socket failed; closing link failed')
-    expect(errors.map((one: Error) => one.cause)).toEqual([causes[1], causes[0]])
+    const failure: unknown = await closers.close().catch((error: unknown) => error)
+    expect(events).toEqual(['bottom'])
+    expect(failure).toBeInstanceOf(AggregateError)
+    expect((failure as AggregateError).message).toBe('closing throws failed; closing rejects failed')
+    expect((failure as AggregateError).errors.map((one: Error) => (one.cause as Error).message)).toEqual([
+      'at once',
+      'later',
+    ])
+    await expect(closers.close()).rejects.toBe(failure)
   })
 
-  it('close what was opened while they close', async () => {
+  it('closes what is opened while it closes', async () => {
+    const events: string[] = []
     const closers = createClosers()
-    const order: string[] = []
-    closers.push('outer', () => {
-      order.push('outer')
-      closers.push('late', () => void order.push('late'))
-    })
+    closers.push('outer', () => closers.push('inner', () => void events.push('inner')))
     await closers.close()
-    expect(order).toEqual(['outer', 'late'])
+    expect(events).toEqual(['inner'])
+  })
+
+  it('has nothing to do when nothing was opened', async () => {
+    await expect(createClosers().close()).resolves.toBeUndefined()
   })
 })

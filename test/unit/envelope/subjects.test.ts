@@ -7,25 +7,31 @@ import {
   outSessionSubject,
   shadowSubject,
 } from '../../../src/envelope/subjects.ts'
+import { anyName } from '../../support/frames.ts'
 
-const name = fc.string({ unit: 'binary', minLength: 1 })
-
-describe('subjects', () => {
-  it('are those of the design', () => {
+describe('subjects (design 7)', () => {
+  it('are those of the table', () => {
     expect(inSubject('acme')).toBe('in.t.acme.raw')
     expect(shadowSubject('acme')).toBe('shadow.in.t.acme.raw')
-    expect(outRoomSubject('acme', 'science', 'a.b')).toBe('out.t.acme.r.science.a=2Eb')
-    expect(outRoomSubject('acme', 'science', '*')).toBe('out.t.acme.r.science.*')
-    expect(outSessionSubject('acme', '0123abcd', 'f00d')).toBe('out.t.acme.s.0123abcd.f00d')
+    expect(outRoomSubject('acme', 'science', 'general')).toBe('out.t.acme.r.science.general')
+    expect(outSessionSubject('acme', '0123abcd', 'ff00')).toBe('out.t.acme.s.0123abcd.ff00')
     expect(outProcessPattern('0123abcd')).toBe('out.t.*.s.0123abcd.*')
   })
 
-  it('keep tenants, rooms and channels apart, whatever they are called', () => {
+  it('listen to a whole room by a wildcard, and only by that one', () => {
+    expect(outRoomSubject('acme', 'science', '*')).toBe('out.t.acme.r.science.*')
+    expect(outRoomSubject('acme', '*', '>')).toBe('out.t.acme.r.=2A.=3E')
+    expect(outRoomSubject('acme', 'a.b', 'c d')).toBe('out.t.acme.r.a=2Eb.c=20d')
+  })
+
+  it('have one token for each name, whatever is in it, and tell names apart', () => {
+    const places = fc.tuple(anyName, anyName, anyName)
     fc.assert(
-      fc.property(fc.tuple(name, name, name), fc.tuple(name, name, name), (one, other) => {
-        const [a, b] = [outRoomSubject(...one), outRoomSubject(...other)]
-        expect(a.split('.')).toHaveLength(6)
-        expect(a === b).toBe(one.every((part, i) => part === other[i]))
+      fc.property(places, places, (a, b) => {
+        const [one, other] = [outRoomSubject(...a), outRoomSubject(...b)]
+        expect(one).toMatch(/^out\.t\.[\w=-]+\.r\.[\w=-]+\.[\w=-]+$/)
+        expect(one === other).toBe(a.join('\n') === b.join('\n'))
+        expect(inSubject(a[0]).split('.')).toHaveLength(4)
       }),
     )
   })
