@@ -150,6 +150,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
       metadata: { subject: identity.subject },
     })
     return {
+      take: (bytes, start, end) => !session.isClosed && router.take(session, bytes, start, end),
       frame: (data, isBinary) => {
         if (!session.isClosed) router.receive(session, data, isBinary)
       },

@@ -41,7 +41,7 @@ interface Recovery {
 }
 
 /** Rounds of reading several busy streams before their recovery is given up as too far behind. */
-const maxPasses = 20
+const maxPasses = 50
 
 export interface Membership {
   /**
@@ -122,16 +122,31 @@ export function createMembership(ports: MembershipPorts): Membership {
     }
   }
 
+  /** Adds to a recovery what came since. */
+  async function readOn(stream: Stream, from: Position, known: Recovery | undefined): Promise<Recovery> {
+    if (known === undefined) return recover(stream, from)
+    const more = await recover(stream, { ...from, sequence: Math.max(from.sequence, lastOf(known)) })
+    if (!more.outcome.recovered) return more
+    const missed = [...known.missed, ...more.missed]
+    const bytes = missed.reduce((sum, { frame }) => sum + frame.length, 0)
+    const isTooMuch = missed.length > limits.maxRecoverMessages || bytes > limits.maxRecoverBytes
+    return isTooMuch ? refuse(stream, 'too_far_behind') : { ...more, missed }
+  }
+
   /** Recovers several streams to one common moment: while one is read, another must not run ahead unnoticed. */
   async function recoverAll(key: StreamKey, positions: readonly [string, Position][]): Promise<Recovery[]> {
     const wanted = positions.map(([channel, from]) => ({ stream: rooms.open({ ...key, channel }), from }))
     const found = new Map<Stream, Recovery>()
     let stale = wanted
     for (let pass = 0; stale.length > 0; pass++) {
-      for (const { stream, from } of stale) {
+      // All at once, and only what is new: one after the other, the first would have run ahead before the last is read.
+      const read = stale.map(async ({ stream, from }) => {
         await load(stream)
-        found.set(stream, pass < maxPasses ? await recover(stream, from) : refuse(stream, 'too_far_behind'))
-      }
+        const recovery =
+          pass < maxPasses ? await readOn(stream, from, found.get(stream)) : refuse(stream, 'too_far_behind')
+        found.set(stream, recovery)
+      })
+      await Promise.all(read)
       stale = wanted.filter(({ stream, from }) => {
         const recovery = found.get(stream)
         return recovery?.outcome.recovered && stream.head > Math.max(from.sequence, lastOf(recovery))
