@@ -128,6 +128,11 @@ export class SocketConnection implements Connection, FrameSink {
     this.#sayClose(closeTable[name].code, closeReason(name, detail))
   }
 
+  /** A close frame was sent, and the socket still waits for its end. */
+  get isClosing(): boolean {
+    return this.#state === 'closing'
+  }
+
   uncork(): void {
     this.#isCorked = false
     this.#socket.uncork()

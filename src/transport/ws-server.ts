@@ -45,14 +45,14 @@ export interface WsServer {
   readonly connections: number
   /** Stops accepting; open connections stay. */
   stopAccepting(): Promise<void>
-  /** Ends what is still open and frees the port. */
+  /** Ends what is still open, lets closing handshakes come to their end, and frees the port. */
   close(): Promise<void>
 }
 
 export async function startWsServer(options: WsServerOptions): Promise<WsServer> {
   const { limits, clock, logger } = options
   const admission = createAdmission(limits, clock.monotonic())
-  const connections = new Set<SocketConnection>()
+  const connections = new Map<Socket, SocketConnection>()
   const sockets = new Set<Socket>()
   const answering = new Set<Socket>()
   let isAccepting = true
@@ -164,8 +164,8 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     socket.setNoDelay(true)
     acceptUpgrade(request, socket)
     const connection = new SocketConnection(socket, { address, clock, limits, report })
-    connections.add(connection)
-    socket.once('close', () => connections.delete(connection))
+    connections.set(socket, connection)
+    socket.once('close', () => connections.delete(socket))
     // No HTTP answer can be given any more: what fails from here on is said in a close frame.
     try {
       connection.attach(options.open(connection, identity), head)
@@ -180,7 +180,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   // One timer for all: ten thousand connections cost one pass a second, not ten thousand timers.
   const ticking = setInterval(() => {
     const now = clock.monotonic()
-    for (const connection of connections) connection.tick(now)
+    for (const connection of connections.values()) connection.tick(now)
   }, 1_000)
 
   return {
@@ -196,7 +196,8 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       isAccepting = false
       clearInterval(ticking)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
-      for (const socket of sockets) socket.destroy()
+      // Who was told to go gets to read it, and ends at the latest at the closing time-out.
+      for (const socket of sockets) if (connections.get(socket)?.isClosing !== true) socket.destroy()
       await closed
     },
   }

@@ -41,8 +41,8 @@ export async function startBusInProcess(
       return client
     },
     async close() {
-      for (const client of clients) client.ws.terminate()
       await bus.close()
+      for (const client of clients) client.ws.terminate()
     },
   }
 }

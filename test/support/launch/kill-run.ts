@@ -16,7 +16,7 @@ export interface KillRunOptions {
   readonly backend: 'embedded' | 'memory'
   /** A kill comes after a random number of acknowledgements of the life, within these bounds. */
   readonly acksPerLife: readonly [number, number]
-  /** Acknowledgements after the last kill. */
+  /** Acknowledgements after the last kill; 0 ends publishing at the kill, but for what was under way. */
   readonly acksAtEnd: number
   readonly onKill?: (kill: number, acks: number) => void
 }
@@ -46,7 +46,7 @@ const publisherCount = 8
 const deadlineMs = 30_000
 const resendAtMost = 1_500
 /** Publishes of one publisher under way at once. */
-const window = 16
+const window = 8
 
 interface Message {
   readonly id: string
@@ -146,6 +146,7 @@ export async function runKills(options: KillRunOptions): Promise<KillReport> {
     for (let kill = 1; kill <= kills; kill++) {
       await Promise.race([acksReach(acked.size + random.int(...options.acksPerLife)), publishing])
       await up.kill()
+      if (kill === kills && options.acksAtEnd === 0) isPublishing = false
       if (backend === 'memory') events.push({ op: 'fault', kind: 'store-lost' })
       options.onKill?.(kill, acked.size)
       up = await launchUp(launch)
