@@ -32,6 +32,8 @@ export const edgeHeaders = {
   trace: 'x-arqon-trace',
   /** Number of a client's frame, from 1; on an answer: all of the answer to that frame has been sent. */
   frame: 'x-arqon-frame',
+  /** Counts all messages to a session, from 1: a lost part of an answer is noticed. */
+  out: 'x-arqon-out',
   /** Marks a frame that changes memberships: the receipt then tells what became of it. */
   intent: 'x-arqon-intent',
   /** All earlier frames have been answered to the client: the hole before this one is no longer open. */

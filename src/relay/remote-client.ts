@@ -53,6 +53,7 @@ export class RemoteClient implements Client {
   readonly #options: RemoteClientOptions
   readonly #subject: string
   #held: Uint8Array | undefined
+  #sent = 0
   #joined: { key: StreamKey; position: Position }[] = []
 
   constructor(options: RemoteClientOptions) {
@@ -99,13 +100,13 @@ export class RemoteClient implements Client {
     if (hasIntent) this.#reportMembership(headers)
     const data = this.#held ?? empty
     this.#held = undefined
-    this.#options.publish(this.#subject, data, headers)
+    this.#publish(data, headers)
   }
 
   /** The frame was not taken: frames from `expected` on are missing. */
   reportGap(frame: number): void {
     this.#flushHeld()
-    this.#options.publish(this.#subject, empty, {
+    this.#publish(empty, {
       [edgeHeaders.frame]: String(frame),
       [edgeHeaders.gap]: String(this.expected),
     })
@@ -130,7 +131,7 @@ export class RemoteClient implements Client {
     while (rows.length > joinedPerMessage) {
       const joined = JSON.stringify(rows.splice(0, joinedPerMessage))
       this.#flushHeld()
-      this.#options.publish(this.#subject, empty, { [edgeHeaders.joined]: joined })
+      this.#publish(empty, { [edgeHeaders.joined]: joined })
     }
     headers[edgeHeaders.joined] = JSON.stringify(rows)
   }
@@ -146,11 +147,16 @@ export class RemoteClient implements Client {
     return encodeProtobuf(this.#options.tooLarge(envelope, error))
   }
 
+  /** Counted also when it cannot be sent: the gateway notices by the next one. */
+  #publish(data: Uint8Array, headers: LinkHeaders): void {
+    this.#options.publish(this.#subject, data, { ...headers, [edgeHeaders.out]: String(++this.#sent) })
+  }
+
   #flushHeld(): void {
     if (this.#held === undefined) return
     const data = this.#held
     this.#held = undefined
-    this.#options.publish(this.#subject, data)
+    this.#publish(data, {})
   }
 }
 

@@ -7,21 +7,20 @@ import type { Authenticator } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { countOf, edgeHeaders, type MembershipName, parseJoined } from '../envelope/edge-protocol.ts'
+import { edgeHeaders, type MembershipName } from '../envelope/edge-protocol.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { escapeToken } from '../envelope/names.ts'
 import { inSubject } from '../envelope/subjects.ts'
-import type { Link, LinkHeaders, LinkMessage } from '../link/link.ts'
+import type { Link, LinkMessage } from '../link/link.ts'
 import type { Session } from '../session/session.ts'
 import type { Telemetry } from '../telemetry/events.ts'
-import { envelopeOfFrame } from '../wire/message-frame.ts'
-import { wsFrame } from '../wire/ws-frame.ts'
 import type { Answers } from './answers.ts'
 import type { BusClient } from './bus-client.ts'
 import { judgeRefresh } from './authenticate.ts'
 import { checkTenant, type Policy } from './decide.ts'
-import type { EdgeMemberships, JoinedAt, Joining } from './edge-memberships.ts'
-import { FrameLane, type Unanswered } from './frame-lane.ts'
+import { EdgeAnswers, type Pending } from './edge-answers.ts'
+import type { EdgeMemberships } from './edge-memberships.ts'
+import { FrameLane } from './frame-lane.ts'
 import { type Intent, intentOf } from './intent.ts'
 import type { ShieldMetrics } from './metrics.ts'
 import type { ValidFrame, Validator } from './validate.ts'
@@ -46,11 +45,6 @@ export interface EdgeSessionPorts {
   readonly answerMs: number
 }
 
-/** A membership under way: at the bus, and here. */
-type Pending =
-  | { readonly kind: 'join'; readonly joining: Joining }
-  | { readonly kind: 'leave'; readonly intent: Intent }
-
 interface Waiting {
   readonly data: Uint8Array
   readonly isBinary: boolean
@@ -65,21 +59,27 @@ export class EdgeSession {
   readonly session: Session
   readonly #ports: EdgeSessionPorts
   readonly #lane: FrameLane<Pending>
+  readonly #fromBus: EdgeAnswers
   readonly #trace: string
   #state: 'opening' | 'open' | 'syncing' | 'closed' = 'opening'
   /** Frames behind one that is still in a step. */
   readonly #queue: Waiting[] = []
   #isBusy = false
-  #drained: (() => void) | undefined
   #resyncing: Promise<boolean> | undefined
   readonly #refusedAt: number[] = []
-  #joined: { channel: string; epoch: number; sequence: number }[] = []
 
   constructor(session: Session, trace: string, ports: EdgeSessionPorts) {
     this.session = session
     this.#trace = trace
     this.#ports = ports
     this.#lane = new FrameLane(ports.maxInflight)
+    this.#fromBus = new EdgeAnswers({
+      session,
+      lane: this.#lane,
+      memberships: ports.memberships,
+      refuse: (error, requestId) => this.refuse(error, requestId),
+      onUnknown: () => this.suspend(),
+    })
   }
 
   /** Held by the bus, as far as is known here. */
@@ -109,8 +109,7 @@ export class EdgeSession {
   suspend(): void {
     if (this.#state !== 'open') return
     this.#state = 'syncing'
-    for (const entry of this.#lane.restart()) this.#giveUp(entry, new BusError('LINK_TIMEOUT'))
-    this.#noteDrained()
+    this.#fromBus.restart()
     this.#ports.requestResync(this)
   }
 
@@ -162,25 +161,8 @@ export class EdgeSession {
   }
 
   /** A message on this session's own subject. */
-  deliver({ data, headers }: LinkMessage): void {
-    if (this.session.isClosed) return
-    const frame = countOf(headers[edgeHeaders.frame])
-    const expected = countOf(headers[edgeHeaders.gap])
-    if (frame !== undefined && expected !== undefined) {
-      for (const entry of this.#lane.gap(frame, expected)) this.#giveUp(entry, new BusError('LINK_GAP'))
-      this.#noteDrained()
-      return
-    }
-    if (frame !== undefined && headers[edgeHeaders.unknown] !== undefined) {
-      if (this.#state !== 'open') return
-      for (const entry of this.#lane.gap(frame, frame)) this.#giveUp(entry, new BusError('LINK_UNAVAILABLE'))
-      this.suspend()
-      return
-    }
-    if (data.length > 0) this.#forward(data, frame)
-    const joined = headers[edgeHeaders.joined]
-    if (joined !== undefined) this.#joined.push(...parseJoined(joined))
-    if (frame !== undefined) this.#settle(frame, headers)
+  deliver(message: LinkMessage): void {
+    this.#fromBus.take(message)
   }
 
   /** Gives up frames without an answer, and the session when its token has ended. Called a few times a second. */
@@ -193,8 +175,7 @@ export class EdgeSession {
     }
     const late = this.#lane.expire(clock.monotonic() - this.#ports.answerMs)
     if (late.length === 0) return
-    for (const entry of late) this.#giveUp(entry, new BusError('LINK_TIMEOUT'))
-    this.#noteDrained()
+    this.#fromBus.giveUp(late, 'LINK_TIMEOUT')
     void this.#ports.bus().checkLease()
   }
 
@@ -203,10 +184,9 @@ export class EdgeSession {
     this.#state = 'closed'
     this.#queue.length = 0
     if (!wasOpen) return
-    for (const entry of this.#lane.restart()) if (entry.intent?.kind === 'join') entry.intent.joining.abort()
+    this.#fromBus.close()
     this.#ports.memberships.leaveAll(this.session)
     this.#ports.bus().closeSession(this.session.id)
-    this.#noteDrained()
   }
 
   #openAtBus() {
@@ -257,7 +237,7 @@ export class EdgeSession {
       const verdict = this.#decide(frame)
       const intent = frame.command === undefined ? undefined : intentOf(frame.command, session.identity)
       if (verdict === undefined && (intent === undefined || intent.kind === 'leave')) {
-        this.#send(frame, intent && { kind: 'leave', intent })
+        this.#send(frame, intent && { kind: 'leave', name: intent.name })
         return undefined
       }
       return this.#finish(frame, verdict, intent).catch((error: unknown) => this.refuse(this.#toBusError(error), id))
@@ -271,7 +251,7 @@ export class EdgeSession {
     await verdict
     if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
     else if (intent?.kind === 'join') await this.#join(frame, intent.name)
-    else this.#send(frame, intent && { kind: 'leave', intent })
+    else this.#send(frame, intent && { kind: 'leave', name: intent.name })
   }
 
   /** Too many wait already; the id is still read, for a refusal that names its frame. */
@@ -325,7 +305,13 @@ export class EdgeSession {
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
     const sentMs = clock.monotonic()
-    const { entry, isReset } = this.#lane.begin({ requestId: frame.id, sentMs, echo: frame.echo, intent })
+    const { entry, isReset } = this.#lane.begin({
+      requestId: frame.id,
+      sentMs,
+      echo: frame.echo,
+      isCommand: frame.command !== undefined,
+      intent,
+    })
     try {
       link.publish(inSubject(identity.tenant), frame.bytes, {
         [edgeHeaders.session]: id,
@@ -343,65 +329,6 @@ export class EdgeSession {
     metrics.count('shield_frames_total', 'forwarded')
   }
 
-  #forward(data: Uint8Array, frame: number | undefined): void {
-    const { session } = this
-    const hasIntents = [...this.#lane.unanswered.values()].some((entry) => entry.intent !== undefined)
-    if (session.format === 'protobuf' && !hasIntents) {
-      session.write(wsFrame(2, data))
-      return
-    }
-    const envelope = envelopeOfFrame(data)
-    if (envelope.type === 'response') this.#noteAnswer(envelope)
-    const echo = frame === undefined ? undefined : this.#lane.unanswered.get(frame)?.echo
-    if (echo !== undefined && envelope.type === 'message_response') envelope.payload = echo
-    if (session.format === 'protobuf') session.write(wsFrame(2, data))
-    else session.send(envelope)
-  }
-
-  #noteAnswer(envelope: Envelope): void {
-    for (const entry of this.#lane.unanswered.values()) {
-      if (entry.requestId === envelope.request_id) entry.isAnswered = true
-    }
-  }
-
-  #settle(frame: number, headers: LinkHeaders): void {
-    const entry = this.#lane.settle(frame)
-    const joined = this.#joined.splice(0)
-    if (entry?.intent !== undefined) this.#settleIntent(entry.intent, headers, joined)
-    this.#noteDrained()
-  }
-
-  #settleIntent(pending: Pending, headers: LinkHeaders, joined: readonly Omit<JoinedAt, 'tenant' | 'room'>[]): void {
-    const status = headers[edgeHeaders.status]
-    if (pending.kind === 'leave') {
-      const { intent } = pending
-      const isOver = status === 'success' || status === 'NOT_JOINED'
-      if (isOver && intent.kind === 'leave') this.#ports.memberships.leave(this.session, intent.name)
-      return
-    }
-    const { joining } = pending
-    if (status !== 'success') {
-      joining.abort()
-      return
-    }
-    if (joined.length !== countOf(headers[edgeHeaders.joinedTotal])) {
-      joining.abort()
-      this.session.close('LINK_LOST', 'messages of a join were lost')
-      return
-    }
-    const { tenant, room } = joining.name
-    joining.commit(joined.map((at) => ({ tenant, room, ...at })))
-  }
-
-  /** The frame will not be answered by the bus any more: the client is told, unless it knows already. */
-  #giveUp(entry: Unanswered<Pending>, error: BusError): void {
-    const { intent } = entry
-    if (intent?.kind === 'join') intent.joining.abort()
-    // The bus said yes, and what belongs to it was lost: only a new start makes both sides agree again.
-    if (intent !== undefined && entry.isAnswered) this.session.close('LINK_LOST', 'the end of an answer was lost')
-    else if (!entry.isAnswered) this.refuse(error, entry.requestId)
-  }
-
   /** A newer token for the same subject and tenant; it ends here and never travels on. */
   async #refresh(request: Envelope, token: unknown): Promise<void> {
     const { authenticator, answers } = this.#ports
@@ -413,7 +340,7 @@ export class EdgeSession {
       return
     }
     // Frames under way still carry the old role: they are answered before the claims change.
-    if (this.#lane.unanswered.size > 0) await new Promise<void>((resolve) => (this.#drained = resolve))
+    await this.#fromBus.drained()
     if (this.session.isClosed) return
     this.session.identity = identity
     // Memberships are judged again under the new claims; frames wait here meanwhile.
@@ -422,12 +349,6 @@ export class EdgeSession {
     if (this.session.isClosed) return
     const data = { expires_at: identity.expiresAtMs === undefined ? null : toIsoTime(identity.expiresAtMs) }
     for (const envelope of answers.done(request, 'Token accepted', data)) this.session.send(envelope)
-  }
-
-  #noteDrained(): void {
-    if (this.#lane.unanswered.size > 0) return
-    this.#drained?.()
-    this.#drained = undefined
   }
 
   #countRefusal(): void {

@@ -10,6 +10,8 @@ export interface Unanswered<Intent> {
   readonly sentMs: number
   /** What a JSON client's acknowledgement repeats to it (original-contract 3.4). */
   readonly echo: JsonValue | undefined
+  /** Its answer may be several messages. */
+  readonly isCommand: boolean
   /** The membership it changes, when it does. */
   readonly intent: Intent | undefined
   /** The client has had the answer; only the receipt is still to come. */

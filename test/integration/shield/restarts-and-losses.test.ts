@@ -81,6 +81,30 @@ test('a lost answer: LINK_TIMEOUT, and the retry with the same id is a duplicate
   expect(reader.numbers()).toEqual([1, 2])
 })
 
+test.each([
+  ['the response', 1, 'json'],
+  ['the first recovered message', 2, 'protobuf'],
+  ['the last recovered message', 4, 'json'],
+] as const)(
+  '%s of a join is lost: the client is told to come back, not left with a hole',
+  async (_name, lost, format) => {
+    const network = chosenFaults()
+    lab = await startEdgeLab({ faults: network.faults, shieldTiming: { answerMs: 5_000 } })
+    const from = await lab.client('acme.a')
+    const first = await from.publish('ops', 'a', { n: 1 })
+    for (const n of upTo(3, 2)) await from.publish('ops', 'a', { n })
+    const { epoch } = first.metadata['position'] as { epoch: number }
+    const reader = await lab.client('acme.b', { format })
+    network.on(dropping(isReply, [lost]))
+    reader.send({
+      type: 'command',
+      command: 'join_channel',
+      args: { room: 'ops', channel: 'a', recover: { epoch, sequence: 1 } },
+    })
+    expect(await reader.closed()).toBe(closeTable.LINK_LOST.code)
+  },
+)
+
 test('a lost delivery in the middle is read from the log before anything later comes out', async () => {
   const network = chosenFaults()
   lab = await startEdgeLab({ faults: network.faults, relayTiming: { headsMs: 60_000 } })

@@ -2,7 +2,13 @@ import { expect, test } from 'vitest'
 import { FrameLane } from '../../../src/shield/frame-lane.ts'
 
 const lane = (max = 8): FrameLane<never> => new FrameLane(max)
-const frameAt = (sentMs: number) => ({ requestId: `id-${sentMs}`, sentMs, echo: undefined, intent: undefined })
+const frameAt = (sentMs: number) => ({
+  requestId: `id-${sentMs}`,
+  sentMs,
+  echo: undefined,
+  isCommand: false,
+  intent: undefined,
+})
 const numbers = (entries: readonly { frame: number }[]): number[] => entries.map((entry) => entry.frame)
 
 test('numbers frames from 1 and counts them until they are settled', () => {
