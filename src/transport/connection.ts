@@ -47,6 +47,8 @@ export interface ConnectionOptions {
 
 /** A strike is forgotten after this long. */
 const strikeWindowMs = 60_000
+/** Closed for what they send, or for sending nothing: they are not listened to any more. */
+const unheard: ReadonlySet<CloseName> = new Set(['FLOOD', 'REFUSED_TOO_OFTEN', 'PING_TIMEOUT'])
 const pingFrame = Buffer.from([0x89, 0])
 /** What an end without a Close frame counts as (RFC 6455 7.1.5). */
 const abnormal = 1006
@@ -125,7 +127,14 @@ export class SocketConnection implements Connection, FrameSink {
 
   close(name: CloseName, detail?: string): void {
     if (this.#state !== 'open') return
-    this.#sayClose(closeTable[name].code, closeReason(name, detail))
+    const { code } = closeTable[name]
+    this.#sayClose(code, closeReason(name, detail))
+    if (!unheard.has(name)) return
+    // What still arrives stays in the kernel and costs nothing. The socket is kept until the closing time-out, because
+    // destroying it over unread bytes is a reset that can overtake the close frame.
+    this.#closeCode = code
+    this.#socket.pause()
+    this.#socket.end()
   }
 
   /** A close frame was sent, and the socket still waits for its end. */
@@ -145,11 +154,11 @@ export class SocketConnection implements Connection, FrameSink {
     this.#bytesSeen = this.#socket.bytesRead
     // Fragments do not surface as frames: only the bytes read show that flood (reliability 0.2, L23).
     if (read > this.#limits.bytesBurst + this.#limits.bytesPerSecond * 2) {
-      this.#cutOff('FLOOD', 'bytes')
+      this.close('FLOOD', 'bytes')
       return
     }
     if (this.#pongDueMs !== undefined && nowMs >= this.#pongDueMs) {
-      this.#cutOff('PING_TIMEOUT')
+      this.close('PING_TIMEOUT')
       return
     }
     if (nowMs >= this.#nextPingMs) {
@@ -245,23 +254,12 @@ export class SocketConnection implements Connection, FrameSink {
     while (strikes.length > 0 && strikes[0]! < now - strikeWindowMs) strikes.shift()
     strikes.push(now)
     if (strikes.length > this.#limits.maxStrikes) {
-      this.#cutOff('FLOOD')
+      this.close('FLOOD')
       return
     }
     const waitMs = Math.max(this.#messages.waitMs(1), this.#bytes.waitMs(1))
     const error = new BusError('RATE_LIMIT_EXCEEDED', undefined, { retry_after_ms: waitMs })
     this.#guard('refused', () => this.#owner?.refused(error))
-  }
-
-  /**
-   * Closes, ends, and reads no more: what still arrives stays in the kernel and costs nothing. The socket is kept until
-   * the closing time-out, because destroying it over unread bytes is a reset that can overtake the close frame.
-   */
-  #cutOff(name: CloseName, detail?: string): void {
-    this.#closeCode = closeTable[name].code
-    this.close(name, detail)
-    this.#socket.pause()
-    this.#socket.end()
   }
 }
 
