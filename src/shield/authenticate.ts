@@ -4,7 +4,7 @@ import type { IncomingMessage } from 'node:http'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import { anonymousIdentity } from '../auth/identity.ts'
 import { BusError } from '../base/errors.ts'
-import type { HttpRefusal } from '../transport/ws-server.ts'
+import type { HttpRefusal } from '../transport/http-refusal.ts'
 
 export type Refused401 =
   | 'Missing Authorization header'

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { HttpRefusal } from './ws-server.ts'
+import type { HttpRefusal } from './http-refusal.ts'
 
 /** The one subprotocol; offered tokens and the like are never echoed (reliability 0.2, L26). */
 const subprotocol = 'arqon.v1'

@@ -9,18 +9,12 @@ import { describeError, type Logger } from '../base/logger.ts'
 import { type AdmissionLimits, createAdmission, type Refusal } from './admission.ts'
 import { type ConnectionLimits, type ConnectionOwner, SocketConnection } from './connection.ts'
 import { acceptUpgrade, judgeUpgrade } from './handshake.ts'
+import type { HttpRefusal } from './http-refusal.ts'
 import { listen } from './listen.ts'
 
 export interface WsServerLimits extends AdmissionLimits, ConnectionLimits {
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
-}
-
-/** An HTTP answer instead of an upgrade. The body is JSON. */
-export interface HttpRefusal {
-  readonly status: number
-  readonly body: Readonly<Record<string, unknown>>
-  readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface WsServerOptions {
