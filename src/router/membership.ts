@@ -24,6 +24,7 @@ export interface MembershipLimits {
   readonly maxJoins: number
   readonly maxRecoverMessages: number
   readonly maxRecoverBytes: number
+  readonly maxQueuedBytesPerClient: number
 }
 
 export interface MembershipPorts {
@@ -59,6 +60,9 @@ export interface Membership {
 
 export function createMembership(ports: MembershipPorts): Membership {
   const { rooms, store, limits } = ports
+  // A recovery is written at once: one that a client may not have queued would close it, at every attempt. In JSON a
+  // frame can be about twice as long as in the log.
+  const maxRecoverBytes = Math.min(limits.maxRecoverBytes, Math.floor(limits.maxQueuedBytesPerClient / 2))
 
   async function load(stream: Stream): Promise<void> {
     if (stream.isLoaded || store === undefined) return
@@ -106,13 +110,12 @@ export function createMembership(ports: MembershipPorts): Membership {
       // Until nothing that was handed to fan-out is missing: from then on the membership itself delivers.
       while (after < Math.max(stream.head, head.last)) {
         const limit = limits.maxRecoverMessages + 1 - missed.length
-        const page = await store.readBySequence({ key: stream.key, after, limit, maxBytes: limits.maxRecoverBytes })
+        const page = await store.readBySequence({ key: stream.key, after, limit, maxBytes: maxRecoverBytes })
         const next = page[0]
         if (next === undefined || next.position.sequence !== after + 1) return refused('retention_expired')
         for (const record of page) bytes += record.frame.length
         missed.push(...page)
-        if (missed.length > limits.maxRecoverMessages || bytes > limits.maxRecoverBytes)
-          return refused('too_far_behind')
+        if (missed.length > limits.maxRecoverMessages || bytes > maxRecoverBytes) return refused('too_far_behind')
         after = page[page.length - 1]!.position.sequence
       }
       return { stream, outcome: { recovered: true }, missed }
@@ -129,7 +132,7 @@ export function createMembership(ports: MembershipPorts): Membership {
     if (!more.outcome.recovered) return more
     const missed = [...known.missed, ...more.missed]
     const bytes = missed.reduce((sum, { frame }) => sum + frame.length, 0)
-    const isTooMuch = missed.length > limits.maxRecoverMessages || bytes > limits.maxRecoverBytes
+    const isTooMuch = missed.length > limits.maxRecoverMessages || bytes > maxRecoverBytes
     return isTooMuch ? refuse(stream, 'too_far_behind') : { ...more, missed }
   }
 
@@ -152,7 +155,11 @@ export function createMembership(ports: MembershipPorts): Membership {
         return recovery?.outcome.recovered && stream.head > Math.max(from.sequence, lastOf(recovery))
       })
     }
-    return [...found.values()]
+    let bytes = 0
+    return [...found.values()].map((recovery) => {
+      for (const { frame } of recovery.missed) bytes += frame.length
+      return bytes > maxRecoverBytes ? refuse(recovery.stream, 'too_far_behind') : recovery
+    })
   }
 
   async function joinChannel(

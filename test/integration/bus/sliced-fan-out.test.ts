@@ -61,7 +61,7 @@ function createParts() {
   const nextId = createMessageIds(clock.now())
   const replies = createReplies(clock, nextId)
   const publisher = createPublisher({ rooms, store, clock, replies, telemetry: noTelemetry, logger: silentLogger })
-  const limits = { maxJoins: 100, maxRecoverMessages: 10_000, maxRecoverBytes: 1e9 }
+  const limits = { maxJoins: 100, maxRecoverMessages: 10_000, maxRecoverBytes: 1e9, maxQueuedBytesPerClient: 1e9 }
   const membership = createMembership({ rooms, store, limits, telemetry: noTelemetry })
   const sender = createClient('sender')
   function publish(channel: string): void {
