@@ -1,6 +1,6 @@
 // Damaged frames: refused with VALIDATION_ERROR, or accepted and then every way on says the same as protobuf-es.
 import { isDeepStrictEqual } from 'node:util'
-import { expect, it } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { isBusError } from '../../../src/base/errors.ts'
 import type { Envelope } from '../../../src/envelope/envelope.ts'
 import { checkInbound } from '../../../src/wire/envelope-rules.ts'
@@ -29,6 +29,15 @@ const envelopes: readonly Envelope[] = [
   messageOf({ type: 'response', request_id: 'r', status: 'error', error: 'e', error_code: 'NOT_FOUND' }),
   messageOf({ type: 'telemetry', payload: { cpu: [1, 2, 3] }, metadata: { twist_id: 'tw' } }),
 ]
+
+// Most frames are refused, and noting where costs more than refusing.
+const { stackTraceLimit } = Error
+beforeAll(() => {
+  Error.stackTraceLimit = 0
+})
+afterAll(() => {
+  Error.stackTraceLimit = stackTraceLimit
+})
 
 type Damage<Frame> = (frame: Frame, random: (below: number) => number, other: Frame) => Frame
 
