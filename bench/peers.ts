@@ -48,7 +48,7 @@ export const raisedLimits: Readonly<Record<string, string>> = {
   ARQONBUS_MAX_CONNECTIONS: '20000',
   ARQONBUS_LIMIT_HANDSHAKES_PER_SECOND: '100000',
   ARQONBUS_LIMIT_HANDSHAKES_PER_SECOND_PER_ADDRESS: '100000',
-  ARQONBUS_LIMIT_MAX_QUEUED_BYTES_PER_CLIENT: '67108864',
+  ARQONBUS_LIMIT_MAX_QUEUED_BYTES_PER_CLIENT: '268435456',
 }
 
 const room = 'bench'
@@ -196,7 +196,11 @@ export function memoryIngest(): IngestPeer {
   }
 }
 
-const durable = { ARQONBUS_ENABLE_PERSISTENCE: 'true', ARQONBUS_DATA_DIR: 'data', ARQONBUS_LIMIT_DEDUP_MAX_IDS: '10000000' }
+const durable = {
+  ARQONBUS_ENABLE_PERSISTENCE: 'true',
+  ARQONBUS_DATA_DIR: 'data',
+  ARQONBUS_LIMIT_DEDUP_MAX_IDS: '10000000',
+}
 
 /** JetStream with file storage and its default fsync (every two minutes): its ack survives a kill, not a power cut. */
 export function jetStreamIngest(): IngestPeer {

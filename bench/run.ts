@@ -6,6 +6,7 @@ import { cpus } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type FanOutRow, measureFanOut } from './fan-out.ts'
+import { type FairnessRow, measureFairness } from './fairness.ts'
 import { type IdleRow, measureIdle } from './idle.ts'
 import { type IngestRow, measureIngest } from './ingest.ts'
 import { type LatencyRow, measureLatency } from './latency.ts'
@@ -21,7 +22,7 @@ import {
 } from './peers.ts'
 import { plot } from './plot.ts'
 
-const suites = ['fan-out', 'latency', 'ingest', 'idle'] as const
+const suites = ['fan-out', 'latency', 'ingest', 'fairness', 'idle'] as const
 type Suite = (typeof suites)[number]
 
 const { values, positionals } = parseArgs({
@@ -62,6 +63,7 @@ for (const suite of wanted as readonly Suite[]) {
   if (suite === 'fan-out') results[suite] = await fanOut()
   else if (suite === 'latency') results[suite] = await latency()
   else if (suite === 'ingest') results[suite] = await ingest()
+  else if (suite === 'fairness') results[suite] = await fairness()
   else results[suite] = await idle()
 }
 mkdirSync(values.out, { recursive: true })
@@ -135,6 +137,13 @@ async function ingest(): Promise<IngestRow[]> {
     if (jetStream !== undefined && row !== jetStream)
       console.log(`         ${row.server} = ${(row.rate.median / jetStream.rate.median).toFixed(2)} × jetstream`)
   }
+  return rows
+}
+
+async function fairness(): Promise<FairnessRow[]> {
+  console.log('\nfairness')
+  const rows = await measureFairness()
+  for (const { what, value } of rows) console.log(`  ${what.padEnd(60)} ${value}`)
   return rows
 }
 

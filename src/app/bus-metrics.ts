@@ -1,4 +1,5 @@
 // The bus's own counts as metrics; the hot paths add to plain numbers, which are read at each scrape.
+import type { IntervalHistogram } from 'node:perf_hooks'
 import { errorTable } from '../base/errors.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import { registerHubMetrics } from '../telemetry/hub-metrics.ts'
@@ -6,10 +7,15 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
 import type { BusCore } from './bus-core.ts'
 
-export function registerBusMetrics(
-  metrics: Metrics,
-  { core, hub, store }: { core: BusCore; hub: TelemetryHub; store: HistoryStore | undefined },
-): void {
+export interface BusMetricPorts {
+  readonly core: BusCore
+  readonly hub: TelemetryHub
+  readonly store: HistoryStore | undefined
+  /** Nanoseconds that the event loop was late. */
+  readonly loopDelay: IntervalHistogram
+}
+
+export function registerBusMetrics(metrics: Metrics, { core, hub, store, loopDelay }: BusMetricPorts): void {
   const { counts } = core.publisher
   registerHubMetrics(metrics, hub)
   metrics.gauge('arqonbus_active_connections', 'Clients connected here or behind gateways', () => core.clients.size)
@@ -23,4 +29,13 @@ export function registerBusMetrics(
     Object.fromEntries(Object.keys(errorTable).map((code) => [code, core.router.refusals.get(code) ?? 0])),
   )
   metrics.gauge('arqonbus_store_enabled', 'Is history kept? 1 or 0', () => (store === undefined ? 0 : 1))
+  metrics.gauge(
+    'arqonbus_event_loop_delay_max_seconds',
+    'Longest the event loop was late since the last scrape',
+    () => {
+      const seconds = loopDelay.max / 1e9
+      loopDelay.reset()
+      return seconds
+    },
+  )
 }

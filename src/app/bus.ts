@@ -1,6 +1,7 @@
 // The bus as a program: store, core, listeners, health, link; opened in the order of reliability 5.2 (the WebSocket
 // port last), closed in reverse after a drain.
 import type { IncomingMessage } from 'node:http'
+import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
 import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
 import { createRevocations } from '../auth/revocations.ts'
@@ -75,7 +76,10 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       status: () => views.status(),
     })
     const views = createBusViews({ config, core, store, health, clock, startedAtMs })
-    registerBusMetrics(metrics, { core, hub, store })
+    const loopDelay = monitorEventLoopDelay({ resolution: 5 })
+    loopDelay.enable()
+    closers.push('event loop monitor', () => void loopDelay.disable())
+    registerBusMetrics(metrics, { core, hub, store, loopDelay })
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
       'session expiry',
