@@ -53,7 +53,7 @@ describe.each(['memory', 'none'] as const)('with history %s', (history) => {
     let run = 0
     try {
       await fc.assert(
-        fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30 }), async (steps) => {
+        fc.asyncProperty(fc.array(step, { minLength: 5, maxLength: 30, size: 'max' }), async (steps) => {
           const room = `room-${run++}`
           const all = await openAll(bus)
           let n = 0
@@ -88,7 +88,7 @@ describe.each(['memory', 'none'] as const)('with history %s', (history) => {
           for (const modelled of all) check(modelled)
           await Promise.all(all.map(({ client }) => client.terminate()))
         }),
-        { numRuns: 40 },
+        { numRuns: 25 },
       )
     } finally {
       await bus.close()

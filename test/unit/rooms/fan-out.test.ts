@@ -31,54 +31,58 @@ describe('fan-out', () => {
       { weight: 3, arbitrary: fc.record({ do: fc.constant('turn' as const) }) },
     )
     await fc.assert(
-      fc.asyncProperty(fc.integer({ min: 1, max: 5 }), fc.array(step, { maxLength: 60 }), async (sliceSize, steps) => {
-        const rooms = createRooms(sliceSize)
-        const stream = rooms.open(key)
-        const senders: string[] = []
-        /** One life of a membership: after `cursor`, up to `end`, which only a leave sets. */
-        interface Life {
-          readonly recipient: RecordingRecipient
-          readonly cursor: number
-          end: number | undefined
-        }
-        const lives: Life[] = []
-        const current = new Map<number, Life>()
-        for (const one of steps) {
-          if (one.do === 'push') {
-            for (let i = 0; i < one.count; i++) {
-              senders.push(`client-${one.who}`)
-              rooms.fanOut.push(stream, createDelivery(stream.head + 1, `client-${one.who}`))
-            }
-          } else if (one.do === 'join' && !current.has(one.who)) {
-            // Below the head only as far as messages still wait for their turn: those before have left for good.
-            const cursor = Math.max(stream.head - one.back, stream.flushedHead)
-            const recipient = createRecipient(`client-${one.who}`, one.who % 2 === 0 ? 'json' : 'protobuf')
-            rooms.join(stream, recipient, cursor)
-            const life = { recipient, cursor, end: undefined }
-            lives.push(life)
-            current.set(one.who, life)
-          } else if (one.do === 'leave') {
-            const life = current.get(one.who)
-            if (life === undefined) continue
-            expect(rooms.leave(stream, life.recipient)).toBe(true)
-            current.delete(one.who)
-            life.end = life.recipient.writes.length
-          } else if (one.do === 'turn') await turn()
-        }
-        await rooms.fanOut.idle()
-        for (const { recipient, cursor, end } of lives) {
-          const others = senders
-            .map((sender, index) => ({ sender, sequence: index + 1 }))
-            .filter(({ sender, sequence }) => sequence > cursor && sender !== recipient.id)
-            .map(({ sequence }) => sequence)
-          // After a leave nothing is written any more; before it, nothing is left out.
-          if (end === undefined) expect(recipient.sequences).toEqual(others)
-          else {
-            expect(recipient.writes.length).toBe(end)
-            expect(recipient.sequences).toEqual(others.slice(0, recipient.sequences.length))
+      fc.asyncProperty(
+        fc.integer({ min: 1, max: 5 }),
+        fc.array(step, { maxLength: 60, size: 'max' }),
+        async (sliceSize, steps) => {
+          const rooms = createRooms(sliceSize)
+          const stream = rooms.open(key)
+          const senders: string[] = []
+          /** One life of a membership: after `cursor`, up to `end`, which only a leave sets. */
+          interface Life {
+            readonly recipient: RecordingRecipient
+            readonly cursor: number
+            end: number | undefined
           }
-        }
-      }),
+          const lives: Life[] = []
+          const current = new Map<number, Life>()
+          for (const one of steps) {
+            if (one.do === 'push') {
+              for (let i = 0; i < one.count; i++) {
+                senders.push(`client-${one.who}`)
+                rooms.fanOut.push(stream, createDelivery(stream.head + 1, `client-${one.who}`))
+              }
+            } else if (one.do === 'join' && !current.has(one.who)) {
+              // Below the head only as far as messages still wait for their turn: those before have left for good.
+              const cursor = Math.max(stream.head - one.back, stream.flushedHead)
+              const recipient = createRecipient(`client-${one.who}`, one.who % 2 === 0 ? 'json' : 'protobuf')
+              rooms.join(stream, recipient, cursor)
+              const life = { recipient, cursor, end: undefined }
+              lives.push(life)
+              current.set(one.who, life)
+            } else if (one.do === 'leave') {
+              const life = current.get(one.who)
+              if (life === undefined) continue
+              expect(rooms.leave(stream, life.recipient)).toBe(true)
+              current.delete(one.who)
+              life.end = life.recipient.writes.length
+            } else if (one.do === 'turn') await turn()
+          }
+          await rooms.fanOut.idle()
+          for (const { recipient, cursor, end } of lives) {
+            const others = senders
+              .map((sender, index) => ({ sender, sequence: index + 1 }))
+              .filter(({ sender, sequence }) => sequence > cursor && sender !== recipient.id)
+              .map(({ sequence }) => sequence)
+            // After a leave nothing is written any more; before it, nothing is left out.
+            if (end === undefined) expect(recipient.sequences).toEqual(others)
+            else {
+              expect(recipient.writes.length).toBe(end)
+              expect(recipient.sequences).toEqual(others.slice(0, recipient.sequences.length))
+            }
+          }
+        },
+      ),
       { numRuns: 500 },
     )
   })

@@ -40,7 +40,7 @@ describe('memberships', () => {
     const names = fc.record({ tenant: fc.nat(1), room: fc.nat(1), channel: fc.nat(2), who: fc.nat(3) })
     const action = fc.constantFrom('join', 'joinRoom', 'leave', 'leaveRoom', 'open', 'leaveAll', 'hide')
     fc.assert(
-      fc.property(fc.array(fc.tuple(action, names), { maxLength: 60 }), (steps) => {
+      fc.property(fc.array(fc.tuple(action, names), { maxLength: 60, size: 'max' }), (steps) => {
         const rooms = createRooms()
         const recipients = Array.from({ length: 4 }, (_, who) => createRecipient(`client-${who}`, 'json', who === 3))
         const opened = new Set<string>()
