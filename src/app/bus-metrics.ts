@@ -1,5 +1,5 @@
 // The bus's own counts as metrics; the hot paths add to plain numbers, which are read at each scrape.
-import type { IntervalHistogram } from 'node:perf_hooks'
+import type { monitorEventLoopDelay } from 'node:perf_hooks'
 import { errorTable } from '../base/errors.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import { registerHubMetrics } from '../telemetry/hub-metrics.ts'
@@ -12,7 +12,7 @@ export interface BusMetricPorts {
   readonly hub: TelemetryHub
   readonly store: HistoryStore | undefined
   /** Nanoseconds that the event loop was late. */
-  readonly loopDelay: IntervalHistogram
+  readonly loopDelay: ReturnType<typeof monitorEventLoopDelay>
 }
 
 export function registerBusMetrics(metrics: Metrics, { core, hub, store, loopDelay }: BusMetricPorts): void {
