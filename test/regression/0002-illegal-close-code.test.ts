@@ -12,10 +12,15 @@ beforeAll(async () => {
 })
 afterAll(() => listener.stop())
 
+/** RFC 6455 7.4: the others are reserved, or must never be in a frame. */
+const isLegal = (code: number): boolean =>
+  (code >= 1000 && code <= 1014 && ![1004, 1005, 1006].includes(code)) || (code >= 3000 && code <= 4999)
+
 it.each(Object.entries(closeTable))('sends the code of %s as the table has it', async (name, { code }) => {
   const raw = await listener.open()
   raw.socket.write(say(`close ${name}`))
   expect(await raw.ended).toMatchObject({ code, reason: name })
+  expect(isLegal(code)).toBe(true)
   await listener.expectServing()
 })
 

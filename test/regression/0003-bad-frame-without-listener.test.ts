@@ -1,6 +1,6 @@
 // Broke: one frame that breaks RFC 6455 is an 'error' event of its WebSocket; without a listener it ends the process.
 // Seen: reliability 3.2, row 40.
-// Guard: the connection listens before anything is read, and leaves the close frame to `ws`.
+// Guard: frames are read by a parser of our own, which names what is wrong instead of throwing or emitting it.
 import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type ListenerProcess, startListener } from '../support/listener-process.ts'
 import { rawFrame, upgradeRequest } from '../support/raw-websocket.ts'
