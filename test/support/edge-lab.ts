@@ -12,6 +12,7 @@ import { loadBusConfig, loadShieldConfig } from '../../src/config/load.ts'
 import type { Limits } from '../../src/config/shapes.ts'
 import type { Envelope, WireFormat } from '../../src/envelope/envelope.ts'
 import type { Faults } from '../../src/link/faults.ts'
+import type { Link } from '../../src/link/link.ts'
 import { createMemoryHub, type MemoryHub } from '../../src/link/memory-link.ts'
 import { type Relay, type RelayTiming, startRelay } from '../../src/relay/relay.ts'
 import { type Shield, type ShieldPorts, type ShieldTiming, startShield } from '../../src/shield/shield.ts'
@@ -45,6 +46,8 @@ export const labAuthenticator: Authenticator = {
 
 export interface EdgeLab {
   readonly hub: MemoryHub
+  /** One more link beside those of bus and Shields. */
+  connect(name: string): Promise<Link>
   readonly bus: { readonly core: BusCore; readonly relay: Relay; readonly url: string }
   readonly shield: Shield
   readonly url: string
@@ -59,6 +62,8 @@ export interface EdgeLab {
 
 export interface EdgeLabOptions {
   readonly history?: boolean
+  /** Links of another kind than the in-process ones of `hub`. */
+  readonly connect?: (name: string) => Promise<Link>
   readonly faults?: Faults
   readonly env?: Readonly<Record<string, string>>
   readonly relayTiming?: Partial<RelayTiming>
@@ -94,6 +99,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
     maxPayload: 2 * 1024 * 1024,
     ...(options.faults !== undefined && { faults: options.faults }),
   })
+  const connect = options.connect ?? (async (name: string) => hub.connect(name))
   const env = { JWT_SECRET: secret, ARQONBUS_SERVER_PORT: '0', ...options.env }
   const limitsOf = (given: Limits): Limits => ({ ...given, ...noRates, ...options.limits })
   const loaded = loadBusConfig(env)
@@ -126,7 +132,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
       logger: silentLogger,
       status: () => ({}),
     })
-    const link = hub.connect('bus')
+    const link = await connect('bus')
     const relay = await startRelay({
       link,
       core,
@@ -174,7 +180,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
         ...(given?.schemaFile !== undefined && { schemaFile: given.schemaFile }),
       },
       {
-        link: hub.connect(name),
+        link: await connect(name),
         authenticator: given?.authenticator ?? labAuthenticator,
         telemetry: options.shield === undefined ? noTelemetry : telemetry,
         metrics: undefined,
@@ -193,6 +199,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
 
   return {
     hub,
+    connect,
     get bus() {
       const { core, relay, server } = bus!
       return { core, relay, url: `ws://127.0.0.1:${server.port}` }
