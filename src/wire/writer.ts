@@ -115,13 +115,10 @@ export class Writer {
 
   /** The message. Its array may be part of a larger one, which is never written again. */
   finish(): Uint8Array {
-    const [offset, end] = [this.#offset, this.#end]
-    if (end - offset <= maxSharedBytes) {
-      this.#end = offset
-      return this.#bytes.subarray(offset, end)
-    }
-    this.#offset = end
-    return this.#bytes.slice(offset, end)
+    const offset = this.#offset
+    if (this.written <= maxSharedBytes) return this.#bytes.subarray(offset, this.#end)
+    this.#offset = this.#end
+    return this.#bytes.slice(offset, this.#end)
   }
 
   #use(bytes: Uint8Array<ArrayBuffer>): void {
