@@ -1,11 +1,13 @@
 // Starts `arqonbus up` as a child process, as an operator does, and ends it in good order or by kill -9. Started again
 // with the same folder and ports it is the same system after a restart.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, readFile, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { devSecretFile } from '../../../src/app/up.ts'
+import { mintToken } from '../../../src/auth/mint.ts'
 import { findFreePorts } from './free-ports.ts'
 
 export interface UpPorts {
@@ -60,7 +62,7 @@ export async function launchUp({ dataDir, env = {}, ports }: LaunchOptions): Pro
   // Below 24 the launcher starts another process, and kill -9 would not reach the system itself.
   if (Number(process.versions.node.split('.')[0]) < 24) throw new Error('these tests need Node 24, as the program does')
   const chosen = ports ?? (await findUpPorts())
-  const child = spawn(process.execPath, [command, 'up', '--json', '--data-dir', dataDir], {
+  const child = spawn(process.execPath, [command, 'up', '--data-dir', dataDir], {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'] ?? '',
@@ -77,16 +79,20 @@ export async function launchUp({ dataDir, env = {}, ports }: LaunchOptions): Pro
   process.once('exit', killOnExit)
   const ended = new Promise<number | null>((done) => child.once('close', done))
   void ended.then(() => process.off('exit', killOnExit))
+  const output = keepOutput(child)
   try {
-    const started = await readStarted(child)
-    await Promise.all([chosen.http, chosen.shieldMetrics].map((port) => waitReady(port, child)))
+    await Promise.all([chosen.http, chosen.shieldMetrics].map((port) => waitAnswer(port, child, output)))
+    // The WebSocket ports open last, a moment after the system calls itself ready.
+    const anyAnswer = { isGood: () => true }
+    await Promise.all([chosen.bus, chosen.shield].map((port) => waitAnswer(port, child, output, anyAnswer)))
+    const secret = env['JWT_SECRET'] ?? (await readFile(join(dataDir, devSecretFile), 'utf8'))
     return {
       pid: child.pid!,
       ports: chosen,
-      busUrl: started.bus,
-      shieldUrl: started.shield,
-      httpUrl: started.http,
-      token: started.token,
+      busUrl: `ws://127.0.0.1:${chosen.bus}`,
+      shieldUrl: `ws://127.0.0.1:${chosen.shield}/ws`,
+      httpUrl: `http://127.0.0.1:${chosen.http}`,
+      token: await mintToken({ secret, subject: 'tester', tenant: 'default', ttlSeconds: 12 * 3_600 }),
       async kill() {
         child.kill('SIGKILL')
         await ended
@@ -103,38 +109,31 @@ export async function launchUp({ dataDir, env = {}, ports }: LaunchOptions): Pro
   }
 }
 
-interface Started {
-  readonly bus: string
-  readonly shield: string
-  readonly http: string
-  readonly token: string
+/** The last of what a process has printed. */
+function keepOutput(child: ChildProcess): () => string {
+  let text = ''
+  for (const stream of [child.stdout!, child.stderr!]) {
+    stream.on('data', (chunk: Buffer) => {
+      text = (text + chunk.toString()).slice(-8_000)
+    })
+  }
+  return () => text
 }
 
-/** The one line `up --json` prints when everything is open. */
-function readStarted(child: ChildProcess): Promise<Started> {
-  return new Promise((resolve, reject) => {
-    let stdout = ''
-    let stderr = ''
-    child.stdout!.on('data', (chunk: Buffer) => {
-      stdout += chunk.toString()
-      if (stdout.includes('\n')) resolve(JSON.parse(stdout.slice(0, stdout.indexOf('\n'))) as Started)
-    })
-    child.stderr!.on('data', (chunk: Buffer) => {
-      stderr = (stderr + chunk.toString()).slice(-8_000)
-    })
-    child.once('error', reject)
-    child.once('close', (code) => reject(new Error(`up ended with ${code} before it was open:\n${stderr}`)))
-  })
-}
-
-async function waitReady(port: number, child: ChildProcess): Promise<void> {
+async function waitAnswer(
+  port: number,
+  child: ChildProcess,
+  output: () => string,
+  { isGood }: { isGood(answer: Response): boolean } = { isGood: (answer) => answer.ok },
+): Promise<void> {
   const untilMs = performance.now() + readyWithinMs
   while (performance.now() < untilMs && child.exitCode === null && child.signalCode === null) {
     // Not listening yet is the same as not ready: asked again until the time is up.
     const answer = await fetch(`http://127.0.0.1:${port}/ready`).catch(() => undefined)
     await answer?.arrayBuffer()
-    if (answer?.ok === true) return
+    if (answer !== undefined && isGood(answer)) return
     await pause(20)
   }
-  throw new Error(`port ${port} did not become ready within ${readyWithinMs} ms`)
+  const end = child.exitCode === null ? `not ready within ${readyWithinMs} ms` : `ended with ${child.exitCode}`
+  throw new Error(`up with port ${port}: ${end}\n${output()}`)
 }
