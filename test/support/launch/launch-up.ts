@@ -83,8 +83,7 @@ export async function launchUp({ dataDir, env = {}, ports }: LaunchOptions): Pro
   try {
     await Promise.all([chosen.http, chosen.shieldMetrics].map((port) => waitAnswer(port, child, output)))
     // The WebSocket ports open last, a moment after the system calls itself ready.
-    const anyAnswer = { isGood: () => true }
-    await Promise.all([chosen.bus, chosen.shield].map((port) => waitAnswer(port, child, output, anyAnswer)))
+    await Promise.all([chosen.bus, chosen.shield].map((port) => waitAnswer(port, child, output, () => true)))
     const secret = env['JWT_SECRET'] ?? (await readFile(join(dataDir, devSecretFile), 'utf8'))
     return {
       pid: child.pid!,
@@ -124,7 +123,7 @@ async function waitAnswer(
   port: number,
   child: ChildProcess,
   output: () => string,
-  { isGood }: { isGood(answer: Response): boolean } = { isGood: (answer) => answer.ok },
+  isGood: (answer: Response) => boolean = (answer) => answer.ok,
 ): Promise<void> {
   const untilMs = performance.now() + readyWithinMs
   while (performance.now() < untilMs && child.exitCode === null && child.signalCode === null) {
