@@ -2,7 +2,7 @@
 // installed, tests that need one are skipped and say why; with ARQONBUS_REQUIRE_NEIGHBOURS=1 they fail instead.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { accessSync, constants } from 'node:fs'
-import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises'
 import { createConnection } from 'node:net'
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
@@ -16,8 +16,8 @@ export interface NatsServerProcess {
   readonly url: string
   /** What it wrote to its log. */
   log(): string
-  /** SIGSTOP: the sockets stay open and nothing is read. */
-  freeze(): void
+  /** SIGSTOP: the sockets stay open and nothing is read. Resolves when it stands still. */
+  freeze(): Promise<void>
   thaw(): void
   /** kill -9; resolves when the process is gone. */
   kill(): Promise<void>
@@ -97,7 +97,11 @@ export async function startNatsServer(options: { config?: string } = {}): Promis
     },
     url: `nats://127.0.0.1:${port}`,
     log: () => log,
-    freeze: () => void child.kill('SIGSTOP'),
+    async freeze() {
+      child.kill('SIGSTOP')
+      // The signal reaches one thread after the other; elsewhere than on Linux a moment has to do.
+      for (let waited = 0; waited < 200 && (await processState(child.pid!)) !== 'T'; waited++) await pause(5)
+    },
     thaw: () => void child.kill('SIGCONT'),
     kill,
     restart: start,
@@ -105,6 +109,16 @@ export async function startNatsServer(options: { config?: string } = {}): Promis
       await kill()
       await rm(dir, { recursive: true, force: true })
     },
+  }
+}
+
+/** One letter of proc(5); undefined where there is no /proc. */
+async function processState(pid: number): Promise<string | undefined> {
+  try {
+    const stat = await readFile(`/proc/${pid}/stat`, 'utf8')
+    return stat.slice(stat.lastIndexOf(')') + 2)[0]
+  } catch {
+    return undefined
   }
 }
 
