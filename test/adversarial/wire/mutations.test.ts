@@ -219,7 +219,8 @@ function checkJson(text: string): boolean {
   same(esDecode(frame), sent)
   // A double beyond 2^53 that was no whole number in the text may be one when it is printed.
   const again = outcomeOf(() => decodeJson(encodeJson(envelope), limits))
-  if (!('reason' in again && again.reason === 'UNSAFE_INTEGER')) same(again, { value: envelope })
+  if ('reason' in again && again.reason === 'UNSAFE_INTEGER') return true
+  same(again, { value: JSON.parse(encodeJson(envelope)) as unknown }) // printed, because -0 becomes 0
   return true
 }
 
