@@ -15,6 +15,7 @@ import { listen } from './listen.ts'
 export interface WsServerLimits extends AdmissionLimits, ConnectionLimits {
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
+  readonly maxQueuedBytesPerProcess: number
 }
 
 export interface WsServerOptions {
@@ -175,6 +176,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   const ticking = setInterval(() => {
     const now = clock.monotonic()
     for (const connection of connections.values()) connection.tick(now)
+    shedQueues(connections.values(), limits.maxQueuedBytesPerProcess)
   }, 1_000)
 
   return {
@@ -194,6 +196,19 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       for (const socket of sockets) if (connections.get(socket)?.isClosing !== true) socket.destroy()
       await closed
     },
+  }
+}
+
+/** Each queue may be small enough, and all together too much: those who wait for most are closed first. */
+function shedQueues(connections: Iterable<SocketConnection>, maxBytes: number): void {
+  const open = [...connections].filter((connection) => !connection.isClosing && connection.queuedBytes() > 0)
+  let total = open.reduce((sum, connection) => sum + connection.queuedBytes(), 0)
+  if (total <= maxBytes) return
+  for (const connection of open.sort((a, b) => b.queuedBytes() - a.queuedBytes())) {
+    if (total <= maxBytes) return
+    const queued = connection.queuedBytes()
+    connection.close('SLOW_CONSUMER', `queued=${queued} process`)
+    total -= queued
   }
 }
 

@@ -19,6 +19,7 @@ const tell = (fact: object): void => void process.send?.(fact, undefined, undefi
 /** Headers of a request steer what happens to it. */
 const asks = (headers: NodeJS.Dict<string | string[]>, wish: string): boolean => headers['x-test'] === wish
 
+const opened = new Set<SocketConnection>()
 let isLogBroken = false
 const logger: Logger = {
   ...silentLogger,
@@ -52,6 +53,12 @@ function obey(connection: SocketConnection, text: string): void | Promise<void> 
       connection.close('NORMAL')
       connection.write(textFrame('after the close'))
       connection.close('INTERNAL')
+      return
+    case 'count':
+      connection.write(textFrame(`open: ${[...opened].filter((one) => !one.isClosing).length}`))
+      return
+    case 'fill':
+      connection.write(textFrame('x'.repeat(Number(argument))))
       return
     case 'drain':
       void server.stopAccepting()
@@ -107,6 +114,7 @@ const server = await startWsServer({
   },
   open(connection, { subject }) {
     if (subject === 'unlucky') throw new Error('a careless owner')
+    opened.add(connection)
     connection.write(textFrame('welcome'))
     return open(connection)
   },

@@ -11,6 +11,8 @@ const floodMs = 3_000
 const comeBackMs = 50
 /** Generous: both processes, the attacker and this test share the machine's cores. */
 const maxP99Ms = 500
+/** What two ends of a loopback connection hold at most, and some. */
+const maxKernelBytes = 32 * 1024 * 1024
 const attacker = '127.0.0.66'
 const maxShieldBytes = 64 * 1024
 const maxBusBytes = 1024 * 1024
@@ -57,6 +59,21 @@ describe('one flooding connection', () => {
     const target = { port: system.shieldPort, path: '/ws', headers, localAddress: attacker }
     return contain(`${name} at Shield`, target, flood, 1_500)
   })
+})
+
+it('is not read any more once it is cut, however much it still sends', async () => {
+  const raw = await openRawWebSocket({ port: system.busPort, localAddress: attacker })
+  const { socket } = raw
+  const chunk = Buffer.concat(Array.from({ length: 1_000 }, () => rawFrame({ opcode: 9 })))
+  const pour = (): void => {
+    while (socket.writable && socket.write(chunk));
+  }
+  socket.on('drain', pour)
+  pour()
+  await raw.ended // at the closing time-out
+  const takenBytes = socket.bytesWritten - socket.writableLength
+  printFigures('sent after the cut', `${Math.round(takenBytes / 1024)} KiB, all of it into buffers of the kernel`)
+  expect(takenBytes).toBeLessThan(maxKernelBytes)
 })
 
 async function contain(
