@@ -33,6 +33,8 @@ export interface RawOptions {
   readonly headers?: Readonly<Record<string, string>>
   /** Any of 127.0.0.0/8: each counts as an address of its own. */
   readonly localAddress?: string
+  /** Neither answers a close frame nor hangs up when the server does. */
+  readonly stays?: true
 }
 
 export interface FrameOptions {
@@ -89,6 +91,7 @@ export function openRawWebSocket(options: RawOptions): Promise<RawWebSocket> {
     host: '127.0.0.1',
     port: options.port,
     noDelay: true,
+    allowHalfOpen: options.stays === true,
     ...(options.localAddress !== undefined && { localAddress: options.localAddress }),
   }
   return new Promise((resolve, reject) => {
@@ -140,7 +143,7 @@ export function openRawWebSocket(options: RawOptions): Promise<RawWebSocket> {
       }
       rest = takeFrames(rest, frames)
       const last = frames.at(-1)
-      if (last?.opcode === 8) socket.end(rawFrame(last)) // the polite half of the closing handshake
+      if (last?.opcode === 8 && options.stays !== true) socket.end(rawFrame(last)) // the polite half of the closing handshake
       for (const check of waiting) check()
     })
     socket.on('error', () => {}) // a reset ends it too

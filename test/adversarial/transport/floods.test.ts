@@ -62,7 +62,7 @@ describe('one flooding connection', () => {
 })
 
 it('is not read any more once it is cut, however much it still sends', async () => {
-  const raw = await openRawWebSocket({ port: system.busPort, localAddress: attacker })
+  const raw = await openRawWebSocket({ port: system.busPort, localAddress: attacker, stays: true })
   const { socket } = raw
   const chunk = Buffer.concat(Array.from({ length: 1_000 }, () => rawFrame({ opcode: 9 })))
   const pour = (): void => {
