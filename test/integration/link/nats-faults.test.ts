@@ -63,8 +63,8 @@ function codeOf(act: () => void): string {
     act()
     return 'sent'
   } catch (error) {
-    const { code, details } = error as { code: string; details: Record<string, unknown> }
-    return `${code} ${String(details['reason'] ?? '')}`.trim()
+    const { code, details } = error as { code: string; details: Record<string, string> }
+    return `${code} ${details['reason'] ?? ''}`.trim()
   }
 }
 

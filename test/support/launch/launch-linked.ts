@@ -23,6 +23,8 @@ export interface EndedProgram {
 export type Variables = Readonly<Record<string, string>>
 
 const command = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
+/** What is compiled is kept between starts. */
+const compiled = fileURLToPath(new URL('../../../node_modules/.cache/compiled', import.meta.url))
 const readyWithinMs = 20_000
 
 /** Resolves when the bus is ready; rejects, with what it wrote, when it ends first. */
@@ -85,7 +87,7 @@ async function launch(
 function start(program: 'bus' | 'shield', env: Variables) {
   const child = spawn(process.execPath, [command, program], {
     stdio: ['ignore', 'ignore', 'pipe'],
-    env: { PATH: process.env['PATH'] ?? '', ARQONBUS_LOG_LEVEL: 'warn', ...env },
+    env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compiled, ARQONBUS_LOG_LEVEL: 'warn', ...env },
   })
   const killOnExit = (): void => void child.kill('SIGKILL')
   process.once('exit', killOnExit)
