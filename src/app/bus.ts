@@ -108,6 +108,8 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       })
       closers.push('relay', () => relay.close())
     }
+    // Not ready before clients can come, nor once they are sent away.
+    health.report({ name: 'listener', state: 'down', detail: 'starting' })
     const checks = startHealthChecks({
       core,
       store,
@@ -164,7 +166,9 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       open: (connection, identity) => core.openSession(connection, identity),
     })
     closers.push('websocket', () => ws.close())
+    health.report({ name: 'listener', state: 'up' })
     closers.push('sessions', async () => {
+      health.report({ name: 'listener', state: 'down', detail: 'draining' })
       await ws.stopAccepting()
       await core.drain(config.limits.drainTimeoutMs)
     })

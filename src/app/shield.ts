@@ -42,6 +42,8 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     const metrics = createMetrics('shield')
     const health = createHealth({ clock, canary: 'none' })
     const telemetry = createTelemetryHub({ clock, bufferSize: 1_000 })
+    // Not ready before clients can come, nor once they are sent away.
+    health.report({ name: 'listener', state: 'down', detail: 'starting' })
     const http = await startHttpServer({
       host: config.metrics.host,
       port: config.metrics.port,
@@ -58,6 +60,8 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     const shield = await startShield(config, { link, authenticator, telemetry, metrics, clock, logger })
     closers.push('gateway', () => shield.close())
     registerLinkMetrics(metrics, link)
+    health.report({ name: 'listener', state: 'up' })
+    closers.push('readiness', () => health.report({ name: 'listener', state: 'down', detail: 'draining' }))
     const report = (): void => {
       health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
       health.report(reportLink(link))

@@ -89,9 +89,8 @@ async function up(options: { dataDir?: string; json?: boolean }, terminal: Termi
       for (const line of banner(addresses, dataDir, token)) terminal.out(line)
     }
     if (verdict !== 'GO') {
-      terminal.note(`the running system did not prove itself: ${verdict}; it is stopped again`)
+      terminal.note(`the running system did not prove itself: ${verdict}; it stays up, and ends with that exit code`)
       terminal.exitWith(exitCodeOf(report.canonical))
-      onShutdown()
     }
     return running
   })
