@@ -1,8 +1,14 @@
 // join_channel and leave_channel.
 import { toIsoTime } from '../../base/clock.ts'
 import { BusError } from '../../base/errors.ts'
+import type { JsonObject } from '../../base/json.ts'
 import { roomAndChannel } from '../args.ts'
 import { type Command, keyOf } from '../command.ts'
+
+/** By name, and under the names the original answers with. */
+function placeOf(room: string, channel: string): JsonObject {
+  return { room, channel, room_id: room, channel_id: `${room}:${channel}`, channel_name: channel }
+}
 
 export const joinChannel: Command = {
   summary: 'Join a channel, or every channel of a room with `*`; `recover` replays what was missed first',
@@ -19,11 +25,7 @@ export const joinChannel: Command = {
       answer({
         message: `Joined ${room}:${channel}`,
         data: {
-          room,
-          channel,
-          room_id: room,
-          channel_id: `${room}:${channel}`,
-          channel_name: channel,
+          ...placeOf(room, channel),
           joined_by: client.id,
           joined_at: toIsoTime(ports.clock.now()),
           room_joined: true,
@@ -45,11 +47,7 @@ export const leaveChannel: Command = {
     return {
       message: `Left ${room}:${channel}`,
       data: {
-        room,
-        channel,
-        room_id: room,
-        channel_id: `${room}:${channel}`,
-        channel_name: channel,
+        ...placeOf(room, channel),
         left_by: client.id,
         left_at: toIsoTime(ports.clock.now()),
         room_left: true,
