@@ -1,9 +1,9 @@
 // One bus on a link: without shared hot state a second one would number the same streams anew (design 7).
 //
 // A starting bus asks `ctl.bus.who`. Whoever answers was there before, and the start is refused; nobody listening means
-// that nobody is there, which the message server knows at once of a process that ended, however it ended. Of two that
-// start together the lower id goes on. A bus that was cut off and comes back to find another one yields to the one
-// that was started later.
+// that nobody is there, which the message server knows at once of a process that ended, however it ended. Of those that
+// start together the lowest id goes on. Running buses ask again, now and then and when they were cut off: of two, the
+// one that was started later stays.
 import type { Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { randomHex } from '../base/ids.ts'
@@ -19,7 +19,7 @@ export interface ClaimPorts {
   readonly link: Link
   readonly clock: Clock
   readonly logger: Logger
-  /** Called when another bus has taken this one's place while it was cut off: it has to end. */
+  /** Called when another bus has taken this one's place, for instance while it was cut off: it has to end. */
   readonly onRival: () => void
   readonly timing?: Partial<ClaimTiming>
 }
@@ -29,10 +29,11 @@ export interface ClaimTiming {
   readonly answerMs: number
   /** For those that start at the same moment. */
   readonly contestMs: number
+  readonly recheckMs: number
 }
 
 const subject = 'ctl.bus.who'
-const standardTiming: ClaimTiming = { answerMs: 1_500, contestMs: 250 }
+const standardTiming: ClaimTiming = { answerMs: 1_500, contestMs: 500, recheckMs: 10_000 }
 
 /** Rejects with START_REFUSED when another bus is there, or one that listens and does not answer. */
 export async function claimLink(ports: ClaimPorts): Promise<Claim> {
@@ -40,6 +41,7 @@ export async function claimLink(ports: ClaimPorts): Promise<Claim> {
   const timing = { ...standardTiming, ...ports.timing }
   const own = randomHex(8)
   let servingSinceMs: number | undefined
+  let isYielding = false
 
   async function ask(body: object, timeoutMs: number): Promise<'nobody' | 'silence' | 'a bus'> {
     try {
@@ -63,7 +65,10 @@ export async function claimLink(ports: ClaimPorts): Promise<Claim> {
   function answer({ data, respond }: LinkMessage): void {
     try {
       const { bus, servingSinceMs: sinceMs } = parseControl(data)
-      if (bus !== own && outranks(bus, sinceMs)) respond?.(encodeControl({ bus: own }))
+      if (bus === own) return
+      if (outranks(bus, sinceMs)) respond?.(encodeControl({ bus: own }))
+      // It hears nothing from us and goes on: our own question may have been asked before it listened.
+      else if (servingSinceMs === undefined) isYielding = true
     } catch (error) {
       logger.warn('bus.bad_claim', describeError(error))
     }
@@ -83,15 +88,18 @@ export async function claimLink(ports: ClaimPorts): Promise<Claim> {
   const stopState = link.onState((state) => {
     if (state === 'connected') void lookForRival()
   })
+  let rechecking: NodeJS.Timeout | undefined
   const close = (): void => {
+    clearInterval(rechecking)
     stopState()
     subscription.close()
   }
 
   async function lookForRival(): Promise<void> {
+    if (link.state !== 'connected') return
     try {
       if ((await ask({ bus: own, servingSinceMs }, timing.answerMs)) !== 'a bus') return
-      logger.error('bus.replaced', { reason: 'another bus was started while this one was cut off' })
+      logger.error('bus.replaced', { reason: 'another bus was started after this one' })
       ports.onRival()
     } catch (error) {
       logger.warn('bus.claim_unanswered', describeError(error)) // the link is gone again: asked when it is back
@@ -100,12 +108,13 @@ export async function claimLink(ports: ClaimPorts): Promise<Claim> {
 
   try {
     await link.flush()
-    if ((await ask({ bus: own }, timing.contestMs)) === 'a bus') throw rivalError()
+    if ((await ask({ bus: own }, timing.contestMs)) === 'a bus' || isYielding) throw rivalError()
   } catch (error) {
     close()
     throw error
   }
   servingSinceMs = clock.now()
+  rechecking = setInterval(() => void lookForRival(), timing.recheckMs)
   return { close }
 }
 
