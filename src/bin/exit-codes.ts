@@ -23,6 +23,8 @@ const byCode: Readonly<Record<string, ExitCode>> = {
   ...Object.fromEntries(denials.map((code) => [code, exitCodes.denied])),
   CONFIG_INVALID: exitCodes.config,
   START_REFUSED: exitCodes.config,
+  STORE_OPEN_FAILED: exitCodes.config,
+  STORE_CORRUPT: exitCodes.config,
   PORT_UNAVAILABLE: exitCodes.unreachable,
   LINK_UNAVAILABLE: exitCodes.unreachable,
   CONNECTION_FAILED: exitCodes.unreachable,
