@@ -115,6 +115,7 @@ describe.skipIf(skipWithoutNats())('separate processes under load', () => {
         readyWithin,
       )
       .toBe(traffic.events.filter((event) => event.op === 'deliver' && event.reader === 'log').length)
+    expect(traffic.gaps).toEqual([])
     const violations = checkHistory(traffic.events, { isReadToEnd: true })
     const { unknown, refused, duplicates } = traffic.counts
     process.stdout.write(

@@ -104,7 +104,7 @@ describe.skipIf(skipWithoutNats())('on a real server', () => {
           publish: ["out.t.>", "ctl.edge.>", "ctl.bus.who", "_INBOX.>"],
           subscribe: ["in.t.>", "ctl.bus.>", "_INBOX.>"] } },
         { user: gateway, password: "${password}", permissions: {
-          publish: ["in.t.>", "ctl.bus.open", "ctl.bus.close", "ctl.bus.lease", "ctl.bus.read", "_INBOX.>"],
+          publish: ["in.t.>", "ctl.bus.open", "ctl.bus.close", "ctl.bus.lease", "ctl.bus.read"],
           subscribe: ["out.t.>", "ctl.edge.>", "_INBOX.>"] } }
       ] }\n${room}`,
     )
