@@ -23,7 +23,8 @@ const encoder = new TextEncoder()
 export function nameProblem(name: string): string | undefined {
   if (name === '') return 'is empty'
   if (name === '*' || name === '>') return 'may not be a wildcard'
-  if (name.length > 128 || encoder.encode(name).length > 128) return 'is longer than 128 bytes'
+  // A UTF-16 unit is at most three bytes of UTF-8: short names need not be encoded to be measured.
+  if (name.length > 128 || (name.length > 42 && encoder.encode(name).length > 128)) return 'is longer than 128 bytes'
   if (!name.isWellFormed()) return 'is not well-formed Unicode'
   for (let i = 0; i < name.length; i++) {
     const code = name.charCodeAt(i)

@@ -8,7 +8,6 @@ import { randomHex } from '../base/ids.ts'
 import type { JsonValue } from '../base/json.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import type { AckRequest, Envelope, InboundType } from '../envelope/envelope.ts'
-import { parseName } from '../envelope/names.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { HistoryStore } from '../storage/store.ts'
@@ -219,7 +218,7 @@ export function createRouter(ports: RouterPorts): Router {
     const frame = out.frame()
     publisher.publish({
       client,
-      key: keyOf(tenant, parseName('room', room), parseName('channel', channel)),
+      key: keyOf(tenant, room, channel), // both were judged with the frame
       id: out.id,
       frame,
       ack,

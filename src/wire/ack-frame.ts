@@ -2,7 +2,6 @@
 import type { AckLevel, Position } from '../envelope/envelope.ts'
 import { encodeStruct, fieldTags, writeText } from './protobuf-codec.ts'
 import { Writer } from './writer.ts'
-import { wsFrame } from './ws-frame.ts'
 
 export interface AckFacts {
   readonly id: string
@@ -54,5 +53,14 @@ export function ackFrame({ id, atMs, sender, level, position, isDuplicate }: Ack
   writer.varint(atMs)
   writer.byte(0x20)
   writeText(writer, 1, id)
-  return wsFrame(2, writer.finish())
+  // The WebSocket header stands before all this (RFC 6455 5.2); an acknowledgement is far below 65,536 bytes.
+  const length = writer.written
+  if (length < 126) writer.byte(length)
+  else {
+    writer.byte(length & 255)
+    writer.byte(length >> 8)
+    writer.byte(126)
+  }
+  writer.byte(0x82)
+  return writer.finish()
 }
