@@ -39,6 +39,7 @@ export function busEnvironment(extra: Readonly<Record<string, string>> = {}): Re
 export const raisedLimits: Readonly<Record<string, string>> = {
   ARQONBUS_LIMIT_MESSAGES_PER_SECOND: '10000000',
   ARQONBUS_LIMIT_MAX_INFLIGHT: '10000',
+  ARQONBUS_LIMIT_MAX_MEMBERS_PER_CHANNEL: '20000',
   ARQONBUS_LIMIT_MESSAGES_BURST: '10000000',
   ARQONBUS_LIMIT_BYTES_PER_SECOND: '2000000000',
   ARQONBUS_LIMIT_BYTES_BURST: '2000000000',
@@ -217,7 +218,7 @@ export function jetStreamIngest(): IngestPeer {
     async openPublisher() {
       const raw = await openRawSocket({ port: ports.nats, upgrade: false })
       const stream = JSON.stringify({ name: 'BENCH', subjects: ['bench.js'], storage: 'file' })
-      const created = raw.expect(Buffer.from('stream_create_response'))
+      const created = raw.expect(Buffer.from('did_create'))
       raw.socket.write(
         `CONNECT {"verbose":false,"pedantic":false}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.CREATE.BENCH answer ${stream.length}\r\n${stream}\r\n`,
       )
