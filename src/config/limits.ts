@@ -101,7 +101,11 @@ export const storageLimitTable = {
     cap: 24 * 60 * minute,
     meaning: 'Time for which message ids are remembered, ms',
   },
-  dedupMaxIds: { default: 100_000, min: 100, meaning: 'Message ids remembered for each room and channel' },
+  dedupMaxIds: {
+    default: 100_000,
+    min: 100,
+    meaning: 'Message ids of one tenant remembered at once; more are refused (DEDUP_FULL)',
+  },
 } as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
 
 /** The contract's own names for limits it had already. */
