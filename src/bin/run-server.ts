@@ -15,7 +15,7 @@ export interface Running {
  * Keeps V8's young generation at its first size. Left to grow, a rush of connections takes it to tens of MiB that are
  * never given back: 17 KiB for each of 10,000 idle sessions, against 6 (docs/performance.md). Throughput was the same.
  */
-function keepYoungGenerationSmall(): void {
+export function keepYoungGenerationSmall(): void {
   setFlagsFromString('--semi-space-growth-factor=1')
 }
 

@@ -33,8 +33,8 @@ const atOnce = 50
 const endsWithinMs = 2_000
 /** Ping interval, pong time-out, and a second's tick for each. */
 const silenceEndsWithinMs = 4_500
-/** Twice what reliability P6 asks for: the process keeps some of what it once used, 26 to 73 MiB in runs alike. */
-const maxGrowthBytes = 128 * 1024 * 1024
+/** What the process may keep of the memory it once used (reliability P6). */
+const maxGrowthBytes = 64 * 1024 * 1024
 /** What is really in use: this is what a leak would show in. */
 const maxHeldBytes = 16 * 1024 * 1024
 
