@@ -12,15 +12,17 @@ const suite = (name: string, testTimeout: number, extra: object = {}) => ({
   },
 })
 
+const globalSetup = 'test/support/servers/install-neighbours.ts'
+
 export default defineConfig({
   test: {
     projects: [
       suite('unit', 10_000),
-      suite('integration', 30_000),
-      suite('e2e', 120_000, { fileParallelism: false }),
+      suite('integration', 30_000, { globalSetup }),
+      suite('e2e', 120_000, { fileParallelism: false, globalSetup }),
       suite('regression', 30_000),
       suite('adversarial', 120_000, { fileParallelism: false }),
-      suite('soak', 3_600_000, { fileParallelism: false }),
+      suite('soak', 3_600_000, { fileParallelism: false, globalSetup }),
     ],
     coverage: { provider: 'v8', include: ['src/**'], exclude: ['src/wire/generated/**'] },
   },

@@ -82,10 +82,27 @@ export interface StoreStats {
 
 export interface StoreCapabilities {
   readonly backend: 'memory' | 'embedded' | 'valkey' | 'postgres'
-  /** What a resolved append survives, derived from what the store itself reports. */
+  /** What a resolved append survives: the level of the last report. */
   readonly level: AckLevel
   /** Appends of more than this are split by the caller. */
   readonly maxBatch: number
+}
+
+/** A setting or state of the store itself that breaks a promise; strict mode refuses it. */
+export interface StoreFault {
+  readonly code: 'EVICTS' | 'NOT_PERSISTED' | 'READ_ONLY' | 'NO_PROOF'
+  /** What was read, never a secret: `maxmemory-policy allkeys-lru`. */
+  readonly found: string
+  /** What to change. */
+  readonly fix: string
+}
+
+/** What the store says of itself: read when it is opened, after each reconnect, and every minute. */
+export interface StoreReport {
+  readonly level: AckLevel
+  /** Names the data. A store with another identity never held what was acknowledged before. */
+  readonly identity: string
+  readonly faults: readonly StoreFault[]
 }
 
 /**
@@ -106,6 +123,7 @@ export interface DedupWindow {
 }
 
 export interface HistoryStore {
+  /** Read it anew for each use: the level follows the report. */
   readonly capabilities: StoreCapabilities
   /** Results in the order of the requests. Never more than `capabilities.maxBatch` requests. */
   append(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]>
@@ -116,6 +134,8 @@ export interface HistoryStore {
   streams(tenant: string, room?: string): Promise<readonly StreamKey[]>
   /** Of one tenant, or of all. */
   stats(tenant?: string): Promise<StoreStats>
+  /** As read last; never asks the store. */
+  report(): StoreReport
   /** A real write, read and delete of a probe record; rejects as `append` does. */
   probe(): Promise<void>
   /** Waits for what was begun, then releases files, workers, connections. */

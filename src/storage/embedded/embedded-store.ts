@@ -7,7 +7,7 @@ import { describeError, type Logger } from '../../base/logger.ts'
 import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
 import type { DedupWindow, HistoryStore, Retention } from '../store.ts'
-import { createAppendQueue } from './append-queue.ts'
+import { createAppendQueue } from '../append-queue.ts'
 import { packAppends, unpackRecords, unpackResults } from './packed-records.ts'
 import type { WorkerCall, WorkerCalls } from './worker-calls.ts'
 import { createWorkerChannel, type WorkerChannel } from './worker-channel.ts'
@@ -112,6 +112,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
       backend: 'embedded',
       ...(await read('stats', tenant === undefined ? {} : { tenant })),
     }),
+    report: () => ({ level: 'disk', identity: `embedded:${epoch}`, faults: [] }),
     async probe() {
       requireOpen()
       await writer.call('probe', null, { timeoutMs: appendTimeoutMs })

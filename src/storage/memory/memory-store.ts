@@ -139,6 +139,7 @@ export function createMemoryStore(options: MemoryStoreOptions): HistoryStore {
       const bytes = found.reduce((sum, stream) => sum + stream.bytes, 0)
       return { backend: 'memory', streams: found.length, records, bytes }
     },
+    report: () => ({ level: 'memory', identity: `memory:${epoch}`, faults: [] }),
     // Memory that answers at all can be written, read and deleted.
     async probe() {
       requireOpen()

@@ -12,13 +12,14 @@ import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { isReady, type LaunchedProgram, launchBus, launchShield } from '../../support/launch/launch-linked.ts'
 import { raisedLimits } from '../../support/launch/raised-limits.ts'
 import type { WireClient } from '../../support/launch/wire-client.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { createTraffic, type Traffic } from './traffic.ts'
 
 const kills = 5
 const readyWithin = { timeout: 20_000, interval: 50 }
 
-describe.skipIf(skipWithoutNats())('separate processes under load', () => {
+describe.skipIf(skipWithout('nats'))('separate processes under load', () => {
   let nats: NatsServerProcess
   let dataDir: string
   let busPorts: readonly number[]

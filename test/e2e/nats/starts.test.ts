@@ -3,7 +3,8 @@ import { describe, expect, type TestContext, test } from 'vitest'
 import { strongSecret } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { launchBus, launchShield, runToEnd } from '../../support/launch/launch-linked.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 
 const password = 'hunter-two-hunter-two'
 async function start({ onTestFinished }: TestContext, config: string): Promise<NatsServerProcess> {
@@ -47,7 +48,7 @@ test.concurrent.each(['bus', 'shield'] as const)(
   },
 )
 
-describe.skipIf(skipWithoutNats())('on a real server', () => {
+describe.skipIf(skipWithout('nats'))('on a real server', () => {
   test.concurrent('wrong credentials end with 77, at once and in plain words', async (context) => {
     const server = await start(context, `authorization { user: arqon, password: "other" }\n${room}`)
     const { code, stderr } = await runToEnd('bus', { ...base, NATS_URL: urlOf(server, 'arqon') })

@@ -4,9 +4,10 @@ import type { Link } from '../../../src/link/link.ts'
 import { openNatsLink } from '../../../src/link/nats-link.ts'
 import { linkContract } from '../../support/contracts/link.ts'
 import { createTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 
-describe.skipIf(skipWithoutNats())('with a real server', () => {
+describe.skipIf(skipWithout('nats'))('with a real server', () => {
   let server: NatsServerProcess
   beforeAll(async () => {
     server = await startNatsServer({ config: 'max_payload: 64KB' })

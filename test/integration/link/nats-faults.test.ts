@@ -8,7 +8,8 @@ import { type NatsTiming, openNatsLink } from '../../../src/link/nats-link.ts'
 import type { NatsServer } from '../../../src/link/nats-dial.ts'
 import { collect } from '../../support/contracts/link.ts'
 import { natsServerOf } from '../../support/nats-address.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { createRecordLogger } from '../../support/record-logger.ts'
 
 const password = 'hunter-two-hunter-two'
@@ -112,7 +113,7 @@ describe('the first connect, where no server is', () => {
   })
 })
 
-describe.skipIf(skipWithoutNats())('a real server', () => {
+describe.skipIf(skipWithout('nats'))('a real server', () => {
   test.each([
     ['user and password', `authorization { user: arqon, password: "${password}" }`, { user: 'arqon', password }],
     ['a token', `authorization { token: "${password}" }`, { user: password }],

@@ -6,10 +6,11 @@ import { silentLogger } from '../../../src/base/logger.ts'
 import type { Link } from '../../../src/link/link.ts'
 import { openNatsLink } from '../../../src/link/nats-link.ts'
 import { natsServerOf } from '../../support/nats-address.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { createTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
 
-describe.skipIf(skipWithoutNats())('a bus on NATS', () => {
+describe.skipIf(skipWithout('nats'))('a bus on NATS', () => {
   let server: NatsServerProcess
   const links: Link[] = []
   const proxies: TcpProxy[] = []

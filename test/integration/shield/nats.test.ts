@@ -5,12 +5,13 @@ import type { Link } from '../../../src/link/link.ts'
 import { openNatsLink } from '../../../src/link/nats-link.ts'
 import { data, type EdgeLab, startEdgeLab } from '../../support/edge-lab.ts'
 import { natsServerOf } from '../../support/nats-address.ts'
-import { type NatsServerProcess, skipWithoutNats, startNatsServer } from '../../support/nats-server.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 
 const upTo = (count: number, from = 1): number[] => Array.from({ length: count }, (_, i) => i + from)
 
 describe.each(['memory', 'nats'] as const)('over the %s link', (kind) => {
-  describe.skipIf(kind === 'nats' && skipWithoutNats())('clients of Shields', () => {
+  describe.skipIf(kind === 'nats' && skipWithout('nats'))('clients of Shields', () => {
     let server: NatsServerProcess | undefined
     let lab: EdgeLab
     const links: Link[] = []

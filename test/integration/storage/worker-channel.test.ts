@@ -1,7 +1,7 @@
 // What callers see when the worker thread hangs or dies. The workers here are real threads that misbehave.
 import { Worker } from 'node:worker_threads'
 import { afterEach, expect, it } from 'vitest'
-import { createAppendQueue } from '../../../src/storage/embedded/append-queue.ts'
+import { createAppendQueue } from '../../../src/storage/append-queue.ts'
 import { createWorkerChannel } from '../../../src/storage/embedded/worker-channel.ts'
 import type { AppendRequest, AppendResult } from '../../../src/storage/store.ts'
 

@@ -1,6 +1,6 @@
 // Group commit: appends that wait while the worker is busy go to it together, as one transaction, in their order.
-import { BusError } from '../../base/errors.ts'
-import type { AppendRequest, AppendResult } from '../store.ts'
+import { BusError } from '../base/errors.ts'
+import type { AppendRequest, AppendResult } from './store.ts'
 
 export interface AppendQueue {
   /** Settles within `timeoutMs`: STORE_UNAVAILABLE when it was never sent, STORE_TIMEOUT when its fate is unknown. */

@@ -1,0 +1,86 @@
+// A real Postgres server for tests: a cluster of its own in a temporary folder, superuser `arqonbus`.
+import { execFile } from 'node:child_process'
+import { appendFile } from 'node:fs/promises'
+import { dirname, join } from 'node:path'
+import { promisify } from 'node:util'
+import pg from 'pg'
+import { requireProgram } from './neighbours.ts'
+import { type ServerProcess, startServer } from './server-process.ts'
+
+export interface PostgresServerProcess extends ServerProcess {
+  /** Of the database `arqonbus`, as superuser. */
+  readonly url: string
+  urlOf(database: string): string
+  /** Runs one statement in a database, over a connection of its own. */
+  query(sql: string, values?: readonly unknown[], database?: string): Promise<pg.QueryResult>
+  /** A new database, a copy of `template`; returns its address. Nobody may be connected to the template. */
+  createDatabase(template?: string): Promise<string>
+}
+
+const run = promisify(execFile)
+
+/** Postgres refuses to be root: as root the user that its package made is taken. */
+async function serverUser(): Promise<{ uid: number; gid: number } | undefined> {
+  if (process.getuid?.() !== 0) return undefined
+  const id = async (flag: string): Promise<number> => Number((await run('id', [flag, 'postgres'])).stdout)
+  return { uid: await id('-u'), gid: await id('-g') }
+}
+
+export async function startPostgresServer({
+  settings = {},
+}: {
+  settings?: Readonly<Record<string, string>>
+} = {}): Promise<PostgresServerProcess> {
+  const program = requireProgram('postgres')
+  const user = await serverUser()
+  const server = await startServer({
+    program,
+    ...(user !== undefined && { user }),
+    async prepare({ dir, port }) {
+      const args = ['-D', join(dir, 'data'), '-U', 'arqonbus', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+      await run(join(dirname(program), 'initdb'), args, { ...user, cwd: dir })
+      const lines = { listen_addresses: '127.0.0.1', port, unix_socket_directories: dir, ...settings }
+      const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
+      await appendFile(join(dir, 'data', 'postgresql.conf'), text.join(''))
+    },
+    args: ({ dir }) => ['-D', join(dir, 'data')],
+    isReady: async ({ port }) => {
+      const client = new pg.Client({ ...local(port, 'postgres'), connectionTimeoutMillis: 1_000 })
+      client.on('error', () => undefined)
+      try {
+        await client.connect()
+        return true
+      } catch {
+        return false
+      } finally {
+        await client.end().catch(() => undefined)
+      }
+    },
+  })
+  const { port } = server
+  const urlOf = (database: string): string => `postgresql://arqonbus@127.0.0.1:${port}/${database}`
+  let databases = 0
+
+  async function query(sql: string, values: readonly unknown[] = [], database = 'postgres'): Promise<pg.QueryResult> {
+    const client = new pg.Client(local(port, database))
+    await client.connect()
+    try {
+      return await client.query(sql, [...values])
+    } finally {
+      await client.end()
+    }
+  }
+
+  async function createDatabase(template = 'template1'): Promise<string> {
+    const name = `test_${++databases}`
+    await query(`CREATE DATABASE ${name} TEMPLATE ${template}`)
+    return urlOf(name)
+  }
+
+  await query('CREATE DATABASE arqonbus')
+  return Object.assign(server, { url: urlOf('arqonbus'), urlOf, query, createDatabase })
+}
+
+function local(port: number, database: string): pg.ClientConfig {
+  return { host: '127.0.0.1', port, user: 'arqonbus', database }
+}
