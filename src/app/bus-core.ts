@@ -64,7 +64,15 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     epoch: 1,
     startsLoaded: store === undefined,
   })
-  const publisher = createPublisher({ rooms, store, clock, replies, telemetry, logger })
+  const publisher = createPublisher({
+    rooms,
+    store,
+    clock,
+    replies,
+    telemetry,
+    logger,
+    maxPendingBytes: config.storage.maxPendingBytes,
+  })
   const membership = createMembership({ rooms, store, limits, telemetry })
   const wireLimits = wireLimitsOf(limits)
 

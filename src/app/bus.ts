@@ -7,11 +7,11 @@ import { anonymousIdentity, type Authenticator, type Identity } from '../auth/id
 import { createRevocations } from '../auth/revocations.ts'
 import type { Clock } from '../base/clock.ts'
 import { createClosers } from '../base/closers.ts'
+import type { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import type { AuthConfig, BusConfig } from '../config/shapes.ts'
 import type { Link } from '../link/link.ts'
 import { startRelay } from '../relay/relay.ts'
-import { openStore } from '../storage/open-store.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
@@ -26,6 +26,7 @@ import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
 import { registerLinkMetrics } from './link-health.ts'
+import { openHistory, watchHistory } from './open-history.ts'
 
 /** A token is honoured this long after its end, for clocks that differ (reliability 4). */
 const skewMs = 30_000
@@ -39,6 +40,8 @@ export interface BusPorts {
   readonly configRows?: () => readonly { key: string; value: string; source: string }[]
   /** Told when an authorised client asks for a shutdown over HTTP. */
   readonly onShutdown?: () => void
+  /** Told why this bus has to end, when it must not go on. */
+  readonly onFatal?: (error: BusError) => void
 }
 
 export interface RunningBus {
@@ -60,7 +63,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const authenticator = config.auth.enabled
       ? await openAuthenticator(config.auth, { clock, revocations, allowReservedTenants: true })
       : undefined
-    const store = config.storage.enabled ? await openBusStore(config, ports) : undefined
+    const store = config.storage.enabled ? await openHistory(config, ports) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
     const metrics = createMetrics()
@@ -108,12 +111,24 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       })
       closers.push('relay', () => relay.close())
     }
+    if (store !== undefined) {
+      const watch = watchHistory(config, {
+        store,
+        core,
+        health,
+        clock,
+        logger,
+        onAwayTooLong: (error) => ports.onFatal?.(error),
+      })
+      closers.push('history watch', () => watch.close())
+    }
     // Not ready before clients can come, nor once they are sent away.
     health.report({ name: 'listener', state: 'down', detail: 'starting' })
     const checks = startHealthChecks({
       core,
       store,
       health,
+      readyRequiresStore: config.storage.readyRequiresStore,
       clock,
       logger,
       ...(ports.link !== undefined && { link: ports.link }),
@@ -184,22 +199,6 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     await closers.close().catch((failure) => logger.warn('bus.cleanup_failed', describeError(failure)))
     throw error
   }
-}
-
-async function openBusStore({ storage }: BusConfig, { clock, logger }: BusPorts): Promise<HistoryStore> {
-  return openStore(
-    {
-      backend: storage.backend,
-      dataDir: storage.dataDir,
-      retention: {
-        maxRecords: storage.maxRecordsPerStream,
-        maxBytes: storage.maxBytesPerStream,
-        maxAgeMs: storage.maxAgeMs,
-      },
-      dedup: { maxAgeMs: storage.dedupWindowMs, maxIds: storage.dedupMaxIds },
-    },
-    { clock, logger },
-  )
 }
 
 const unauthorized = (details: string): HttpRefusal => ({

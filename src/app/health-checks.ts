@@ -3,11 +3,13 @@ import type { Clock } from '../base/clock.ts'
 import { createMessageIds } from '../base/ids.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import type { Link } from '../link/link.ts'
-import type { HistoryStore } from '../storage/store.ts'
+import { loadStream } from '../router/load-stream.ts'
+import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { BusCore } from './bus-core.ts'
 import { createCanary } from './canary.ts'
 import { reportLink } from './link-health.ts'
+import { reportStore } from './open-history.ts'
 
 /** Twice a failed canary, or one that is older than this, and the bus is not ready. */
 const intervalMs = 2_000
@@ -21,7 +23,8 @@ export interface HealthChecks {
 
 export function startHealthChecks(ports: {
   core: BusCore
-  store: HistoryStore | undefined
+  store: GuardedStore | undefined
+  readyRequiresStore: boolean
   health: Health
   clock: Clock
   logger: Logger
@@ -35,12 +38,7 @@ export function startHealthChecks(ports: {
     nextId: createMessageIds(clock.now()),
     open: async (key, recipient) => {
       const stream = core.rooms.open(key)
-      if (store !== undefined && !stream.isLoaded) {
-        const head = await store.head(key)
-        stream.epoch = head.epoch
-        stream.head = Math.max(stream.head, head.last)
-        stream.isLoaded = true
-      }
+      await loadStream(core.rooms, store, stream)
       core.rooms.join(stream, recipient, stream.head)
     },
   })
@@ -59,18 +57,14 @@ export function startHealthChecks(ports: {
     if (!isClosed) timer = setTimeout(() => void round(), intervalMs)
   }
 
-  async function probeStore(log: HistoryStore): Promise<void> {
+  /** A store that nobody writes to is looked at too; what was learned is the guard's to say. */
+  async function probeStore(log: GuardedStore): Promise<void> {
     try {
       await log.probe()
-      health.report({
-        name: 'store',
-        state: 'up',
-        detail: `${log.capabilities.backend}, level ${log.capabilities.level}`,
-      })
     } catch (error) {
       logger.error('store.probe_failed', describeError(error))
-      health.report({ name: 'store', state: 'down', detail: `${log.capabilities.backend}: write, read, delete failed` })
     }
+    health.report(reportStore(log, ports.readyRequiresStore))
   }
 
   return {

@@ -25,6 +25,8 @@ const byCode: Readonly<Record<string, ExitCode>> = {
   START_REFUSED: exitCodes.config,
   STORE_OPEN_FAILED: exitCodes.config,
   STORE_CORRUPT: exitCodes.config,
+  STORE_UNAVAILABLE: exitCodes.unreachable,
+  STORE_TIMEOUT: exitCodes.unreachable,
   PORT_UNAVAILABLE: exitCodes.unreachable,
   LINK_UNAVAILABLE: exitCodes.unreachable,
   CONNECTION_FAILED: exitCodes.unreachable,
@@ -45,7 +47,8 @@ export function describeFailure(error: unknown): { exitCode: ExitCode; lines: re
     if (error instanceof ClientError && error.outcome === 'unknown') {
       lines.push('It is not known whether it was stored; send it again with the same --id.')
     }
-    return { exitCode: byCode[error.code] ?? exitCodes.failure, lines }
+    const isDenied = error.code === 'STORE_OPEN_FAILED' && reason === 'DENIED'
+    return { exitCode: isDenied ? exitCodes.denied : (byCode[error.code] ?? exitCodes.failure), lines }
   }
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error)
   return { exitCode: exitCodes.failure, lines: [`unexpected: ${text}`] }

@@ -164,7 +164,18 @@ export const keys = {
   enablePersistence: key('ARQONBUS_ENABLE_PERSISTENCE', boolean, false, bus, {
     meaning: 'Keep history; without it there is none, and no positions',
   }),
-  dataDir: key('ARQONBUS_DATA_DIR', path, 'data', bus, { meaning: 'Folder of the embedded store' }),
+  readyRequiresStore: key('ARQONBUS_READY_REQUIRES_STORE', boolean, false, bus, {
+    meaning: 'Degraded mode: not ready while the store is away',
+  }),
+  strictExitAfterS: key('ARQONBUS_STRICT_EXIT_AFTER_S', integer(0, 86_400), 0, bus, {
+    meaning: 'Strict mode: seconds without the store after which the bus ends; 0 = never',
+  }),
+  acceptedStore: optional('ARQONBUS_STORAGE_ACCEPT_IDENTITY', text, bus, {
+    meaning: 'Identity of another store than the one used before, to begin with it',
+  }),
+  dataDir: key('ARQONBUS_DATA_DIR', path, 'data', bus, {
+    meaning: 'Folder of the embedded store, and of what the bus remembers of other stores',
+  }),
   requireDualDataStack: key(
     'ARQONBUS_REQUIRE_DUAL_DATA_STACK',
     boolean,

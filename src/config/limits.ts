@@ -88,7 +88,13 @@ export const limitTable = {
 
 export const limitFields: readonly (keyof Limits)[] = Object.keys(limitTable) as (keyof Limits)[]
 
-type StorageLimit = 'maxRecordsPerStream' | 'maxBytesPerStream' | 'maxAgeMs' | 'dedupWindowMs' | 'dedupMaxIds'
+type StorageLimit =
+  | 'maxRecordsPerStream'
+  | 'maxBytesPerStream'
+  | 'maxAgeMs'
+  | 'dedupWindowMs'
+  | 'dedupMaxIds'
+  | 'maxPendingBytes'
 
 /** The bounds of history; the bus only. */
 export const storageLimitTable = {
@@ -105,6 +111,11 @@ export const storageLimitTable = {
     default: 100_000,
     min: 100,
     meaning: 'Message ids of one tenant remembered at once; more are refused (DEDUP_FULL)',
+  },
+  maxPendingBytes: {
+    default: 128 * mib,
+    min: mib,
+    meaning: 'Bytes waiting for the store; above it publishers are not read until half of it is answered',
   },
 } as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
 

@@ -124,6 +124,10 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     maxAgeMs: limit('maxAgeMs'),
     dedupWindowMs: limit('dedupWindowMs'),
     dedupMaxIds: limit('dedupMaxIds'),
+    maxPendingBytes: limit('maxPendingBytes'),
+    readyRequiresStore: values.readyRequiresStore,
+    exitAfterS: values.strictExitAfterS,
+    ...(values.acceptedStore !== undefined && { acceptedIdentity: values.acceptedStore }),
   }
 }
 

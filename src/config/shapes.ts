@@ -76,6 +76,13 @@ export interface StorageConfig {
   readonly maxAgeMs: number
   readonly dedupWindowMs: number
   readonly dedupMaxIds: number
+  readonly maxPendingBytes: number
+  /** Degraded: is a bus without its store still ready? (`false` = yes) */
+  readonly readyRequiresStore: boolean
+  /** Strict: seconds without the store after which the bus ends; 0 = never. */
+  readonly exitAfterS: number
+  /** The identity of a store that may take the place of the one used before. */
+  readonly acceptedIdentity?: string
 }
 
 export interface WireConfig {

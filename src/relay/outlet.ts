@@ -57,13 +57,13 @@ export function createEdgeOutlet(ports: {
         return
       }
       const subject = subjectOf(stream)
-      for (const { sequence, sender, frame } of deliveries) {
+      for (const { sequence, sender, frame, position } of deliveries) {
         try {
           link.publish(subject, frame, {
             [edgeHeaders.sequence]: String(sequence),
             [edgeHeaders.epoch]: String(ports.epochOf(stream)),
             [edgeHeaders.from]: sender,
-            [edgeHeaders.positioned]: isPositioned ? '1' : '0',
+            [edgeHeaders.positioned]: isPositioned && position !== undefined ? '1' : '0',
           })
         } catch (error) {
           // One frame the link refuses must not keep the others, or local members, from theirs.
@@ -85,7 +85,9 @@ export function createEdgeOutlet(ports: {
           control(edgeSubjects.removed, stream.key)
         }
         if (stream.remote.size === 0 || !stream.isLoaded) continue
-        heads.push({ ...stream.key, epoch: ports.epochOf(stream), last: stream.flushedHead, isPositioned })
+        const isPlaced = isPositioned && stream.unplaced === undefined
+        const [epoch, last] = [ports.epochOf(stream), stream.flushedHead]
+        heads.push({ ...stream.key, epoch, last, isPositioned: isPlaced })
         if (heads.length === headsPerMessage) flush()
       }
       flush()

@@ -27,6 +27,11 @@ export class Stream {
   head: number
   /** Does `head` stand for what the log holds? Until then nobody may be told a position. */
   isLoaded: boolean
+  /**
+   * Set while the store is away and messages are delivered without it: `head` then counts what was delivered, no
+   * position is shown, and `last` is the highest sequence the store has confirmed meanwhile.
+   */
+  unplaced: { last: number } | undefined
   /** Members this process writes to. */
   readonly local = new Map<Recipient, Member>()
   /** Members behind gateways: while there are any, deliveries also leave through the outlet. */

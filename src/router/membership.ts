@@ -10,6 +10,7 @@ import type { Client } from '../session/client.ts'
 import type { HistoryStore, StoredRecord } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { envelopeOfFrame } from '../wire/message-frame.ts'
+import { loadStream } from './load-stream.ts'
 
 /** Why a recovery was refused (design 5). The join itself succeeds. */
 export type RecoveryRefusal =
@@ -64,21 +65,12 @@ export function createMembership(ports: MembershipPorts): Membership {
   // frame can be about twice as long as in the log.
   const maxRecoverBytes = Math.min(limits.maxRecoverBytes, Math.floor(limits.maxQueuedBytesPerClient / 2))
 
-  async function load(stream: Stream): Promise<void> {
-    if (stream.isLoaded || store === undefined) return
-    const head = await store.head(stream.key)
-    // An append may have been confirmed meanwhile; then its position is the newer knowledge.
-    if (stream.isLoaded) return
-    stream.epoch = head.epoch
-    // Whoever joined the whole room had every stream of the store loaded then: what this one holds came later, and has
-    // not been written to them.
-    stream.head = stream.memberCount === 0 ? head.last : head.first - 1
-    stream.isLoaded = true
-  }
+  const load = (stream: Stream): Promise<void> => loadStream(rooms, store, stream)
 
   async function loadRoom(key: StreamKey): Promise<void> {
     if (store === undefined) return
-    for (const known of await store.streams(key.tenant, key.room)) await load(rooms.open(known))
+    const known = store.isHolding ? [] : await store.streams(key.tenant, key.room)
+    for (const one of known) await load(rooms.open(one))
     for (const stream of rooms.streams(key.tenant, key.room)) await load(stream)
   }
 
@@ -97,7 +89,7 @@ export function createMembership(ports: MembershipPorts): Membership {
   /** Reads what the client missed of a stream: all of it, or nothing and why. */
   async function recover(stream: Stream, from: Position): Promise<Recovery> {
     const refused = (reason: RecoveryRefusal): Recovery => refuse(stream, reason)
-    if (store === undefined) return refused('backend_unavailable')
+    if (store === undefined || stream.unplaced !== undefined) return refused('backend_unavailable')
     try {
       if (from.epoch !== stream.epoch) return refused('epoch_changed')
       const head = await store.head(stream.key)
@@ -180,7 +172,7 @@ export function createMembership(ports: MembershipPorts): Membership {
     if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, reached)
     const sequence = member.cursor
     answer({
-      ...(store !== undefined && { position: { epoch: stream.epoch, sequence } }),
+      ...(store !== undefined && stream.unplaced === undefined && { position: { epoch: stream.epoch, sequence } }),
       ...(recovery !== undefined && { ...recovery.outcome, replayed: recovery.missed.length }),
       members: stream.memberCount,
     })
@@ -213,7 +205,7 @@ export function createMembership(ports: MembershipPorts): Membership {
       if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, lastOf(recovery))
       const position = { epoch: stream.epoch, sequence: member.cursor }
       heads.push({ key: stream.key, position })
-      if (store !== undefined) at[stream.key.channel] = { ...position }
+      if (store !== undefined && stream.unplaced === undefined) at[stream.key.channel] = { ...position }
     }
     const outcomes: JsonObject = {}
     for (const { stream, outcome } of recoveries) outcomes[stream.key.channel] = { ...outcome }

@@ -1,8 +1,7 @@
 // From an accepted message to the log, to members, to the acknowledgement.
 //
 // With a store: the appends of one event-loop turn go out in one call, results are taken in the order of the calls,
-// and only what the store confirmed is acknowledged or delivered (design 6). After an append whose outcome is unknown
-// the log is read again from the stream's head, so that a write which landed late is delivered all the same.
+// and only what the store confirmed, or holds, is acknowledged or delivered (design 6; log-delivery.ts).
 // Without a store: the same order and the same answers from a window of remembered ids; no position is shown.
 import type { Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
@@ -13,9 +12,10 @@ import { Delivery } from '../rooms/delivery.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
 import type { Client } from '../session/client.ts'
-import type { AppendRequest, AppendResult, HistoryStore } from '../storage/store.ts'
+import type { AppendRequest, AppendResult, HistoryStore, StreamHead } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { payloadHash, payloadOf } from '../wire/message-frame.ts'
+import { createLogDelivery } from './log-delivery.ts'
 import type { Acknowledgement, Replies } from './replies.ts'
 
 export interface Publication {
@@ -35,8 +35,11 @@ export interface Publisher {
   publish(publication: Publication): void
   /** Resolves when everything published before has been answered and written. */
   idle(): Promise<void>
-  /** Reads the log above the stream's head and hands what is there to fan-out. */
-  catchUp(stream: Stream): Promise<void>
+  /**
+   * The store is back after it was away: streams that were delivered without it get their places, `heads` first, and
+   * what landed late is delivered. Takes effect behind everything appended before the call.
+   */
+  storeReturned(heads: readonly { key: StreamKey; head: StreamHead }[]): void
   readonly counts: { published: number; duplicates: number; refused: number }
 }
 
@@ -47,14 +50,16 @@ export interface PublisherPorts {
   readonly replies: Replies
   readonly telemetry: Telemetry
   readonly logger: Logger
+  /** Bytes of frames that wait for the store; above it their publishers are not read until half of it is answered. */
+  readonly maxPendingBytes: number
 }
-
-const catchUpPage = { limit: 1_000, maxBytes: 4 * 1024 * 1024 }
 
 export function createPublisher(ports: PublisherPorts): Publisher {
   const { rooms, store, clock, replies, telemetry } = ports
   const counts = { published: 0, duplicates: 0, refused: 0 }
-  const catchingUp = new Map<Stream, Promise<void>>()
+  const log = store === undefined ? undefined : createLogDelivery({ rooms, store, clock, logger: ports.logger })
+  const paused = new Set<Client>()
+  let pendingBytes = 0
   let queue: Publication[] = []
   let isScheduled = false
   /** Results are handled one batch after the other, in the order of the calls. */
@@ -120,64 +125,63 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     finish(publication)
   }
 
-  function flush(log: HistoryStore): void {
+  /** A publisher faster than the store is not read on: its own socket holds what it sends, not this process. */
+  function admit({ client, frame }: Publication): void {
+    pendingBytes += frame.length
+    if (pendingBytes <= ports.maxPendingBytes || client.pauseReading === undefined) return
+    client.pauseReading(true)
+    paused.add(client)
+  }
+
+  function release(batch: readonly Publication[]): void {
+    for (const { frame } of batch) pendingBytes -= frame.length
+    if (paused.size === 0 || pendingBytes > ports.maxPendingBytes / 2) return
+    for (const client of paused) client.pauseReading?.(false)
+    paused.clear()
+  }
+
+  function flush(history: HistoryStore): void {
     isScheduled = false
     const all = queue
     queue = []
-    for (let start = 0; start < all.length; start += log.capabilities.maxBatch) {
-      const batch = all.slice(start, start + log.capabilities.maxBatch)
-      const results = log.append(batch.map((publication) => toRequest(publication, clock.now())))
+    for (let start = 0; start < all.length; start += history.capabilities.maxBatch) {
+      const batch = all.slice(start, start + history.capabilities.maxBatch)
+      const results = history.append(batch.map((publication) => toRequest(publication, clock.now())))
       // Handled below, in order; without this a rejection would count as unhandled while an earlier batch is waited for.
       results.catch(() => undefined)
       tail = tail.then(async () => {
         try {
-          settle(log, batch, await results)
+          settle(history, batch, await results)
         } catch (error) {
           settleFailure(batch, error)
         }
         unanswered -= batch.length
+        release(batch)
       })
     }
   }
 
-  function settle(log: HistoryStore, batch: readonly Publication[], results: readonly AppendResult[]): void {
+  function settle(history: HistoryStore, batch: readonly Publication[], results: readonly AppendResult[]): void {
     batch.forEach((publication, index) => {
-      const result = results[index]!
-      if (result.kind === 'conflict') refuse(publication, new BusError('ID_CONFLICT'))
-      else if (result.kind === 'dedup-full') refuse(publication, new BusError('DEDUP_FULL'))
-      else {
-        const isDuplicate = result.kind === 'duplicate'
-        if (isDuplicate) counts.duplicates++
-        else reportPublished(publication)
-        advance(publication, result.position.epoch, result.position.sequence)
-        if (publication.ack === undefined || publication.ack === 'stored') {
-          acknowledge(publication, { level: log.capabilities.level, position: result.position, isDuplicate })
-        }
-      }
+      settleOne(history, publication, results[index]!)
       finish(publication)
     })
   }
 
-  /** Hands a confirmed write to fan-out when it is the stream's next; otherwise the log is read for what is missing. */
-  function advance(publication: Publication, epoch: number, sequence: number): void {
-    const stream = rooms.open(publication.key)
-    stream.lastActivityMs = clock.now()
-    if (!stream.isLoaded) {
-      stream.epoch = epoch
-      stream.head = sequence - 1
-      stream.isLoaded = true
+  function settleOne(history: HistoryStore, publication: Publication, result: AppendResult): void {
+    const refusal = refusals[result.kind]
+    if (refusal !== undefined) {
+      refuse(publication, new BusError(refusal))
+      return
     }
-    if (stream.epoch !== epoch) {
-      ports.logger.warn('stream.epoch_changed', { tenant: stream.key.tenant, from: stream.epoch, to: epoch })
-      rooms.fanOut.flush(stream)
-      stream.epoch = epoch
-      stream.head = sequence - 1
-      for (const member of stream.allMembers()) member.cursor = stream.head
-    }
-    if (sequence <= stream.head) return
-    if (sequence === stream.head + 1 && !catchingUp.has(stream)) {
-      rooms.fanOut.push(stream, new Delivery(sequence, publication.client.id, publication.frame, { epoch, sequence }))
-    } else void catchUp(stream)
+    const placed = 'position' in result ? result.position : undefined
+    const isDuplicate = result.kind === 'duplicate' || (result.kind === 'held' && result.isDuplicate)
+    if (isDuplicate) counts.duplicates++
+    else reportPublished(publication)
+    log?.confirmed(publication.key, { sender: publication.client.id, frame: publication.frame, placed, isDuplicate })
+    if (publication.ack !== undefined && publication.ack !== 'stored') return
+    if (placed === undefined) acknowledge(publication, { level: 'memory', isDuplicate })
+    else acknowledge(publication, { level: history.capabilities.level, position: placed, isDuplicate })
   }
 
   function settleFailure(batch: readonly Publication[], cause: unknown): void {
@@ -190,32 +194,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       const stream = rooms.find(publication.key)
       if (stream?.isLoaded) streams.add(stream)
     }
-    if (error.code === 'STORE_TIMEOUT') for (const stream of streams) void catchUp(stream)
-  }
-
-  function catchUp(stream: Stream): Promise<void> {
-    let running = catchingUp.get(stream)
-    if (running === undefined && store !== undefined) {
-      running = readOn(store, stream).finally(() => catchingUp.delete(stream))
-      catchingUp.set(stream, running)
-    }
-    return running ?? Promise.resolve()
-  }
-
-  async function readOn(log: HistoryStore, stream: Stream): Promise<void> {
-    try {
-      for (;;) {
-        const records = await log.readBySequence({ key: stream.key, after: stream.head, ...catchUpPage })
-        for (const { position, sender, frame } of records) {
-          if (position.sequence <= stream.head) continue
-          rooms.fanOut.push(stream, new Delivery(position.sequence, sender, frame, position))
-        }
-        if (records.length === 0) return
-      }
-    } catch (error) {
-      // The next confirmed append of this stream finds the hole again and reads on.
-      ports.logger.warn('stream.catch_up_failed', describeError(error))
-    }
+    if (error.code !== 'STORE_TIMEOUT') return
+    for (const stream of streams) log?.unknown(stream)
   }
 
   return {
@@ -228,6 +208,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       }
       if (publication.ack === 'accepted') acknowledge(publication, { level: 'memory' })
       unanswered++
+      admit(publication)
       queue.push(publication)
       if (isScheduled) return
       isScheduled = true
@@ -238,12 +219,21 @@ export function createPublisher(ports: PublisherPorts): Publisher {
         if (isScheduled) await new Promise(setImmediate)
         await tail
       }
-      await Promise.all(catchingUp.values())
+      await log?.idle()
       await rooms.fanOut.idle()
     },
-    catchUp,
+    storeReturned(heads) {
+      tail = tail.then(() => log?.storeReturned(heads))
+      log?.lookForLate()
+    },
     counts,
   }
+}
+
+const refusals: Partial<Record<AppendResult['kind'], 'ID_CONFLICT' | 'DEDUP_FULL' | 'BUFFER_FULL'>> = {
+  conflict: 'ID_CONFLICT',
+  'dedup-full': 'DEDUP_FULL',
+  'hold-full': 'BUFFER_FULL',
 }
 
 function toRequest({ key, id, client, frame }: Publication, atMs: number): AppendRequest {

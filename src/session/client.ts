@@ -20,6 +20,8 @@ export interface Client {
   /** Ready-made WebSocket frames; never called for a remote client. */
   write(frames: Uint8Array): void
   close(name: CloseName, detail?: string): void
+  /** Stops or resumes reading its socket; absent behind gateways, which bound their own sessions. */
+  pauseReading?(isPaused: boolean): void
   /** Told once for each stream a join made it a member of, after the answer and the recovered messages were sent. */
   joined?(key: StreamKey, position: Position): void
 }

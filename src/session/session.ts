@@ -16,6 +16,7 @@ export interface Connection {
   /** Bytes written and not yet taken by the peer's kernel. */
   queuedBytes(): number
   close(name: CloseName, detail?: string): void
+  pauseReading(isPaused: boolean): void
 }
 
 export interface SessionOptions {
@@ -78,6 +79,10 @@ export class Session implements Client {
 
   queuedBytes(): number {
     return this.#connection.queuedBytes()
+  }
+
+  pauseReading(isPaused: boolean): void {
+    if (!this.isClosed) this.#connection.pauseReading(isPaused)
   }
 
   close(name: CloseName, detail: string = closeTable[name].text): void {

@@ -30,6 +30,10 @@ export type AppendResult =
   | { readonly kind: 'duplicate'; readonly position: Position }
   | { readonly kind: 'conflict' }
   | { readonly kind: 'dedup-full' }
+  /** Kept in memory for a store that is away (degraded mode only): no position yet, level `memory`. */
+  | { readonly kind: 'held'; readonly isDuplicate: boolean }
+  /** As above, and no more fits. */
+  | { readonly kind: 'hold-full' }
 
 export interface StoredRecord {
   readonly key: StreamKey
@@ -88,9 +92,11 @@ export interface StoreCapabilities {
   readonly maxBatch: number
 }
 
+export type StoreFaultCode = 'EVICTS' | 'NOT_PERSISTED' | 'READ_ONLY' | 'NO_PROOF'
+
 /** A setting or state of the store itself that breaks a promise; strict mode refuses it. */
 export interface StoreFault {
-  readonly code: 'EVICTS' | 'NOT_PERSISTED' | 'READ_ONLY' | 'NO_PROOF'
+  readonly code: StoreFaultCode
   /** What was read, never a secret: `maxmemory-policy allkeys-lru`. */
   readonly found: string
   /** What to change. */
@@ -132,10 +138,14 @@ export interface HistoryStore {
   readByTime(query: ReadByTime): Promise<readonly StoredRecord[]>
   /** Names of streams with records, sorted by room, then channel, in code-unit order. */
   streams(tenant: string, room?: string): Promise<readonly StreamKey[]>
+  /** Makes every position of the stream given out before invalid; returns where it stands. */
+  raiseEpoch?(key: StreamKey): Promise<StreamHead>
   /** Of one tenant, or of all. */
   stats(tenant?: string): Promise<StoreStats>
   /** As read last; never asks the store. */
   report(): StoreReport
+  /** True while appends are held in memory for a store that is away (degraded mode): positions are not known. */
+  readonly isHolding?: boolean
   /** A real write, read and delete of a probe record; rejects as `append` does. */
   probe(): Promise<void>
   /** Waits for what was begun, then releases files, workers, connections. */

@@ -125,6 +125,19 @@ export class SocketConnection implements Connection, FrameSink {
     return this.#socket.writableLength
   }
 
+  /** While paused its pongs go unread too, so no deadline runs. */
+  pauseReading(isPaused: boolean): void {
+    if (this.#state !== 'open' || this.#socket.isPaused() === isPaused) return
+    if (isPaused) {
+      this.#pongDueMs = undefined
+      this.#nextPingMs = Number.POSITIVE_INFINITY
+      this.#socket.pause()
+    } else {
+      this.#nextPingMs = this.#clock.monotonic() + this.#limits.pingIntervalMs
+      this.#socket.resume()
+    }
+  }
+
   close(name: CloseName, detail?: string): void {
     if (this.#state !== 'open') return
     const { code } = closeTable[name]

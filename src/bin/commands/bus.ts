@@ -5,7 +5,7 @@ import { version } from '../../base/version.ts'
 import { toBusConfig } from '../../config/load.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { configRows } from '../config-rows.ts'
-import { exitCodes } from '../exit-codes.ts'
+import { describeFailure, exitCodes } from '../exit-codes.ts'
 import { loggerOf, runServer } from '../run-server.ts'
 import type { Terminal } from '../terminal.ts'
 
@@ -37,6 +37,12 @@ async function bus(terminal: Terminal): Promise<void> {
       logger: loggerOf(resolution, 'bus'),
       configRows: () => configRows(resolution),
       onShutdown,
+      onFatal(error) {
+        const { exitCode, lines } = describeFailure(error)
+        for (const line of lines) terminal.note(line)
+        terminal.exitWith(exitCode)
+        onShutdown()
+      },
       onRival() {
         terminal.exitWith(exitCodes.failure)
         onShutdown()

@@ -60,7 +60,15 @@ function createParts() {
   const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2 })
   const nextId = createMessageIds(clock.now())
   const replies = createReplies(clock, nextId)
-  const publisher = createPublisher({ rooms, store, clock, replies, telemetry: noTelemetry, logger: silentLogger })
+  const publisher = createPublisher({
+    rooms,
+    store,
+    clock,
+    replies,
+    telemetry: noTelemetry,
+    logger: silentLogger,
+    maxPendingBytes: 2 ** 27,
+  })
   const limits = { maxJoins: 100, maxRecoverMessages: 10_000, maxRecoverBytes: 1e9, maxQueuedBytesPerClient: 1e9 }
   const membership = createMembership({ rooms, store, limits, telemetry: noTelemetry })
   const sender = createClient('sender')

@@ -1,0 +1,133 @@
+// History as a bus uses it: the store that the configuration names, guarded against its absence, and what the rest of
+// the process is told when it goes away and comes back.
+import type { Clock } from '../base/clock.ts'
+import { BusError } from '../base/errors.ts'
+import type { JsonObject } from '../base/json.ts'
+import type { Logger } from '../base/logger.ts'
+import type { BusConfig } from '../config/shapes.ts'
+import type { GuardedStore } from '../storage/guard/guarded-store.ts'
+import { startStore } from '../storage/guard/start-store.ts'
+import { openStore } from '../storage/open-store.ts'
+import type { ComponentReport, Health } from '../telemetry/health.ts'
+import type { BusCore } from './bus-core.ts'
+
+export interface HistoryPorts {
+  readonly clock: Clock
+  readonly logger: Logger
+}
+
+/** Rejects as `startStore` does. */
+export function openHistory({ storage, profile }: BusConfig, { clock, logger }: HistoryPorts): Promise<GuardedStore> {
+  const store = {
+    backend: storage.backend,
+    dataDir: storage.dataDir,
+    retention: {
+      maxRecords: storage.maxRecordsPerStream,
+      maxBytes: storage.maxBytesPerStream,
+      maxAgeMs: storage.maxAgeMs,
+    },
+    dedup: { maxAgeMs: storage.dedupWindowMs, maxIds: storage.dedupMaxIds },
+  }
+  return startStore({
+    mode: storage.mode,
+    isProduction: profile === 'prod',
+    backend: storage.backend,
+    dataDir: storage.dataDir,
+    ...(storage.acceptedIdentity !== undefined && { acceptedIdentity: storage.acceptedIdentity }),
+    open: () => openStore(store, { clock, logger }),
+    clock,
+    logger,
+  })
+}
+
+/** What health tells of the store now. */
+export function reportStore(store: GuardedStore, readyRequiresStore: boolean): ComponentReport {
+  const { backend, level } = store.capabilities
+  const name = 'store'
+  if (store.state === 'ready') return { name, state: 'up', detail: `${backend}, level ${level}` }
+  const mayServe = store.state === 'suspect' || (store.mode === 'degraded' && !readyRequiresStore)
+  const { records, bytes } = store.held
+  const held = store.mode === 'degraded' ? `; ${records} messages (${bytes} bytes) are held in memory` : ''
+  return { name, state: mayServe ? 'degraded' : 'down', detail: `${backend}: ${words[store.state]}${held}` }
+}
+
+const words = {
+  suspect: 'a call failed, it is being looked at',
+  unavailable: 'away',
+  recovering: 'answers again, it is being tried out',
+  replaced: 'another store than before; set ARQONBUS_STORAGE_ACCEPT_IDENTITY to begin with it (docs/storage.md)',
+} as const
+
+/** No client is told of more than one state a second. */
+const tellEveryMs = 1_000
+
+export interface HistoryWatch {
+  close(): void
+}
+
+export interface HistoryWatchPorts extends HistoryPorts {
+  readonly store: GuardedStore
+  readonly core: BusCore
+  readonly health: Health
+  /** Strict, with a bound on how long the store may be away: the bus has to end. */
+  readonly onAwayTooLong: (error: BusError) => void
+}
+
+/** Keeps health, clients and the publisher informed. */
+export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): HistoryWatch {
+  const { store, core, health, logger } = ports
+  const { readyRequiresStore, exitAfterS } = config.storage
+  let told = 'ready'
+  let telling: NodeJS.Timeout | undefined
+  let ending: NodeJS.Timeout | undefined
+
+  const isAway = (): boolean => store.state !== 'ready' && store.state !== 'suspect'
+
+  function facts(): JsonObject {
+    const { records } = store.held
+    return {
+      storage: isAway() ? (store.mode === 'degraded' ? 'degraded' : 'unavailable') : 'ready',
+      durability: isAway() ? 'memory' : store.capabilities.level,
+      held: records,
+    }
+  }
+
+  function tell(): void {
+    telling = undefined
+    const now = isAway() ? 'away' : 'ready'
+    if (now === told) return
+    told = now
+    const notice = core.replies.notice('state', facts())
+    for (const client of core.clients.all()) client.send(notice)
+    telling = setTimeout(tell, tellEveryMs)
+  }
+
+  function boundAbsence(): void {
+    if (!isAway()) {
+      clearTimeout(ending)
+      ending = undefined
+    } else if (store.mode === 'strict' && exitAfterS > 0) {
+      ending ??= setTimeout(() => {
+        const message = `The store was away for ${exitAfterS} s (ARQONBUS_STRICT_EXIT_AFTER_S)`
+        ports.onAwayTooLong(new BusError('STORE_UNAVAILABLE', message, { reason: 'AWAY_TOO_LONG' }))
+      }, exitAfterS * 1_000)
+    }
+  }
+
+  function changed(): void {
+    health.report(reportStore(store, readyRequiresStore))
+    boundAbsence()
+    if (telling === undefined) tell()
+  }
+
+  const stops = [store.onState(changed), store.onReturned((heads) => core.publisher.storeReturned(heads))]
+  changed()
+  if (isAway()) logger.warn('bus.started_without_store', { mode: store.mode })
+  return {
+    close() {
+      for (const stop of stops) stop()
+      clearTimeout(telling)
+      clearTimeout(ending)
+    },
+  }
+}

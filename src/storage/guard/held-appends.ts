@@ -1,0 +1,95 @@
+// What degraded mode holds in memory for a store that is away: in order, once for each id, bounded. Nothing held is
+// dropped; what does not fit is refused.
+import type { Clock } from '../../base/clock.ts'
+import type { StreamKey } from '../../envelope/envelope.ts'
+import { isSameHash } from '../append-rules.ts'
+import type { AppendRequest, AppendResult } from '../store.ts'
+import { streamName } from '../stream-name.ts'
+
+/** Reliability 5.3. */
+export const holdLimits = { perStream: 10_000, bytes: 64 * 1024 * 1024, ageMs: 600_000 } as const
+export type HoldLimits = { readonly [K in keyof typeof holdLimits]: number }
+
+interface Held {
+  readonly request: AppendRequest
+  readonly heldAtMs: number
+}
+
+interface HeldStream {
+  readonly key: StreamKey
+  /** Hashes by id, kept beyond the release: what is sent again before the store is trusted again is known still. */
+  readonly hashes: Map<string, Uint8Array>
+  size: number
+}
+
+export interface HeldAppends {
+  /** Holds the request, or says why not. */
+  hold(request: AppendRequest): AppendResult
+  /** The first ones, up to `count`, without letting them go. */
+  oldest(count: number): readonly AppendRequest[]
+  /** Lets the first `count` go: they are stored. */
+  release(count: number): void
+  readonly size: number
+  readonly bytes: number
+  /** Streams something was held for since the last `forgetStreams`. */
+  readonly streams: readonly StreamKey[]
+  forgetStreams(): void
+}
+
+export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits): HeldAppends {
+  let held: Held[] = []
+  /** Released from the front; cut off now and then instead of shifted one by one. */
+  let first = 0
+  let bytes = 0
+  const streams = new Map<string, HeldStream>()
+
+  function isFull(inStream: number, request: AppendRequest): boolean {
+    const oldest = held[first]
+    return (
+      inStream >= limits.perStream ||
+      bytes + request.frame.length > limits.bytes ||
+      (oldest !== undefined && clock.monotonic() - oldest.heldAtMs > limits.ageMs)
+    )
+  }
+
+  return {
+    hold(request) {
+      const name = streamName(request.key)
+      const known = streams.get(name)
+      const earlier = known?.hashes.get(request.id)
+      if (earlier !== undefined) {
+        return isSameHash(earlier, request.hash) ? { kind: 'held', isDuplicate: true } : { kind: 'conflict' }
+      }
+      if (isFull(known?.size ?? 0, request)) return { kind: 'hold-full' }
+      const stream = known ?? { key: request.key, hashes: new Map<string, Uint8Array>(), size: 0 }
+      streams.set(name, stream)
+      stream.hashes.set(request.id, request.hash)
+      stream.size++
+      held.push({ request, heldAtMs: clock.monotonic() })
+      bytes += request.frame.length
+      return { kind: 'held', isDuplicate: false }
+    },
+    oldest: (count) => held.slice(first, first + count).map(({ request }) => request),
+    release(count) {
+      for (let i = first; i < first + count; i++) {
+        const { request } = held[i]!
+        bytes -= request.frame.length
+        streams.get(streamName(request.key))!.size--
+      }
+      first += count
+      if (first * 2 < held.length) return
+      held = held.slice(first)
+      first = 0
+    },
+    get size() {
+      return held.length - first
+    },
+    get bytes() {
+      return bytes
+    },
+    get streams() {
+      return [...streams.values()].map(({ key }) => key)
+    },
+    forgetStreams: () => streams.clear(),
+  }
+}
