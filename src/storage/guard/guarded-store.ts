@@ -6,6 +6,7 @@ import type { Clock } from '../../base/clock.ts'
 import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
+import { requireBatch } from '../append-rules.ts'
 import type { AppendRequest, AppendResult, HistoryStore, StoreCapabilities, StoreReport, StreamHead } from '../store.ts'
 import { createHeldAppends, type HoldLimits } from './held-appends.ts'
 import { createStateMachine, type StoreState } from './store-state.ts'
@@ -75,6 +76,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   })
 
   function away(): BusError {
+    if (isClosed) return new BusError('STORE_UNAVAILABLE', 'History storage is closed', { reason: 'CLOSED' })
     const reason = machine.state === 'replaced' ? 'STORE_REPLACED' : 'STORE_AWAY'
     const message = machine.state === 'replaced' ? replacedMessage : undefined
     return new BusError('STORE_UNAVAILABLE', message, { reason, backend })
@@ -89,7 +91,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
 
   /** Runs a call of the store and learns from how it ends. */
   async function ask<T>(call: (store: HistoryStore) => Promise<T>): Promise<T> {
-    if (inner === undefined || machine.state === 'unavailable' || machine.state === 'replaced') throw away()
+    const isAway = machine.state === 'unavailable' || machine.state === 'replaced'
+    if (inner === undefined || isAway || isClosed) throw away()
     try {
       const result = await track(call(inner))
       // While it is being tried out, only probes count: a read may be answered by a store that takes no writes.
@@ -107,7 +110,9 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     return requests.map((request) => held.hold(request))
   }
 
-  function append(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
+  async function append(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
+    if (isClosed) throw away()
+    requireBatch(requests, capabilities.maxBatch)
     if (mode === 'strict') return appendOrRefuse(requests)
     return track(isHolding ? holdAfter([...outstanding], requests) : appendOrHold(requests))
   }
