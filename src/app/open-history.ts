@@ -117,6 +117,7 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
   function changed(): void {
     health.report(reportStore(store, readyRequiresStore))
     boundAbsence()
+    if (store.state === 'ready') core.publisher.storeReturned([]) // what landed late is looked for
     if (telling === undefined) tell()
   }
 
