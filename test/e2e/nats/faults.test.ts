@@ -11,10 +11,10 @@ import { checkHistory } from '../../support/history-checker.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { isReady, type LaunchedProgram, launchBus, launchShield } from '../../support/launch/launch-linked.ts'
 import { raisedLimits } from '../../support/launch/raised-limits.ts'
+import { createTraffic, type Traffic } from '../../support/launch/traffic.ts'
 import type { WireClient } from '../../support/launch/wire-client.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
-import { createTraffic, type Traffic } from './traffic.ts'
 
 const kills = 5
 const readyWithin = { timeout: 20_000, interval: 50 }
@@ -46,7 +46,7 @@ describe.skipIf(skipWithout('nats'))('separate processes under load', () => {
     bus = await launchBus(env(), busPorts)
     ;[near, far] = await Promise.all([launchShield(env()), launchShield(env())])
     const token = await mintToken({ secret: strongSecret, subject: 'tester', tenant: 'acme', ttlSeconds: 600 })
-    traffic = createTraffic(token)
+    traffic = createTraffic(token, ['alpha', 'beta', 'gamma'])
     reader = await traffic.reader('reader', near.url)
     void reader.closed.then((close) => {
       closeOfReader = close

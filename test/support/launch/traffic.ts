@@ -5,13 +5,12 @@ import { createMessageIds } from '../../../src/base/ids.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
 import { type Client, ClientError, connect } from '../../../src/client/client.ts'
 import type { Envelope, Position } from '../../../src/envelope/envelope.ts'
-import type { HistoryEvent } from '../../support/history-checker.ts'
-import { dataOf, isMessage, positionOf, toPosition, WireClient } from '../../support/launch/wire-client.ts'
+import type { HistoryEvent } from '../history-checker.ts'
+import { dataOf, isMessage, positionOf, toPosition, WireClient } from './wire-client.ts'
 
 export const room = 'lab'
-export const channels = ['alpha', 'beta', 'gamma'] as const
 const window = 8
-const deadlineMs = 30_000
+const deadlineMs = 60_000
 const retryMs = 25
 
 export interface Traffic {
@@ -33,7 +32,7 @@ export interface Traffic {
 
 const hashOf = (payload: JsonObject): string => JSON.stringify([payload['p'], payload['n']])
 
-export function createTraffic(token: string): Traffic {
+export function createTraffic(token: string | undefined, channels: readonly string[]): Traffic {
   const events: HistoryEvent[] = []
   const gaps: string[] = []
   const counts = { unknown: 0, refused: 0, duplicates: 0 }
@@ -49,7 +48,8 @@ export function createTraffic(token: string): Traffic {
     let client: Promise<Client> | undefined
     /** One connection for all that is under way; after a loss, the next Shield. */
     const current = (): Promise<Client> => {
-      client ??= connect({ url: urls[attempt++ % urls.length]!, token, format, reconnect: false })
+      const url = urls[attempt++ % urls.length]!
+      client ??= connect({ url, ...(token !== undefined && { token }), format, reconnect: false })
       return client
     }
     async function deliver(id: string, channel: string, payload: JsonObject): Promise<void> {
@@ -127,7 +127,7 @@ export function createTraffic(token: string): Traffic {
     async reader(name, url) {
       const joins = new Map<string, string>()
       const client = await WireClient.connect(url, {
-        token,
+        ...(token !== undefined && { token }),
         onFrame(frame) {
           const channel = joins.get(frame.request_id ?? '')
           if (frame.type === 'response' && channel !== undefined) {
@@ -159,7 +159,7 @@ export function createTraffic(token: string): Traffic {
       await Promise.all(publishing)
     },
     async readLog(url) {
-      const client = await WireClient.connect(url, { token })
+      const client = await WireClient.connect(url, token === undefined ? {} : { token })
       for (const channel of channels) {
         const { epoch, sequence } = toPosition(dataOf(await client.join(room, channel))['position'])
         events.push({ op: 'resume', stream: channel, reader: 'log', recovered: true, epoch, sequence: 0 })
