@@ -8,9 +8,10 @@ export const layers = {
   telemetry: ['base'],
   auth: ['base'],
   link: ['base'],
+  valkey: ['base'],
   envelope: ['base'],
   wire: ['base', 'envelope'],
-  storage: ['base', 'envelope'],
+  storage: ['base', 'envelope', 'valkey'],
   rooms: ['base', 'envelope', 'wire', 'storage'],
   session: ['base', 'envelope', 'wire', 'auth', 'telemetry'],
   router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'telemetry'],
@@ -26,6 +27,7 @@ export const layers = {
     'telemetry',
     'auth',
     'link',
+    'valkey',
     'envelope',
     'wire',
     'storage',
@@ -49,6 +51,7 @@ export const soleImporters = {
   commander: ['bin'],
   '@nats-io/transport-node': ['link'],
   'node:sqlite': ['storage/embedded'],
+  '@redis/client': ['valkey'],
 }
 
 /** Parts whose adapters are opened in one place only: others see just the port file. */
