@@ -1,5 +1,7 @@
 // How fast the stores are: appends a second with 1,000 in flight, and whether a page of history costs more in a long
-// stream. Run: node bench/store.ts [memory|embedded]
+// stream. Run: node bench/store.ts [memory|embedded|valkey]
+// For valkey a server of its own is started, once with fsync each second and once with each write; or the one of
+// ARQONBUS_TEST_VALKEY_URL is used as it is.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'

@@ -21,6 +21,7 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
   const store = {
     backend: storage.backend,
     dataDir: storage.dataDir,
+    ...(storage.valkeyUrl !== undefined && { valkeyUrl: storage.valkeyUrl.reveal() }),
     retention: {
       maxRecords: storage.maxRecordsPerStream,
       maxBytes: storage.maxBytesPerStream,

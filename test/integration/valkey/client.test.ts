@@ -77,7 +77,10 @@ describe.skipIf(skipWithout('valkey'))('the Valkey client', () => {
       expect(error).toMatchObject({ code: 'STORE_UNAVAILABLE', details: { reason: 'ECONNREFUSED' } })
       expect(inspect(error, { depth: 9, showHidden: true })).not.toContain('hunter2')
       const unknown = await failureOf(open('redis://no-such-host.invalid'))
-      expect(unknown).toMatchObject({ code: 'STORE_UNAVAILABLE', details: { reason: expect.stringMatching(/ENOTFOUND|EAI_AGAIN/) } })
+      expect(unknown).toMatchObject({
+        code: 'STORE_UNAVAILABLE',
+        details: { reason: expect.stringMatching(/ENOTFOUND|EAI_AGAIN/) },
+      })
       const socket = await failureOf(open('unix:///no/such.sock'))
       expect(socket).toMatchObject({ code: 'STORE_UNAVAILABLE', details: { reason: 'ENOENT' } })
     })

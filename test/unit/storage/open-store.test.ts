@@ -15,8 +15,14 @@ it('opens the memory store by name', async () => {
   expect(store.capabilities).toMatchObject({ backend: 'memory', level: 'memory' })
 })
 
-it.each(['valkey', 'postgres'] as const)('refuses %s and names the backends there are', async (backend) => {
-  const opening = openStore({ ...config, backend }, ports)
-  await expect(opening).rejects.toMatchObject({ code: 'FEATURE_DISABLED', details: { backend } })
-  await expect(opening).rejects.toThrow(/embedded or memory/)
+it('refuses postgres and names the backends there are', async () => {
+  const opening = openStore({ ...config, backend: 'postgres' }, ports)
+  await expect(opening).rejects.toMatchObject({ code: 'FEATURE_DISABLED', details: { backend: 'postgres' } })
+  await expect(opening).rejects.toThrow(/embedded, memory or valkey/)
+})
+
+it('refuses valkey without an address, and names the variable', async () => {
+  const opening = openStore({ ...config, backend: 'valkey' }, ports)
+  await expect(opening).rejects.toMatchObject({ code: 'STORE_OPEN_FAILED', details: { reason: 'NO_URL' } })
+  await expect(opening).rejects.toThrow(/ARQONBUS_VALKEY_URL/)
 })

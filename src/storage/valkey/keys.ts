@@ -1,0 +1,51 @@
+// The names of our keys. Injective, for parts are escaped (design 4); one hash tag for each stream, so that a script
+// finds all keys of its stream in one slot of a cluster.
+import type { StreamKey } from '../../envelope/envelope.ts'
+import { escapeToken, unescapeToken } from '../../envelope/names.ts'
+
+export interface StreamKeys {
+  /** Hash: epoch, extent, bytes, life. Outlives the records: sequences are never used again. */
+  readonly meta: string
+  /** Stream: entry `<sequence>-0`, one field `r`. */
+  readonly log: string
+  /** Hash: id -> payload hash, time, sequence. */
+  readonly ids: string
+  /** List: which ids were remembered when, a batch an entry, oldest first. */
+  readonly order: string
+}
+
+export interface KeyNames {
+  readonly of: (key: StreamKey) => StreamKeys
+  /** Set of the tenants that ever had a stream. */
+  readonly tenants: string
+  /** Set of `<room>:<channel>` of a tenant, each escaped. */
+  readonly streamsOf: (tenant: string) => string
+  readonly identity: string
+  readonly probe: (unique: string) => string
+}
+
+/** `family` parts what different uses of one server keep there. */
+export function createKeyNames(family: string): KeyNames {
+  const prefix = `arqonbus:${escapeToken(family)}`
+  return {
+    of({ tenant, room, channel }) {
+      const stream = `${prefix}:{${escapeToken(tenant)}:${escapeToken(room)}:${escapeToken(channel)}}`
+      return { meta: `${stream}:meta`, log: `${stream}:log`, ids: `${stream}:ids`, order: `${stream}:order` }
+    },
+    tenants: `${prefix}:tenants`,
+    streamsOf: (tenant) => `${prefix}:{${escapeToken(tenant)}}:streams`,
+    identity: `${prefix}:identity`,
+    probe: (unique) => `${prefix}:probe:${unique}`,
+  }
+}
+
+/** How a stream is listed in its tenant's set. */
+export function memberOf({ room, channel }: StreamKey): string {
+  return `${escapeToken(room)}:${escapeToken(channel)}`
+}
+
+/** Undefined for a member that we never wrote. */
+export function streamOfMember(tenant: string, member: string): StreamKey | undefined {
+  const [room, channel, ...rest] = member.split(':').map(unescapeToken)
+  return room === undefined || channel === undefined || rest.length > 0 ? undefined : { tenant, room, channel }
+}
