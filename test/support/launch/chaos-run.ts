@@ -9,7 +9,7 @@ import { startPostgresServer } from '../servers/postgres-server.ts'
 import type { ServerProcess } from '../servers/server-process.ts'
 import { startValkeyServer } from '../servers/valkey-server.ts'
 import { findFreePorts } from './free-ports.ts'
-import { launchBus, type Variables } from './launch-linked.ts'
+import { launchBus, runCommand, type Variables } from './launch-linked.ts'
 import { raisedLimits } from './raised-limits.ts'
 import { createSeeded } from './seeded.ts'
 import { createTraffic } from './traffic.ts'
@@ -24,8 +24,6 @@ export interface ChaosOptions {
   /** Ends no earlier than this. */
   readonly minutes?: number
   readonly freezeMs: readonly [number, number]
-  /** Where the store's tables are made, before the first start. */
-  readonly migrate: (env: Variables) => Promise<void>
   readonly onFault?: (fault: string, acks: number) => void
 }
 
@@ -38,6 +36,16 @@ export interface ChaosReport {
   readonly gaps: readonly string[]
   readonly violations: readonly Violation[]
   readonly exitCode: number | null
+}
+
+export function describeChaos(seed: number, report: ChaosReport): string {
+  const { acks, events, counts, faults, gaps, violations } = report
+  const figures = { acks, events, ...counts, gaps: gaps.length, violations: violations.length }
+  const list = (of: Readonly<Record<string, number>>): string =>
+    Object.entries(of)
+      .map(([name, count]) => `${name}=${count}`)
+      .join(' ')
+  return `TEST_SEED=${seed} ${list(figures)} (${list(faults)})`
 }
 
 const publisherCount = 8
@@ -63,7 +71,7 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
   const faults: Record<string, number> = {}
   const traffic = createTraffic(undefined, chaosChannels)
   const untilMs = performance.now() + (options.minutes ?? 0) * 60_000
-  await options.migrate(env)
+  await migrate(env)
   let bus = await launchBus(env, busPorts)
   let reader: WireClient | undefined
 
@@ -117,4 +125,10 @@ export async function runChaos(options: ChaosOptions): Promise<ChaosReport> {
     await Promise.all([valkey.close(), postgres.close()])
     await rm(dataDir, { recursive: true, force: true })
   }
+}
+
+/** As an operator does it before the first start. */
+async function migrate(env: Variables): Promise<void> {
+  const { code, stderr } = await runCommand(['migrate', 'up'], env)
+  if (code !== 0) throw new Error(`migrate up ended with ${code}:\n${stderr}`)
 }

@@ -46,9 +46,13 @@ export async function launchShield(env: Variables): Promise<LaunchedProgram> {
 }
 
 /** For starts that are to fail. */
-export async function runToEnd(program: 'bus' | 'shield', env: Variables): Promise<EndedProgram> {
-  const { ended } = start(program, env)
-  return ended
+export function runToEnd(program: 'bus' | 'shield', env: Variables): Promise<EndedProgram> {
+  return runCommand([program], env)
+}
+
+/** Any sub-command with its arguments, until it ends. */
+export function runCommand(args: readonly string[], env: Variables): Promise<EndedProgram> {
+  return start(args, env).ended
 }
 
 async function launch(
@@ -57,7 +61,7 @@ async function launch(
   url: string,
   httpUrl: string,
 ): Promise<LaunchedProgram> {
-  const { child, ended } = start(program, env)
+  const { child, ended } = start([program], env)
   const untilMs = performance.now() + readyWithinMs
   // The WebSocket port opens last, a moment after the program calls itself ready.
   while (!((await isReady(httpUrl)) && (await answers(url)))) {
@@ -84,8 +88,8 @@ async function launch(
   }
 }
 
-function start(program: 'bus' | 'shield', env: Variables) {
-  const child = spawn(process.execPath, [command, program], {
+function start(args: readonly string[], env: Variables) {
+  const child = spawn(process.execPath, [command, ...args], {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compiled, ARQONBUS_LOG_LEVEL: 'warn', ...env },
   })
