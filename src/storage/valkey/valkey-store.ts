@@ -42,7 +42,8 @@ export interface ValkeyStoreOptions {
 /** Rejects as `openValkey` does. */
 export async function openValkeyStore(options: ValkeyStoreOptions): Promise<HistoryStore> {
   const { url, clock, retention, dedup, logger, family = 'history' } = options
-  const client = await openValkey({ url, name: 'arqonbus-history', logger, timeoutMs: commandTimeoutMs })
+  // Whoever opens a store decides how often it is tried.
+  const client = await openValkey({ url, name: 'arqonbus-history', logger, timeoutMs: commandTimeoutMs, attempts: 1 })
   const names = createKeyNames(family)
   const seen = createSeen()
   const baseEpoch = newEpoch(clock)

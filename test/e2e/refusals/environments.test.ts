@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { rules } from '../../../src/rules/rules.ts'
 import { brokenEnvironments, type EnvironmentCase, strongSecret } from '../../support/environments.ts'
-import { type Ended, start } from './command.ts'
+import { type Ended, start } from '../../support/launch/watched-command.ts'
 
 type Program = 'bus' | 'shield'
 interface Run {

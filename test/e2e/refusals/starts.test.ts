@@ -7,7 +7,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
-import { type Started, start, type Variables } from './command.ts'
+import { type Started, start, type Variables } from '../../support/launch/watched-command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-starts-'))
 const started: Started[] = []

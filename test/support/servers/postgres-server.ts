@@ -1,6 +1,6 @@
 // A real Postgres server for tests: a cluster of its own in a temporary folder, superuser `arqonbus`.
 import { execFile } from 'node:child_process'
-import { appendFile } from 'node:fs/promises'
+import { appendFile, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
@@ -26,11 +26,17 @@ async function serverUser(): Promise<{ uid: number; gid: number } | undefined> {
   return { uid: await id('-u'), gid: await id('-g') }
 }
 
+export interface PostgresServerOptions {
+  /** Lines of postgresql.conf. */
+  readonly settings?: Readonly<Record<string, string>>
+  /** A line put before those of pg_hba.conf, which trust everybody. */
+  readonly hba?: string
+}
+
 export async function startPostgresServer({
   settings = {},
-}: {
-  settings?: Readonly<Record<string, string>>
-} = {}): Promise<PostgresServerProcess> {
+  hba,
+}: PostgresServerOptions = {}): Promise<PostgresServerProcess> {
   const program = requireProgram('postgres')
   const user = await serverUser()
   const server = await startServer({
@@ -42,6 +48,9 @@ export async function startPostgresServer({
       const lines = { listen_addresses: '127.0.0.1', port, unix_socket_directories: dir, ...settings }
       const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
       await appendFile(join(dir, 'data', 'postgresql.conf'), text.join(''))
+      if (hba === undefined) return
+      const file = join(dir, 'data', 'pg_hba.conf')
+      await writeFile(file, `${hba}\n${await readFile(file, 'utf8')}`)
     },
     args: ({ dir }) => ['-D', join(dir, 'data')],
     isReady: async ({ port }) => {
