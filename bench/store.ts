@@ -1,35 +1,44 @@
 // How fast the stores are: appends a second with 1,000 in flight, and whether a page of history costs more in a long
-// stream. Run: node bench/store.ts [memory|embedded|valkey]
-// For valkey a server of its own is started, once with fsync each second and once with each write; or the one of
-// ARQONBUS_TEST_VALKEY_URL is used as it is.
+// stream. Run: node bench/store.ts [memory|embedded|valkey|'valkey everysec']
+// For valkey servers of its own are started, which fsync each second or each write.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import { silentLogger } from '../src/base/logger.ts'
 import { openStore } from '../src/storage/open-store.ts'
-import type { AppendRequest, HistoryStore, StoreCapabilities } from '../src/storage/store.ts'
+import type { AppendRequest, HistoryStore } from '../src/storage/store.ts'
+import { startValkeyServer } from '../test/support/servers/valkey-server.ts'
 
 const frameBytes = 350 // a frame of 128 bytes of payload (design 5)
 const inFlight = 1_000
 const channels = 10
 const day = 86_400_000
 
-type Backend = StoreCapabilities['backend']
+type Subject = 'memory' | 'embedded' | 'valkey everysec' | 'valkey always'
+const subjects: readonly Subject[] = ['memory', 'embedded', 'valkey everysec', 'valkey always']
 
 async function withStore<T>(
-  backend: Backend,
+  subject: Subject,
   maxRecords: number,
   use: (store: HistoryStore) => Promise<T>,
 ): Promise<T> {
   const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
   const retention = { maxRecords, maxBytes: 2 ** 40, maxAgeMs: day }
   const dedup = { maxAgeMs: 600_000, maxIds: 10_000_000 }
-  const store = await openStore({ backend, dataDir, retention, dedup }, { clock: systemClock, logger: silentLogger })
+  const ports = { clock: systemClock, logger: silentLogger }
+  const [backend = 'memory', appendfsync = ''] = subject.split(' ') as [
+    HistoryStore['capabilities']['backend'],
+    string?,
+  ]
+  const server = backend === 'valkey' ? await startValkeyServer({ settings: { appendfsync } }) : undefined
+  const valkeyUrl = server === undefined ? {} : { valkeyUrl: server.url }
+  const store = await openStore({ backend, dataDir, ...valkeyUrl, retention, dedup }, ports)
   try {
     return await use(store)
   } finally {
     await store.close()
+    await server?.close()
     await rm(dataDir, { recursive: true })
   }
 }
@@ -121,13 +130,14 @@ async function pageCosts(store: HistoryStore, length: number) {
 const ms = (value: number) => value.toFixed(2).padStart(8)
 const wanted = process.argv[2]
 
-for (const backend of ['memory', 'embedded'] as const) {
-  if (wanted !== undefined && wanted !== backend) continue
+for (const backend of subjects) {
+  if (wanted !== undefined && !backend.startsWith(wanted)) continue
+  const isRemote = backend.startsWith('valkey')
   for (const [keep, maxRecords] of [
     ['all kept', 10_000_000],
     ['10,000 kept', 10_000],
   ] as const) {
-    for (const perCall of [1, 50]) {
+    for (const perCall of isRemote ? [1, 100, 1_000] : [1, 50]) {
       const total = backend === 'memory' ? 500_000 : 300_000
       const runs = []
       for (let run = 0; run < 3; run++)
@@ -147,7 +157,7 @@ for (const backend of ['memory', 'embedded'] as const) {
   )
   await withStore(backend, 10_000_000, async (store) => {
     let filled = 0
-    for (const length of [1_000, 10_000, 100_000, 1_000_000]) {
+    for (const length of [1_000, 10_000, 100_000, ...(isRemote ? [] : [1_000_000])]) {
       await fill(store, filled, length)
       filled = length
       const cost = await pageCosts(store, length)

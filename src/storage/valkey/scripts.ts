@@ -95,57 +95,51 @@ end`
 // for each: its sequence when stored, minus its first one when repeated, 0 for a conflict, -2^53 for a full window.
 const appending = `
 local packed, now, window, room = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local stamp, pos, count, outcomes, is_plain, fresh = struct.pack('<d', now), 1, 0, {}, true, {}
-local failure = nil
+local stamp, pos, outcomes, is_plain, failure = struct.pack('<d', now), 1, {}, true, nil
+local names, starts, sizes, times, frames = {}, {}, {}, {}, {}
 while pos <= #packed do
   local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
-  local start = pos + 4
-  local id = string.sub(packed, start + 12, start + 11 + id_size)
-  local hash = string.sub(packed, start + size, start + size + 15)
-  local sequence, outcome = last + 1, nil
-  local remembered = hash .. stamp .. string.format('%.0f', sequence)
-  if room > 0 and redis.call('HSETNX', ids, id, remembered) == 1 then
-    outcome = sequence
+  local i, start = #names + 1, pos + 4
+  names[i], starts[i], sizes[i], times[i] = string.sub(packed, start + 12, start + 11 + id_size), start, size, at
+  frames[i] = size - 12 - id_size - sender_size
+  pos = start + size + 16
+end
+-- One look-up and one remembering for all: a call for each would be half of the work.
+local known, fresh, remembered, here = redis.call('HMGET', ids, unpack(names)), {}, {}, {}
+for i = 1, #names do
+  local id, start, size, at = names[i], starts[i], sizes[i], times[i]
+  local hash, earlier = string.sub(packed, start + size, start + size + 15), here[id] or known[i]
+  if earlier and now - struct.unpack('<d', earlier, 17) < window then
+    outcomes[i] = string.sub(earlier, 1, 16) == hash and -tonumber(string.sub(earlier, 25)) or 0
+    is_plain = false
+  elseif #fresh >= room then
+    outcomes[i] = -9007199254740992
+    is_plain = false
   else
-    local known = redis.call('HGET', ids, id)
-    if known and now - struct.unpack('<d', known, 17) < window then
-      outcome = string.sub(known, 1, 16) == hash and -tonumber(string.sub(known, 25)) or 0
-    elseif room > 0 then
-      redis.call('HSET', ids, id, remembered)
-      outcome = sequence
-    else
-      outcome = -9007199254740992
-    end
-  end
-  count = count + 1
-  if outcome == sequence then
-    local added = redis.pcall('XADD', log, string.format('%.0f-0', sequence), 'r',
-      string.sub(packed, start, start + size - 1))
+    local sequence = string.format('%.0f', last + 1)
+    local added = redis.pcall('XADD', log, sequence .. '-0', 'r', string.sub(packed, start, start + size - 1))
     if type(added) == 'table' and added.err then
-      -- Somebody else wrote into the log. What is not in it must not be remembered as if it were.
-      redis.call('HDEL', ids, id)
       failure = added
       break
     end
-    last, room, bytes = sequence, room - 1, bytes + size - 12 - id_size - sender_size
+    last, bytes = last + 1, bytes + frames[i]
     if first == last then oldest = at end
     if last > 1 and at < newest then disorder = last else newest = at end
-    fresh[#fresh + 1] = id
-  else
-    is_plain = false
+    local value, n = hash .. stamp .. sequence, #fresh
+    here[id], fresh[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, id, id, value
+    outcomes[i] = last
   end
-  outcomes[count] = outcome
-  pos = start + size + 16
 end
 if #fresh > 0 then
+  redis.call('HSET', ids, unpack(remembered))
   redis.call('RPUSH', order, struct.pack('<dI4', now, #fresh) .. table.concat(fresh, '\\0'))
 end
 forget(now, window, 2)
-trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), count + 64)
+trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), #names + 64)
 if #fresh > 0 then save() end
 if failure then return failure end
 if is_plain then return { epoch, first, last, #fresh } end
-for i = 1, count do outcomes[i] = struct.pack('<d', outcomes[i]) end
+for i = 1, #names do outcomes[i] = struct.pack('<d', outcomes[i]) end
 return { epoch, first, last, #fresh, table.concat(outcomes) }`
 
 export const appendScript = script(open, clear, trimming, appending)
