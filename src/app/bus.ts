@@ -12,7 +12,7 @@ import { describeError, type Logger } from '../base/logger.ts'
 import type { AuthConfig, BusConfig } from '../config/shapes.ts'
 import type { Link } from '../link/link.ts'
 import { startRelay } from '../relay/relay.ts'
-import type { HistoryStore } from '../storage/store.ts'
+import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
@@ -49,7 +49,7 @@ export interface RunningBus {
   readonly httpPort: number
   readonly telemetryPort: number | undefined
   readonly core: BusCore
-  readonly store: HistoryStore | undefined
+  readonly store: GuardedStore | undefined
   /** Drains, then closes everything; safe to call twice. */
   close(): Promise<void>
 }

@@ -1,0 +1,187 @@
+// Reliability 5.3 and 5.4 on real servers: what a running bus answers, delivers and says of itself while its store is
+// frozen, dead or full, and after it is back; in both modes, row by row.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, onTestFinished, test } from 'vitest'
+import type { JsonObject } from '../../../src/base/json.ts'
+import type { Envelope } from '../../../src/envelope/envelope.ts'
+import { type BusInProcess, startBusInProcess } from '../../support/launch/bus-in-process.ts'
+import { dataOf, positionOf, type WireClient } from '../../support/launch/wire-client.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
+import type { ServerProcess } from '../../support/servers/server-process.ts'
+import { startHistoryServer } from '../../support/servers/history-server.ts'
+
+type Mode = 'strict' | 'degraded'
+type Backend = 'valkey' | 'postgres'
+const backends: readonly Backend[] = ['valkey', 'postgres']
+
+interface Lab {
+  readonly server: ServerProcess
+  readonly bus: BusInProcess
+  readonly publisher: WireClient
+  readonly member: WireClient
+}
+
+async function setUp(backend: Backend, mode: Mode, env: Record<string, string> = {}): Promise<Lab> {
+  const { server, env: address } = await startHistoryServer(backend)
+  onTestFinished(() => server.close())
+  const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-outage-'))
+  onTestFinished(() => rm(dataDir, { recursive: true, force: true }))
+  const storage = { ARQONBUS_STORAGE_BACKEND: backend, ARQONBUS_STORAGE_MODE: mode, ARQONBUS_DATA_DIR: dataDir }
+  const bus = await startBusInProcess({ env: { ...address, ...storage, ...env } })
+  onTestFinished(() => bus.close())
+  const [publisher, member] = await Promise.all([bus.client(), bus.client({ format: 'protobuf' })])
+  await member.join('lab', 'one')
+  const first = await publisher.publish('lab', 'one', { n: 0 })
+  expect(first.metadata['level']).toBe('disk')
+  await member.received(1)
+  return { server, bus, publisher, member }
+}
+
+const numbers = (client: WireClient): unknown[] =>
+  client.messages('one').map(({ payload }) => (payload as JsonObject)['n'])
+const timed = async (doing: Promise<Envelope>): Promise<{ answer: Envelope; ms: number }> => {
+  const begun = performance.now()
+  return { answer: await doing, ms: performance.now() - begun }
+}
+const http = async ({ httpPort }: BusInProcess, path: string): Promise<{ status: number; body: JsonObject }> => {
+  const answer = await fetch(`http://127.0.0.1:${httpPort}${path}`)
+  return { status: answer.status, body: (await answer.json()) as JsonObject }
+}
+/** Publishes until the store is known to be away. */
+async function untilAway({ bus, publisher }: Lab): Promise<void> {
+  while (bus.store?.state !== 'unavailable') await publisher.publish('lab', 'lost', {})
+}
+const isState =
+  (storage: string) =>
+  (frame: Envelope): boolean =>
+    frame.type === 'state' && (frame.payload as JsonObject)['storage'] === storage
+
+describe.each(backends)('%s, strict', (backend) => {
+  const suite = skipWithout(backend) ? describe.skip : describe
+  suite.each(['frozen', 'killed'] as const)('%s', (fault) => {
+    test('refuses within 2 s, then at once; delivers nothing refused; keeps sockets; is red; comes back by itself', async () => {
+      const lab = await setUp(backend, 'strict')
+      const { server, bus, publisher, member } = lab
+      await (fault === 'frozen' ? server.freeze() : server.kill())
+
+      // In flight when it fails: not later than 2 s, and never an acknowledgement.
+      const { answer, ms } = await timed(publisher.publish('lab', 'one', { n: 1 }))
+      expect(ms).toBeLessThan(2_000)
+      expect(answer.type).toBe('error')
+      expect(['STORE_TIMEOUT', 'STORE_UNAVAILABLE']).toContain(answer.error_code)
+      await untilAway(lab)
+
+      // While it is away: at once, certainly not stored, and nobody is given it.
+      const refused = await timed(publisher.publish('lab', 'one', { n: 2 }))
+      expect(refused.ms).toBeLessThan(50)
+      expect(refused.answer).toMatchObject({ error_code: 'STORE_UNAVAILABLE' })
+      expect(refused.answer.payload).toMatchObject({ retryable: true, outcome: 'not_stored' })
+
+      // Sockets stay, clients are told, reads say that they cannot.
+      await member.until(isState('unavailable'), 'state unavailable')
+      expect(dataOf(await publisher.command('ping'))).toBeDefined()
+      const history = await publisher.command('op.history.get', { room: 'lab', channel: 'one' })
+      expect(history).toMatchObject({ status: 'error', error_code: 'STORE_UNAVAILABLE' })
+      const late = await bus.client()
+      expect(late.id).not.toBe('')
+
+      expect((await http(bus, '/health')).status).toBe(200)
+      await expect.poll(async () => (await http(bus, '/ready')).status, { timeout: 5_000 }).toBe(503)
+
+      if (fault === 'frozen') server.thaw()
+      else await server.restart()
+      const returnedAt = performance.now()
+      let again = await publisher.publish('lab', 'one', { n: 3 })
+      while (again.type === 'error') again = await publisher.publish('lab', 'one', { n: 3 })
+      expect(performance.now() - returnedAt).toBeLessThan(5_000)
+      await member.until(isState('ready'), 'state ready')
+      await expect.poll(async () => (await http(bus, '/ready')).status, { timeout: 5_000 }).toBe(200)
+
+      // 1 was unknown: delivered only if it is in the log. 2 was refused.
+      await member.until((frame) => (frame.payload as JsonObject)['n'] === 3, 'message 3')
+      const stored = dataOf(await publisher.command('op.history.get', { room: 'lab', channel: 'one', limit: 10 }))
+      const logged = (stored['entries'] as JsonObject[]).map(
+        (entry) => ((entry['envelope'] as JsonObject)['payload'] as JsonObject)['n'],
+      )
+      expect(numbers(member)).toEqual(logged.toSorted())
+      expect(logged).not.toContain(2)
+    })
+  })
+})
+
+describe.each(backends)('%s, degraded', (backend) => {
+  const suite = skipWithout(backend) ? describe.skip : describe
+  suite.each(['frozen', 'killed'] as const)('%s', (fault) => {
+    test('acknowledges at level memory, delivers, says so, and stores all of it in order on return', async () => {
+      const lab = await setUp(backend, 'degraded')
+      const { server, bus, publisher, member } = lab
+      await (fault === 'frozen' ? server.freeze() : server.kill())
+      const { answer, ms } = await timed(publisher.publish('lab', 'one', { n: 1 }))
+      expect(ms).toBeLessThan(2_100)
+      expect(answer).toMatchObject({ type: 'message_response', metadata: { level: 'memory' } })
+      for (let n = 2; n <= 20; n++) {
+        const { answer: next, ms: took } = await timed(publisher.publish('lab', 'one', { n }))
+        expect(next).toMatchObject({ type: 'message_response', metadata: { level: 'memory' } })
+        expect(next.metadata['position']).toBeUndefined()
+        expect(took).toBeLessThan(100)
+      }
+      await member.received(21)
+      expect(numbers(member)).toEqual(Array.from({ length: 21 }, (_, n) => n))
+      await member.until(isState('degraded'), 'state degraded')
+      expect((await http(bus, '/ready')).body).toMatchObject({ ready: true, degraded: true })
+
+      // Recovery cannot be answered; joining can.
+      const late = await bus.client()
+      const joined = dataOf(await late.join('lab', 'one', { epoch: 1, sequence: 0 }))
+      expect(joined).toMatchObject({ recovered: false, reason: 'backend_unavailable' })
+      expect(joined['position']).toBeUndefined()
+
+      if (fault === 'frozen') server.thaw()
+      else await server.restart()
+      await member.until(isState('ready'), 'state ready')
+      const after = await publisher.publish('lab', 'one', { n: 21 })
+      expect(after.metadata).toMatchObject({ level: 'disk', position: { sequence: 22 } })
+      await late.received(1)
+      expect(numbers(late)).toEqual([21])
+      await member.received(22)
+      expect(numbers(member)).toEqual(Array.from({ length: 22 }, (_, n) => n))
+      expect(positionOf(member.messages('one')[21]!).sequence).toBe(22)
+      const { epoch } = positionOf(member.messages('one')[0]!)
+      const reader = await bus.client()
+      expect(dataOf(await reader.join('lab', 'one', { epoch, sequence: 0 }))).toMatchObject({ recovered: true })
+      await reader.received(22)
+      expect(numbers(reader)).toEqual(Array.from({ length: 22 }, (_, n) => n))
+      await expect.poll(async () => (await http(bus, '/ready')).body['degraded'], { timeout: 5_000 }).toBe(false)
+    })
+  })
+})
+
+describe.skipIf(skipWithout('valkey'))('a Valkey whose memory is full (maxmemory, noeviction)', () => {
+  test('strict refuses as not stored, loses nothing acknowledged, and goes on when there is room', async () => {
+    const { server, env } = await startHistoryServer('valkey', { maxmemory: '8mb', 'maxmemory-policy': 'noeviction' })
+    onTestFinished(() => server.close())
+    const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-outage-'))
+    onTestFinished(() => rm(dataDir, { recursive: true, force: true }))
+    const bus = await startBusInProcess({
+      env: { ...env, ARQONBUS_STORAGE_BACKEND: 'valkey', ARQONBUS_STORAGE_MODE: 'strict', ARQONBUS_DATA_DIR: dataDir },
+    })
+    onTestFinished(() => bus.close())
+    const publisher = await bus.client()
+    let stored = 0
+    let refused: Envelope | undefined
+    for (let n = 0; refused === undefined && n < 2_000; n++) {
+      const answer = await publisher.publish('lab', 'one', { n, pad: 'x'.repeat(8_192) })
+      if (answer.type === 'error') refused = answer
+      else stored++
+    }
+    expect(refused).toMatchObject({ error_code: 'STORE_UNAVAILABLE', payload: { outcome: 'not_stored' } })
+    expect(stored).toBeGreaterThan(50)
+    expect(bus.store!.report().faults).toEqual([])
+    await server.command('CONFIG SET maxmemory 100mb')
+    let again = await publisher.publish('lab', 'one', { n: 'again' })
+    while (again.type === 'error') again = await publisher.publish('lab', 'one', { n: 'again' })
+    expect(positionOf(again).sequence).toBe(stored + 1)
+  })
+})
