@@ -43,12 +43,14 @@ export interface ValkeyClientOptions {
   readonly timeoutMs?: number
   /** How often opening tries a server that cannot be reached. */
   readonly attempts?: number
+  /** How often the facts are read again. */
+  readonly refreshEveryMs?: number
 }
 
 const defaultTimeoutMs = 1_000
 const defaultAttempts = 3
 const waitBetweenAttemptsMs = 500
-const refreshEveryMs = 60_000
+const defaultRefreshEveryMs = 60_000
 
 /**
  * Rejects with STORE_OPEN_FAILED, reason DENIED (credentials or permissions) or another one that waiting does not mend
@@ -56,6 +58,7 @@ const refreshEveryMs = 60_000
  */
 export async function openValkey(options: ValkeyClientOptions): Promise<ValkeyClient> {
   const { url, name, logger, timeoutMs = defaultTimeoutMs, attempts = defaultAttempts } = options
+  const { refreshEveryMs = defaultRefreshEveryMs } = options
   const address = parseValkeyUrl(url)
   const listeners = new Set<(event: ValkeyEvent) => void>()
   let current: ValkeyConnection | undefined

@@ -23,8 +23,7 @@ const maxBatch = 1024
 /** A command unanswered for so long ends the connection; less than an append may take. */
 const commandTimeoutMs = 1_500
 const appendTimeoutMs = 2_000
-/** How often idle streams are looked at for records past their age. */
-const tidyEveryMs = 10_000
+const defaultTidyEveryMs = 10_000
 /** A probe that was cut short leaves its key for so long. */
 const probeKeptMs = 10_000
 
@@ -37,13 +36,23 @@ export interface ValkeyStoreOptions {
   readonly logger: Logger
   /** Parts histories that share a server. Default: `history`. */
   readonly family?: string
+  /** How often idle streams are looked at for records past their age. Default: 10 s. */
+  readonly tidyEveryMs?: number
+  /** How often the server is asked again what it promises. Default: 60 s. */
+  readonly refreshEveryMs?: number
 }
 
 /** Rejects as `openValkey` does. */
 export async function openValkeyStore(options: ValkeyStoreOptions): Promise<HistoryStore> {
-  const { url, clock, retention, dedup, logger, family = 'history' } = options
-  // Whoever opens a store decides how often it is tried.
-  const client = await openValkey({ url, name: 'arqonbus-history', logger, timeoutMs: commandTimeoutMs, attempts: 1 })
+  const { url, clock, retention, dedup, logger, family = 'history', tidyEveryMs = defaultTidyEveryMs } = options
+  const client = await openValkey({
+    url,
+    name: 'arqonbus-history',
+    logger,
+    timeoutMs: commandTimeoutMs,
+    attempts: 1, // whoever opens a store decides how often it is tried
+    ...(options.refreshEveryMs !== undefined && { refreshEveryMs: options.refreshEveryMs }),
+  })
   const names = createKeyNames(family)
   const seen = createSeen()
   const baseEpoch = newEpoch(clock)
