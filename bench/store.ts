@@ -27,10 +27,7 @@ async function withStore<T>(
   const retention = { maxRecords, maxBytes: 2 ** 40, maxAgeMs: day }
   const dedup = { maxAgeMs: 600_000, maxIds: 10_000_000 }
   const ports = { clock: systemClock, logger: silentLogger }
-  const [backend = 'memory', appendfsync = ''] = subject.split(' ') as [
-    HistoryStore['capabilities']['backend'],
-    string?,
-  ]
+  const [backend, appendfsync = ''] = subject.split(' ') as [HistoryStore['capabilities']['backend'], string?]
   const server = backend === 'valkey' ? await startValkeyServer({ settings: { appendfsync } }) : undefined
   const valkeyUrl = server === undefined ? {} : { valkeyUrl: server.url }
   const store = await openStore({ backend, dataDir, ...valkeyUrl, retention, dedup }, ports)

@@ -7,7 +7,7 @@ import { compareKeys, mergeByTime, type TimeCursor, type TimeEntry } from '../ti
 import { type KeyNames, streamOfMember } from './keys.ts'
 import { type Place, unpackPlaces, unpackRecords } from './packing.ts'
 import { pageScript, spanScript } from './scripts.ts'
-import { runScript } from './session.ts'
+import { runScript, type Seen } from './session.ts'
 
 /** Streams asked at a time: bounds what waits in the connection. */
 const streamsAtOnce = 256
@@ -51,7 +51,7 @@ interface Extent {
   readonly bytes: number
 }
 
-export function createReader(client: ValkeyClient, names: KeyNames): Reader {
+export function createReader(client: ValkeyClient, names: KeyNames, seen: Seen): Reader {
   async function page(key: StreamKey, range: Range, withFrames: boolean): Promise<Page> {
     const { low, high, order, limit, maxBytes } = range
     const { meta, log } = names.of(key)
@@ -105,6 +105,9 @@ export function createReader(client: ValkeyClient, names: KeyNames): Reader {
         bytes: record.frame.length,
       })),
     )
+    // Handed on to readers, these positions are given out, whether their append was ever acknowledged or not.
+    const newest = (range.order === 'oldest' ? found.at(-1) : found[0])?.record.position
+    if (newest !== undefined) seen.note(key, newest.epoch, newest.sequence)
     return found.map(({ record }) => record)
   }
 

@@ -7,14 +7,15 @@ import { describeError, type Logger } from '../../base/logger.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { ValkeyConnection } from '../../valkey/connection.ts'
 import { asBytes, asList, asNumber, asText } from '../../valkey/replies.ts'
-import { openValkey, type ValkeyClient } from '../../valkey/valkey-client.ts'
+import { openValkey } from '../../valkey/valkey-client.ts'
 import { createAppendQueue } from '../append-queue.ts'
 import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreReport } from '../store.ts'
+import { createTidier } from './tidier.ts'
 import { createAppender, toReadFailure } from './appender.ts'
 import { createKeyNames, type KeyNames } from './keys.ts'
-import { createReader, inSlices, type Reader } from './reader.ts'
+import { createReader } from './reader.ts'
 import { levelOf, reportOf } from './report.ts'
 import { appendScript, countIdsScript, headScript, pageScript, spanScript, tidyScript } from './scripts.ts'
 import { createSeen, runScript } from './session.ts'
@@ -56,7 +57,7 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
   const names = createKeyNames(family)
   const seen = createSeen()
   const baseEpoch = newEpoch(clock)
-  const reader = createReader(client, names)
+  const reader = createReader(client, names, seen)
   const appender = createAppender({ client, names, clock, retention, dedup, seen, baseEpoch })
   const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send: (group) => appender.send(group) })
   let identity = await readIdentity(client.connection(), names).catch(async (error: unknown) => {
@@ -78,10 +79,10 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     }
   }
 
+  const tidy = createTidier(client, names, reader, { clock, retention, dedup })
   const tidying = setInterval(() => {
-    tidy(client, names, reader, { clock, retention, dedup }).catch((error: unknown) =>
-      logger.warn('store.tidy.failed', describeError(error)),
-    )
+    if (!client.isConnected) return
+    tidy().catch((error: unknown) => logger.warn('store.tidy.failed', describeError(error)))
   }, tidyEveryMs).unref()
   let closing: Promise<void> | undefined
 
@@ -179,22 +180,4 @@ async function probe(connection: ValkeyConnection, names: KeyNames): Promise<voi
   })
   if (got !== null && asBytes(got).toString() === unique) return
   throw new BusError('STORE_UNAVAILABLE', 'History storage does not read what it wrote', { reason: 'PROBE_LOST' })
-}
-
-async function tidy(
-  client: ValkeyClient,
-  names: KeyNames,
-  reader: Reader,
-  { clock, retention, dedup }: Pick<ValkeyStoreOptions, 'clock' | 'retention' | 'dedup'>,
-): Promise<void> {
-  const { maxRecords, maxBytes, maxAgeMs } = retention
-  let keys = await reader.allStreams()
-  while (keys.length > 0) {
-    const args = [clock.now(), dedup.maxAgeMs, maxRecords, maxBytes, maxAgeMs].map(String)
-    const more = await inSlices(keys, async (key) => {
-      const { meta, log, ids, order } = names.of(key)
-      return asNumber(await runScript(client.connection(), tidyScript, [meta, log, ids, order], args)) === 1
-    })
-    keys = keys.filter((_, i) => more[i])
-  }
 }

@@ -8,6 +8,7 @@ import { isBusError } from '../../../src/base/errors.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
 import type { Position } from '../../../src/envelope/envelope.ts'
 import { openValkey } from '../../../src/valkey/valkey-client.ts'
+import { printFigures } from '../../support/print-figures.ts'
 import { chooseSeed, createSeeded } from '../../support/launch/seeded.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { createTcpProxy } from '../../support/tcp-proxy.ts'
@@ -124,7 +125,7 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
 
     it('stores each id once, though publishers send again', { timeout: 90_000 }, async () => {
       const { seed, cuts, retries, published, stored, unique } = await publishThroughCuts(600_000)
-      console.log(`seed ${seed}: ${cuts} replies cut, ${retries} batches sent again`)
+      printFigures('replies cut off', { seed, cuts, retries, published })
       expect(cuts).toBeGreaterThan(20)
       expect({ seed, unique, stored }).toEqual({ seed, unique: published, stored: published })
     })

@@ -135,6 +135,11 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
       const after = await store.head(lobby)
       expect(after.epoch).toBeGreaterThan(before.epoch)
       expect((await readAll(store)).map(({ id }) => id)).toEqual(['a', 'b', 'd'])
+      // The same old state once more: an epoch that was given out is not given again.
+      for (const [i, name] of names.entries()) await admin.send(['RESTORE', name, '0', dumps[i] as Buffer, 'REPLACE'])
+      const third = await store.append([makeAppend('d')])
+      expect(third).toMatchObject([{ kind: 'stored', position: { sequence: 3 } }])
+      expect((await store.head(lobby)).epoch).toBeGreaterThan(after.epoch)
       // What was lost may come again: its id went with it.
       expect(await store.append([makeAppend('c')])).toMatchObject([{ kind: 'stored', position: { sequence: 4 } }])
     })
