@@ -1,5 +1,5 @@
 // Exit codes (the numbers of sysexits.h where there is one), and how any error becomes one with words that help.
-import { BusError, isBusError } from '../base/errors.ts'
+import { isBusError } from '../base/errors.ts'
 import { ClientError } from '../client/client.ts'
 
 export const exitCodes = { ok: 0, failure: 1, usage: 64, unreachable: 69, denied: 77, config: 78 } as const
