@@ -12,9 +12,10 @@ export const layers = {
   envelope: ['base'],
   wire: ['base', 'envelope'],
   storage: ['base', 'envelope', 'valkey'],
+  hot: ['base', 'envelope', 'valkey'],
   rooms: ['base', 'envelope', 'wire', 'storage'],
   session: ['base', 'envelope', 'wire', 'auth', 'telemetry'],
-  router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'telemetry'],
+  router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'hot', 'telemetry'],
   transport: ['base', 'envelope', 'wire', 'auth', 'session', 'router', 'telemetry'],
   relay: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'router', 'telemetry'],
   shield: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'transport', 'telemetry'],
@@ -31,6 +32,7 @@ export const layers = {
     'envelope',
     'wire',
     'storage',
+    'hot',
     'rooms',
     'session',
     'router',
@@ -57,5 +59,6 @@ export const soleImporters = {
 /** Parts whose adapters are opened in one place only: others see just the port file. */
 export const portOnly = {
   storage: { port: 'store.ts', mayOpen: ['app', 'storage'] },
+  hot: { port: 'hot-state.ts', mayOpen: ['app', 'hot'] },
   link: { port: 'link.ts', mayOpen: ['app', 'link'] },
 }
