@@ -1,5 +1,6 @@
 // The bus without its listeners: rooms, log, router and the clients they serve, put together.
 import type { Authenticator, Identity } from '../auth/identity.ts'
+import type { Revocation, Revocations } from '../auth/revocations.ts'
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
 import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
@@ -7,6 +8,7 @@ import type { JsonObject } from '../base/json.ts'
 import type { Logger } from '../base/logger.ts'
 import { version } from '../base/version.ts'
 import type { BusConfig, Limits } from '../config/shapes.ts'
+import type { HotState } from '../hot/hot-state.ts'
 import { Rooms } from '../rooms/rooms.ts'
 import { type ClientRegistry, createClientRegistry } from '../router/clients.ts'
 import { createMembership } from '../router/membership.ts'
@@ -34,14 +36,18 @@ export interface BusCore {
   openSession(connection: SocketConnection, identity: Identity): ConnectionOwner
   /** Replaces a client's identity by that of a newer token of the same subject and tenant, or closes the client. */
   refreshIdentity(client: Client, token: string): Promise<void>
-  /** Closes every client whose token has ended, `skewMs` later than it says. */
+  isRevoked(identity: Identity): boolean
+  /** Closes every client whose token has ended, `skewMs` later than it says, or was revoked. */
   endExpiredSessions(skewMs: number): void
+  endRevokedSessions(revoked: Pick<Revocation, 'tenant' | 'subject'>): void
   /** Says goodbye to all clients, waits for what was begun, closes them; bounded by `timeoutMs`. */
   drain(timeoutMs: number): Promise<void>
 }
 
 export interface BusCorePorts {
   readonly store: HistoryStore | undefined
+  readonly hot: HotState
+  readonly revocations?: Pick<Revocations, 'isRevoked' | 'size'>
   readonly authenticator: Authenticator | undefined
   readonly telemetry: Telemetry
   readonly clock: Clock
@@ -96,6 +102,11 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     client.identity = identity
   }
 
+  function isRevoked(identity: Identity): boolean {
+    const { revocations } = ports
+    return revocations !== undefined && revocations.size > 0 && revocations.isRevoked(identity)
+  }
+
   const router = createRouter({
     commands: {
       clock,
@@ -103,6 +114,8 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
       clients,
       membership,
       store,
+      hot: ports.hot,
+      maxStoreValueBytes: config.hotState.maxStoreValueBytes,
       maxHistoryPageBytes: limits.maxHistoryPageBytes,
       status: ports.status,
       refreshIdentity,
@@ -187,11 +200,21 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     welcomeFacts,
     openSession,
     refreshIdentity,
+    isRevoked,
     endExpiredSessions(skewMs) {
       const now = clock.now()
       for (const client of clients.all()) {
         const { expiresAtMs } = client.identity
         if (expiresAtMs !== undefined && now >= expiresAtMs + skewMs) client.close('TOKEN_EXPIRED')
+        // Those whose token was judged just before it was revoked.
+        else if (isRevoked(client.identity)) client.close('TOKEN_REVOKED')
+      }
+    },
+    endRevokedSessions(revoked) {
+      for (const client of clients.all()) {
+        const { tenant, subject } = client.identity
+        if (tenant === revoked.tenant && (revoked.subject === undefined || subject === revoked.subject))
+          client.close('TOKEN_REVOKED')
       }
     },
     async drain(timeoutMs) {

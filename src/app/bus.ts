@@ -10,6 +10,7 @@ import { createClosers } from '../base/closers.ts'
 import type { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import type { AuthConfig, BusConfig } from '../config/shapes.ts'
+import type { HotState } from '../hot/hot-state.ts'
 import type { Link } from '../link/link.ts'
 import { startRelay } from '../relay/relay.ts'
 import type { GuardedStore } from '../storage/guard/guarded-store.ts'
@@ -21,6 +22,7 @@ import { startTelemetryServer } from '../transport/telemetry-server.ts'
 import type { HttpRefusal } from '../transport/http-refusal.ts'
 import { startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
+import { openBusHotState, refuseHandshake, registerHotStateMetrics, showPresence } from './bus-hot-state.ts'
 import { registerBusMetrics } from './bus-metrics.ts'
 import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
@@ -50,6 +52,7 @@ export interface RunningBus {
   readonly telemetryPort: number | undefined
   readonly core: BusCore
   readonly store: GuardedStore | undefined
+  readonly hot: HotState
   /** Drains, then closes everything; safe to call twice. */
   close(): Promise<void>
 }
@@ -66,12 +69,17 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const store = config.storage.enabled ? await openHistory(config, ports) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
+    const hot = await openBusHotState(config.hotState, { clock, logger, revocations })
+    closers.push('hot state', () => hot.close())
+
     const metrics = createMetrics()
     const health = createHealth({ clock })
     const hub = createTelemetryHub({ clock, bufferSize: 1_000 })
     const startedAtMs = clock.now()
     const core: BusCore = createBusCore(config, {
       store,
+      hot,
+      revocations,
       authenticator,
       telemetry: hub,
       clock,
@@ -82,7 +90,9 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const loopDelay = monitorEventLoopDelay({ resolution: 5 })
     loopDelay.enable()
     closers.push('event loop monitor', () => void loopDelay.disable())
+    showPresence(hot, core)
     registerBusMetrics(metrics, { core, hub, store, loopDelay })
+    registerHotStateMetrics(metrics, hot, revocations)
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
       'session expiry',
@@ -90,13 +100,8 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     )
     closers.push(
       'revocations',
-      revocations.onRevoked((revoked) => {
-        for (const client of core.clients.all()) {
-          const { tenant, subject } = client.identity
-          if (tenant === revoked.tenant && (revoked.subject === undefined || subject === revoked.subject))
-            client.close('TOKEN_REVOKED')
-        }
-      }),
+      // In the next turn: who revokes itself gets its answer first.
+      revocations.onRevoked((revoked) => void setImmediate(() => core.endRevokedSessions(revoked))),
     )
 
     if (ports.link !== undefined) {
@@ -127,6 +132,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const checks = startHealthChecks({
       core,
       store,
+      hot,
       health,
       readyRequiresStore: config.storage.readyRequiresStore,
       clock,
@@ -176,7 +182,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       allowedOrigins: config.allowedOrigins,
       clock,
       logger,
-      authenticate: (request) => authenticateBus(request, config.auth, authenticator),
+      authenticate: (request) => admitToBus(request, config, authenticator, hot),
       answer: (request) => answerPlain(request, config.auth, authenticator),
       open: (connection, identity) => core.openSession(connection, identity),
     })
@@ -193,8 +199,9 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       http: http.port,
       telemetry: telemetryPort,
       store: store?.capabilities.backend,
+      hotState: hot.backend,
     })
-    return { wsPort: ws.port, httpPort: http.port, telemetryPort, core, store, close: () => closers.close() }
+    return { wsPort: ws.port, httpPort: http.port, telemetryPort, core, store, hot, close: () => closers.close() }
   } catch (error) {
     await closers.close().catch((failure) => logger.warn('bus.cleanup_failed', describeError(failure)))
     throw error
@@ -219,6 +226,17 @@ async function authenticateBus(
   if (token === undefined) return unauthorized('Missing bearer token')
   const result = await authenticator.authenticate(token)
   return result.ok ? { identity: result.identity } : unauthorized('Invalid token')
+}
+
+async function admitToBus(
+  request: IncomingMessage,
+  { auth, hotState }: BusConfig,
+  authenticator: Authenticator | undefined,
+  hot: HotState,
+): Promise<{ identity: Identity } | HttpRefusal> {
+  const outcome = await authenticateBus(request, auth, authenticator)
+  if (!('identity' in outcome)) return outcome
+  return (await refuseHandshake(hot, outcome.identity, hotState.handshakesPerSecondPerTenant)) ?? outcome
 }
 
 /** Plain HTTP on the WebSocket port: the same 401, or what to do instead. */

@@ -2,11 +2,13 @@
 import type { Clock } from '../base/clock.ts'
 import { createMessageIds } from '../base/ids.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import type { HotState } from '../hot/hot-state.ts'
 import type { Link } from '../link/link.ts'
 import { loadStream } from '../router/load-stream.ts'
 import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { BusCore } from './bus-core.ts'
+import { reportHotState } from './bus-hot-state.ts'
 import { createCanary } from './canary.ts'
 import { reportLink } from './link-health.ts'
 import { reportStore } from './open-history.ts'
@@ -25,12 +27,13 @@ export function startHealthChecks(ports: {
   core: BusCore
   store: GuardedStore | undefined
   readyRequiresStore: boolean
+  hot: HotState
   health: Health
   clock: Clock
   logger: Logger
   link?: Link
 }): HealthChecks {
-  const { core, store, health, clock, logger, link } = ports
+  const { core, store, hot, health, clock, logger, link } = ports
   const canary = createCanary({
     rooms: core.rooms,
     publisher: core.publisher,
@@ -53,6 +56,7 @@ export function startHealthChecks(ports: {
       ...(!delivered && { detail: `a message published here was not received within ${timeoutMs} ms` }),
     })
     if (store !== undefined) await probeStore(store)
+    health.report(reportHotState(hot))
     if (link !== undefined) health.report(reportLink(link))
     if (!isClosed) timer = setTimeout(() => void round(), intervalMs)
   }

@@ -15,6 +15,10 @@ export interface Revocations {
   /** In force at once; throws `LIMIT_EXCEEDED` when 100,000 are in force. A later end wins over an earlier one. */
   revoke(revocation: Revocation): void
   isRevoked(identity: Pick<Identity, 'tenant' | 'subject'>): boolean
+  /** Those whose end has not come; in no order. */
+  inForce(): Iterable<Revocation>
+  /** How many are remembered; some of them may have ended. */
+  readonly size: number
   /** Told of each `revoke`; returns the way to stop listening. */
   onRevoked(listener: (revocation: Revocation) => void): () => void
 }
@@ -22,13 +26,13 @@ export interface Revocations {
 const maxRevocations = 100_000
 
 export function createRevocations(clock: Clock): Revocations {
-  const ends = new Map<string, number>()
+  const ends = new Map<string, Revocation>()
   const listeners = new Set<(revocation: Revocation) => void>()
 
   function isInForce(key: string): boolean {
-    const untilMs = ends.get(key)
-    if (untilMs === undefined) return false
-    if (untilMs > clock.now()) return true
+    const revocation = ends.get(key)
+    if (revocation === undefined) return false
+    if (revocation.untilMs > clock.now()) return true
     ends.delete(key)
     return false
   }
@@ -42,13 +46,18 @@ export function createRevocations(clock: Clock): Revocations {
 
   return {
     revoke(revocation) {
-      const { tenant, subject, untilMs } = revocation
-      const key = keyOf(tenant, subject)
+      const key = keyOf(revocation.tenant, revocation.subject)
       if (!ends.has(key)) makeRoom()
-      ends.set(key, Math.max(untilMs, ends.get(key) ?? 0))
+      if (revocation.untilMs > (ends.get(key)?.untilMs ?? 0)) ends.set(key, revocation)
       for (const listener of listeners) listener(revocation)
     },
     isRevoked: ({ tenant, subject }) => isInForce(keyOf(tenant, undefined)) || isInForce(keyOf(tenant, subject)),
+    *inForce() {
+      for (const [key, revocation] of ends) if (isInForce(key)) yield revocation
+    },
+    get size() {
+      return ends.size
+    },
     onRevoked(listener) {
       listeners.add(listener)
       return () => listeners.delete(listener)

@@ -3,6 +3,7 @@ import { existsSync } from 'node:fs'
 import { readFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { Command } from 'commander'
+import type { Role } from '../auth/identity.ts'
 import { mintToken } from '../auth/mint.ts'
 import { keys } from '../config/keys.ts'
 import { type Client, ClientError, connect, type ConnectOptions, type WireFormat } from '../client/client.ts'
@@ -16,6 +17,12 @@ export interface ToolOptions {
   readonly token?: string
   readonly format?: WireFormat
   readonly dataDir?: string
+}
+
+/** Whose token is made where none is given and there is a development secret. */
+export interface Developer {
+  readonly tenant: string
+  readonly role: Role
 }
 
 /** The options that every tool with a connection has. */
@@ -36,9 +43,11 @@ export async function openToolClient(
   options: ToolOptions,
   terminal: Terminal,
   extra: Partial<ConnectOptions> = {},
+  developer: Developer = { tenant: 'default', role: 'user' },
 ): Promise<Client> {
   const url = options.url ?? terminal.env['ARQONBUS_WS_URL'] ?? localUrl('ws', 'server', terminal.env)
-  const token = options.token ?? terminal.env['ARQONBUS_AUTH_JWT'] ?? (await developmentToken(url, options, terminal))
+  const token =
+    options.token ?? terminal.env['ARQONBUS_AUTH_JWT'] ?? (await developmentToken(url, options, terminal, developer))
   try {
     return await connect({
       url,
@@ -53,13 +62,20 @@ export async function openToolClient(
 }
 
 /** A token from the secret that `arqonbus up` keeps, for this machine only: it must not travel to others. */
-async function developmentToken(url: string, options: ToolOptions, terminal: Terminal): Promise<string | undefined> {
+async function developmentToken(
+  url: string,
+  options: ToolOptions,
+  terminal: Terminal,
+  { tenant, role }: Developer,
+): Promise<string | undefined> {
   if (!isLoopback(url)) return undefined
   const dataDir = dataDirOf(options, terminal)
   const secret = await readDevelopmentSecret(dataDir)
   if (secret === undefined) return undefined
-  terminal.note(`no token given; using one made with the development secret in ${dataDir} (tenant default)`)
-  return mintToken({ secret, tenant: 'default', subject: 'cli', role: 'user', ttlSeconds: 3_600 })
+  terminal.note(
+    `no token given; using one made with the development secret in ${dataDir} (tenant ${tenant}, role ${role})`,
+  )
+  return mintToken({ secret, tenant, subject: 'cli', role, ttlSeconds: 3_600 })
 }
 
 export function dataDirOf(options: { dataDir?: string }, terminal: Terminal): string {

@@ -1,7 +1,15 @@
 // The one table of configuration: every variable the programs read, how its text is read, what holds without it, who
 // reads it and what it means. Parser, defaults, docs/config.md, `config --print` and the preflight all come from here.
 import { logLevels } from '../base/logger.ts'
-import { type LimitSpec, limitFields, limitTable, limitVariable, storageLimitTable, technicalMax } from './limits.ts'
+import {
+  hotLimitTable,
+  type LimitSpec,
+  limitFields,
+  limitTable,
+  limitVariable,
+  storageLimitTable,
+  technicalMax,
+} from './limits.ts'
 import {
   address,
   boolean,
@@ -183,7 +191,10 @@ export const keys = {
     bus,
     { meaning: 'Valkey and Postgres must both be configured' },
   ),
-  valkeyUrl: optional(pair('URL'), address, bus, { meaning: 'Address of Valkey or Redis', secret: 'url' }),
+  valkeyUrl: optional(pair('URL'), address, bus, {
+    meaning: 'Address of Valkey or Redis; hot state is there when it is set, wherever history is',
+    secret: 'url',
+  }),
   valkeyHost: key(pair('HOST'), host, 'localhost', bus, { meaning: 'Its host, where no address is given' }),
   valkeyPort: key(pair('PORT'), integer(1, 65_535), 6379, bus, { meaning: 'Its port, where no address is given' }),
   valkeyPassword: optional(pair('PASSWORD'), secret, bus, {
@@ -266,6 +277,7 @@ function limitKey(program: Program, field: string, spec: LimitSpec): LimitKey {
 export const limitKeys: readonly LimitKey[] = [
   ...limitFields.map((field) => limitKey('bus', field, limitTable[field])),
   ...Object.entries(storageLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
+  ...Object.entries(hotLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
   ...limitFields.map((field) => limitKey('shield', field, limitTable[field])),
 ]
 

@@ -1,6 +1,6 @@
 // Every bound of reliability.md 4 that the servers enforce, as one table. Each row is a variable of the bus
 // (ARQONBUS_LIMIT_…) and of Shield (SHIELD_LIMIT_…). Above the cap a production start is refused.
-import type { Limits, StorageConfig } from './shapes.ts'
+import type { HotStateConfig, Limits, StorageConfig } from './shapes.ts'
 
 export interface LimitSpec {
   readonly default: number
@@ -118,6 +118,24 @@ export const storageLimitTable = {
     meaning: 'Bytes waiting for the store; above it publishers are not read until half of it is answered',
   },
 } as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
+
+type HotLimit = 'maxStoreKeys' | 'maxStoreValueBytes' | 'maxStoreBytes' | 'handshakesPerSecondPerTenant'
+
+/** The bounds of hot state; the bus only. */
+export const hotLimitTable = {
+  maxStoreKeys: { default: 10_000, min: 1, meaning: 'Keys one tenant may have in op.store' },
+  maxStoreValueBytes: { default: 64 * kib, min: 1, cap: mib, meaning: 'Largest value in op.store, bytes of JSON' },
+  maxStoreBytes: {
+    default: 64 * mib,
+    min: 1_024,
+    meaning: 'Bytes of names and values that one tenant may have in op.store',
+  },
+  handshakesPerSecondPerTenant: {
+    default: 0,
+    min: 0,
+    meaning: 'New connections a second of one tenant, at all buses with the same hot state; 0: no bound',
+  },
+} as const satisfies Readonly<Record<HotLimit & keyof HotStateConfig, LimitSpec>>
 
 /** The contract's own names for limits it had already. */
 const contractNames: Readonly<Record<string, string>> = {

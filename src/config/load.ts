@@ -5,7 +5,15 @@ import { limitFields as limitFieldNames } from './limits.ts'
 import { describeProblem, type Environment, type Problem, type Resolution } from './resolution.ts'
 import { type ResolveOptions, resolveKeys } from './resolve.ts'
 import { Secret } from './secret.ts'
-import type { AuthConfig, BusConfig, Limits, ShieldConfig, StorageConfig, WireConfig } from './shapes.ts'
+import type {
+  AuthConfig,
+  BusConfig,
+  HotStateConfig,
+  Limits,
+  ShieldConfig,
+  StorageConfig,
+  WireConfig,
+} from './shapes.ts'
 
 /** Throws CONFIG_INVALID with every problem of the bus: `details.problems`, one line each. */
 export function loadBusConfig(
@@ -57,6 +65,7 @@ export function toBusConfig(resolution: Resolution): BusConfig {
     },
     wire: wireOf(resolution),
     storage: storageOf(resolution),
+    hotState: hotStateOf(resolution),
     limits: limitsOf(limits.bus),
     allowedOrigins: values.allowedOrigins,
     logLevel: values.logLevel,
@@ -128,6 +137,19 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     readyRequiresStore: values.readyRequiresStore,
     exitAfterS: values.strictExitAfterS,
     ...(values.acceptedStore !== undefined && { acceptedIdentity: values.acceptedStore }),
+  }
+}
+
+function hotStateOf(resolution: Resolution): HotStateConfig {
+  const { bus } = resolution.limits
+  const { valkeyUrl, mode } = storageOf(resolution)
+  return {
+    ...(valkeyUrl !== undefined && { valkeyUrl }),
+    mode,
+    maxStoreKeys: bus['maxStoreKeys']!,
+    maxStoreValueBytes: bus['maxStoreValueBytes']!,
+    maxStoreBytes: bus['maxStoreBytes']!,
+    handshakesPerSecondPerTenant: bus['handshakesPerSecondPerTenant']!,
   }
 }
 

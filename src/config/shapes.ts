@@ -85,6 +85,17 @@ export interface StorageConfig {
   readonly acceptedIdentity?: string
 }
 
+/** What changes quickly and is small; in Valkey where an address is known. */
+export interface HotStateConfig {
+  readonly valkeyUrl?: Secret
+  readonly mode: 'strict' | 'degraded'
+  readonly maxStoreKeys: number
+  readonly maxStoreValueBytes: number
+  readonly maxStoreBytes: number
+  /** 0: no bound. */
+  readonly handshakesPerSecondPerTenant: number
+}
+
 export interface WireConfig {
   readonly infraProtocol: 'protobuf' | 'json'
   /** May text frames of JSON enter and leave? */
@@ -99,6 +110,7 @@ export interface BusConfig {
   readonly auth: AuthConfig
   readonly wire: WireConfig
   readonly storage: StorageConfig
+  readonly hotState: HotStateConfig
   readonly limits: Limits
   readonly allowedOrigins: readonly string[]
   readonly logLevel: LogLevel

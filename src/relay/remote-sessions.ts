@@ -3,7 +3,7 @@
 import type { Identity, Role } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { toIsoTime } from '../base/clock.ts'
-import { type BusError, invalid } from '../base/errors.ts'
+import { BusError, invalid } from '../base/errors.ts'
 import { createMessageIds } from '../base/ids.ts'
 import type { JsonObject } from '../base/json.ts'
 import { protocolVersion } from '../base/version.ts'
@@ -48,6 +48,7 @@ export interface RelayCore {
     forget(client: Client): void
   }
   readonly replies: { failedResponse(requestId: string, error: BusError): Envelope }
+  isRevoked(identity: Identity): boolean
   /** Names this life of the bus to gateways. */
   readonly process: string
   readonly welcomeFacts: JsonObject
@@ -179,6 +180,8 @@ export function createRemoteSessions(ports: RemoteSessionsPorts): RemoteSessions
       const halves = halvesOf(request.clientId)
       if (halves === undefined) throw invalid('BAD_CONTROL', 'not a client id', { field: 'clientId' })
       const identity = identityOf(request)
+      // Gateways do not know of revocations: they end here.
+      if (core.isRevoked(identity)) throw new BusError('AUTHENTICATION_FAILED', 'The token was revoked')
       let client = byId.get(request.clientId)
       if (client === undefined) client = add(request, halves, identity)
       else client.identity = identity

@@ -44,6 +44,8 @@ export class Rooms {
   readonly fanOut: FanOut
   /** Set once by whoever carries deliveries to other processes. */
   outlet: Outlet | undefined
+  /** Set once by whoever shows memberships to others: told when one by name, `*` included, has begun or ended. */
+  membershipChanged: ((key: StreamKey, recipient: Recipient) => void) | undefined
 
   constructor(options: RoomsOptions) {
     this.#options = options
@@ -92,6 +94,7 @@ export class Rooms {
     const room = roomOf(this.#tenant(tenantName), roomName)
     const membership = { joinedAtMs: this.#options.clock.now() }
     room.members.set(recipient, membership)
+    this.membershipChanged?.({ tenant: tenantName, room: roomName, channel: wholeRoom }, recipient)
     let rooms = this.#roomMemberships.get(recipient)
     if (rooms === undefined) {
       rooms = new Map()
@@ -109,6 +112,7 @@ export class Rooms {
     if (member === undefined || !member.byChannel) return false
     member.byChannel = false
     this.#dropIfUnused(stream, member)
+    this.membershipChanged?.(stream.key, recipient)
     return true
   }
 
@@ -116,6 +120,7 @@ export class Rooms {
     const room = this.#tenants.get(tenantName)?.rooms.get(roomName)
     if (room === undefined || !room.members.delete(recipient)) return false
     this.#roomMemberships.get(recipient)?.delete(JSON.stringify([tenantName, roomName]))
+    this.membershipChanged?.({ tenant: tenantName, room: roomName, channel: wholeRoom }, recipient)
     for (const stream of room.streams.values()) {
       const member = stream.member(recipient)
       if (member === undefined) continue
@@ -139,13 +144,15 @@ export class Rooms {
 
   /** Ends all memberships and hides the stream until it is used again; its head and what a store holds stay. */
   hide(stream: Stream): void {
-    for (const member of stream.allMembers()) {
+    const members = [...stream.allMembers()]
+    for (const member of members) {
       member.isActive = false
       this.#memberships.get(member.recipient)?.delete(stream)
     }
     stream.local.clear()
     stream.remote.clear()
     stream.isHidden = true
+    for (const { byChannel, recipient } of members) if (byChannel) this.membershipChanged?.(stream.key, recipient)
   }
 
   /** Streams of a tenant, or of one of its rooms. */
@@ -163,6 +170,37 @@ export class Rooms {
 
   isWholeRoomMember(tenantName: string, roomName: string, recipient: Recipient): boolean {
     return this.#tenants.get(tenantName)?.rooms.get(roomName)?.members.has(recipient) ?? false
+  }
+
+  /** Those who joined the whole room, and when. */
+  roomMembers(tenantName: string, roomName: string): ReadonlyMap<Recipient, { readonly joinedAtMs: number }> {
+    return this.#tenants.get(tenantName)?.rooms.get(roomName)?.members ?? noMembers
+  }
+
+  /** When the recipient joined by that name (a channel, or `*` for the whole room); undefined when it has not. */
+  joinedAtMs({ tenant, room, channel }: StreamKey, recipient: Recipient): number | undefined {
+    const place = this.#tenants.get(tenant)?.rooms.get(room)
+    if (channel === wholeRoom) return place?.members.get(recipient)?.joinedAtMs
+    const member = place?.streams.get(channel)?.member(recipient)
+    return member?.byChannel === true ? member.joinedAtMs : undefined
+  }
+
+  /** Has anybody joined by that name? */
+  isJoined({ tenant, room, channel }: StreamKey): boolean {
+    const place = this.#tenants.get(tenant)?.rooms.get(room)
+    if (channel === wholeRoom) return (place?.members.size ?? 0) > 0
+    for (const { byChannel } of place?.streams.get(channel)?.allMembers() ?? []) if (byChannel) return true
+    return false
+  }
+
+  /** Every membership by name; a whole room's has the channel `*`. */
+  *memberships(): Iterable<{ readonly key: StreamKey; readonly recipient: Recipient }> {
+    for (const [recipient, rooms] of this.#roomMemberships) {
+      for (const at of rooms.values()) yield { key: { ...at, channel: wholeRoom }, recipient }
+    }
+    for (const [recipient, streams] of this.#memberships) {
+      for (const { key } of streams) if (this.joinedAtMs(key, recipient) !== undefined) yield { key, recipient }
+    }
   }
 
   /** How many names (channels and whole rooms) the recipient has joined. */
@@ -213,7 +251,10 @@ export class Rooms {
       set.add(stream)
     }
     if (how.byRoom) member.byRoom = true
-    else member.byChannel = true
+    else if (!member.byChannel) {
+      member.byChannel = true
+      this.membershipChanged?.(stream.key, recipient)
+    }
     return member
   }
 
@@ -224,6 +265,8 @@ export class Rooms {
     this.#memberships.get(member.recipient)?.delete(stream)
   }
 }
+
+const noMembers: ReadonlyMap<Recipient, { readonly joinedAtMs: number }> = new Map()
 
 function roomOf(tenant: Tenant, name: string): Room {
   let room = tenant.rooms.get(name)

@@ -2,14 +2,15 @@
 import type { Clock } from '../base/clock.ts'
 import type { JsonObject } from '../base/json.ts'
 import type { Envelope, StreamKey } from '../envelope/envelope.ts'
+import type { HotState } from '../hot/hot-state.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import type { ClientRegistry } from './clients.ts'
 import type { Membership } from './membership.ts'
 
-/** The permissions the built-in commands ask for (original-contract 4.7). */
-export type Permission = 'none' | 'channel_access' | 'channel_view' | 'channel_management'
+/** The permissions the built-in commands ask for (original-contract 4.7); `admin` is a role, which no list gives. */
+export type Permission = 'none' | 'channel_access' | 'channel_view' | 'channel_management' | 'store_access' | 'admin'
 
 export interface CommandResult {
   readonly message: string
@@ -32,7 +33,9 @@ export interface CommandPorts {
   readonly clients: ClientRegistry
   readonly membership: Membership
   readonly store: HistoryStore | undefined
+  readonly hot: HotState
   readonly maxHistoryPageBytes: number
+  readonly maxStoreValueBytes: number
   /** Facts for `status`: counts and component states, never secrets. */
   readonly status: () => JsonObject
   /** Ends in a new identity for the client, or throws AUTHENTICATION_FAILED. */

@@ -1,6 +1,6 @@
 // From a client's frame to its effect and its answer: decode, check the tenant, then publish, send privately, or run a
 // command. Frames of one client take effect in the order they came; an answer or an error goes back for each.
-import { may } from '../auth/grants.ts'
+import { isAdmin, may } from '../auth/grants.ts'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { BusError, invalid, isBusError } from '../base/errors.ts'
@@ -18,7 +18,7 @@ import type { WireLimits } from '../wire/limits.ts'
 import { envelopeOfFrame, type FrameScan, frameFromEnvelope, reframe, scanFrame } from '../wire/message-frame.ts'
 import { decodeProtobuf } from '../wire/protobuf-codec.ts'
 import type { ClientRegistry } from './clients.ts'
-import { type CommandPorts, type CommandResult, keyOf } from './command.ts'
+import { type CommandPorts, type CommandResult, keyOf, type Permission } from './command.ts'
 import { createFastPublish } from './fast-publish.ts'
 import type { Publisher } from './publisher.ts'
 import type { Replies } from './replies.ts'
@@ -257,9 +257,7 @@ export function createRouter(ports: RouterPorts): Router {
     try {
       const command = findCommand(name)
       if (command === undefined) throw new BusError('UNKNOWN_COMMAND')
-      if (command.permission !== 'none' && !may(client.identity, command.permission)) {
-        throw new BusError('AUTHORIZATION_ERROR', `The token lacks the permission ${command.permission}`)
-      }
+      requirePermission(client.identity, command.permission)
       const named = textOf(request.args['tenant_id']) ?? textOf(request.metadata['tenant_id'])
       const tenant = tenantOf(client.identity, named)
       const result = await command.run({ client, request, args: request.args, tenant, answer }, ports.commands)
@@ -349,6 +347,15 @@ export function createRouter(ports: RouterPorts): Router {
       }
     },
     refusals,
+  }
+}
+
+function requirePermission(identity: Identity, permission: Permission): void {
+  if (permission === 'none') return
+  if (permission === 'admin') {
+    if (!isAdmin(identity)) throw new BusError('AUTHORIZATION_ERROR', 'Only an admin or an operator may do this')
+  } else if (!may(identity, permission)) {
+    throw new BusError('AUTHORIZATION_ERROR', `The token lacks the permission ${permission}`)
   }
 }
 

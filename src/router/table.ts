@@ -3,6 +3,8 @@ import type { Command } from './command.ts'
 import { channelInfo, createChannel, deleteChannel, listChannels, presence } from './commands/channels.ts'
 import { history, historyGet, historyReplay } from './commands/history.ts'
 import { joinChannel, leaveChannel } from './commands/members.ts'
+import { revoke } from './commands/revoke.ts'
+import { storeDelete, storeGet, storeList, storeSet } from './commands/store.ts'
 import { createHelp, ping, refresh, status } from './commands/system.ts'
 
 export const commandNames = [
@@ -10,6 +12,7 @@ export const commandNames = [
   'ping',
   'help',
   'auth.refresh',
+  'auth.revoke',
   'join_channel',
   'leave_channel',
   'create_channel',
@@ -22,6 +25,10 @@ export const commandNames = [
   'history.get',
   'op.history.replay',
   'history.replay',
+  'op.store.set',
+  'op.store.get',
+  'op.store.delete',
+  'op.store.list',
 ] as const
 
 export type CommandName = (typeof commandNames)[number]
@@ -32,6 +39,7 @@ export const commandTable: CommandTable = {
   ping,
   help: createHelp(() => commandTable),
   'auth.refresh': refresh,
+  'auth.revoke': revoke,
   join_channel: joinChannel,
   leave_channel: leaveChannel,
   create_channel: createChannel,
@@ -44,6 +52,10 @@ export const commandTable: CommandTable = {
   'history.get': historyGet,
   'op.history.replay': historyReplay,
   'history.replay': historyReplay,
+  'op.store.set': storeSet,
+  'op.store.get': storeGet,
+  'op.store.delete': storeDelete,
+  'op.store.list': storeList,
 }
 
 /** Looks up text a client sent; `constructor` and `__proto__` are just names that are not there. */

@@ -101,7 +101,8 @@ export class EdgeSession {
       this.#work()
     } catch (error) {
       this.#ports.logger.warn('shield.open_failed', { clientId: this.session.id, ...describeError(error) })
-      this.session.close('LINK_LOST', 'the bus did not open the session')
+      if (isBusError(error, 'AUTHENTICATION_FAILED')) this.session.close('TOKEN_REVOKED')
+      else this.session.close('LINK_LOST', 'the bus did not open the session')
     }
   }
 
@@ -131,6 +132,7 @@ export class EdgeSession {
       return true
     } catch (error) {
       this.#ports.logger.warn('shield.resync_failed', { clientId: this.session.id, ...describeError(error) })
+      if (isBusError(error, 'AUTHENTICATION_FAILED')) this.session.close('TOKEN_REVOKED')
       if (isBusError(error, 'AUTHORIZATION_ERROR')) this.session.close('LINK_LOST', 'the bus refused the session')
       return this.session.isClosed
     }

@@ -16,6 +16,7 @@ import type { Link } from '../../src/link/link.ts'
 import { createMemoryHub, type MemoryHub } from '../../src/link/memory-link.ts'
 import { type Relay, type RelayTiming, startRelay } from '../../src/relay/relay.ts'
 import { type Shield, type ShieldPorts, type ShieldTiming, startShield } from '../../src/shield/shield.ts'
+import { createLabHotState } from './lab-hot-state.ts'
 import { createMemoryStore } from '../../src/storage/memory/memory-store.ts'
 import type { HistoryStore } from '../../src/storage/store.ts'
 import { noTelemetry, type TelemetryEvent } from '../../src/telemetry/events.ts'
@@ -126,6 +127,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
   async function startBus(): Promise<void> {
     const core = createBusCore(busConfig, {
       store,
+      hot: createLabHotState(),
       authenticator: labAuthenticator,
       telemetry,
       clock: systemClock,

@@ -4,7 +4,7 @@ import { BusError } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import { parseName } from '../../envelope/names.ts'
-import type { Stream } from '../../rooms/stream.ts'
+import type { Member, Stream } from '../../rooms/stream.ts'
 import { optionalText, requiredText, roomAndChannel } from '../args.ts'
 import { type Command, type CommandPorts, keyOf } from '../command.ts'
 
@@ -31,17 +31,39 @@ async function requireChannel(key: StreamKey, ports: CommandPorts): Promise<Stre
   return stream
 }
 
-function membersOf(stream: Stream, ports: CommandPorts): JsonObject[] {
-  const rows: JsonObject[] = []
-  for (const { recipient, joinedAtMs } of stream.allMembers()) {
-    const client = ports.clients.find(recipient.id)
-    rows.push({
-      client_id: recipient.id,
-      subject: client?.identity.subject ?? '',
-      joined_at: toIsoTime(joinedAtMs),
-    })
+interface Members {
+  readonly data: {
+    readonly member_count: number
+    readonly members: JsonObject[]
+    /** Other processes could not be asked: these are the members of this one. */
+    readonly partial?: true
   }
-  return rows
+  /** Has anybody joined the channel by its name at another process? */
+  readonly isUsedElsewhere: boolean
+}
+
+/** The members here, as they are this moment, and those at other processes. */
+async function membersOf(key: StreamKey, ports: CommandPorts): Promise<Members> {
+  const { members: others, isPartial } = await ports.hot.presence.elsewhere(key)
+  const rows = new Map<string, JsonObject>()
+  const add = (clientId: string, subject: string, joinedAtMs: number): void =>
+    void rows.set(clientId, { client_id: clientId, subject, joined_at: toIsoTime(joinedAtMs) })
+  for (const { clientId, subject, joinedAtMs } of others) add(clientId, subject, joinedAtMs)
+  for (const { recipient, joinedAtMs } of membersHere(key, ports)) {
+    add(recipient.id, ports.clients.find(recipient.id)?.identity.subject ?? '', joinedAtMs)
+  }
+  return {
+    data: { member_count: rows.size, members: [...rows.values()], ...(isPartial && { partial: true }) },
+    isUsedElsewhere: others.some(({ byRoom }) => !byRoom),
+  }
+}
+
+function* membersHere(key: StreamKey, { rooms }: CommandPorts): Iterable<Pick<Member, 'recipient' | 'joinedAtMs'>> {
+  const stream = rooms.find(key)
+  if (stream !== undefined) yield* visible(stream)?.allMembers() ?? []
+  // Not used here yet: it will have those of the whole room.
+  else
+    for (const [recipient, { joinedAtMs }] of rooms.roomMembers(key.tenant, key.room)) yield { recipient, joinedAtMs }
 }
 
 export const createChannel: Command = {
@@ -125,15 +147,17 @@ export const channelInfo: Command = {
   permission: 'channel_view',
   async run({ args, tenant }, ports) {
     const { room, channel } = roomAndChannel(args)
-    const stream = await requireChannel(keyOf(tenant, room, channel), ports)
-    const head = await ports.store?.head(stream.key)
+    const key = keyOf(tenant, room, channel)
+    const { data: members, isUsedElsewhere } = await membersOf(key, ports)
+    const stream = (await findChannel(key, ports)) ?? (isUsedElsewhere ? ports.rooms.open(key) : undefined)
+    if (stream === undefined) throw new BusError('CHANNEL_NOT_FOUND')
+    const head = await ports.store?.head(key)
     return {
       message: 'Channel found',
       data: {
         ...idsOf(stream.key),
         ...(stream.description !== undefined && { description: stream.description }),
-        member_count: stream.memberCount,
-        members: membersOf(stream, ports),
+        ...members,
         created_at: toIsoTime(stream.createdAtMs),
         last_activity: toIsoTime(stream.lastActivityMs),
         statistics:
@@ -147,11 +171,10 @@ export const presence: Command = {
   summary: 'Who is in a channel now',
   args: { room: 'room name', channel: 'channel name' },
   permission: 'channel_view',
-  run({ args, tenant }, ports) {
+  async run({ args, tenant }, ports) {
     const { room, channel } = roomAndChannel(args)
     const key = keyOf(tenant, room, channel)
-    const stream = visible(ports.rooms.find(key))
-    const members = stream === undefined ? [] : membersOf(stream, ports)
-    return { message: `${members.length} members`, data: { ...idsOf(key), member_count: members.length, members } }
+    const { data: members } = await membersOf(key, ports)
+    return { message: `${members.member_count} members`, data: { ...idsOf(key), ...members } }
   },
 }

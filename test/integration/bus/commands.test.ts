@@ -5,6 +5,7 @@ import { mintToken } from '../../../src/auth/mint.ts'
 import type { Role } from '../../../src/auth/identity.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
 import type { Envelope } from '../../../src/envelope/envelope.ts'
+import type { Permission } from '../../../src/router/command.ts'
 import { commandNames, type CommandName } from '../../../src/router/table.ts'
 import { type BusInProcess, startBusInProcess } from '../../support/launch/bus-in-process.ts'
 import { dataOf, type WireClient } from '../../support/launch/wire-client.ts'
@@ -28,7 +29,9 @@ interface Row {
   readonly data: JsonObject
   readonly bad: readonly Bad[]
   /** The permission without which it is refused. */
-  readonly permission?: 'channel_access' | 'channel_view' | 'channel_management'
+  readonly permission?: Exclude<Permission, 'none'>
+  /** Of whoever sends it; `user` when absent. */
+  readonly role?: Role
   /** Commands sent before the good form. */
   readonly before?: readonly (readonly [CommandName, JsonObject])[]
 }
@@ -184,18 +187,74 @@ const rows: Readonly<Record<CommandName, Row>> = {
   'history.get': get,
   'op.history.replay': replay,
   'history.replay': replay,
+  'auth.revoke': {
+    args: () => ({ subject: 'somebody' }),
+    data: { tenant_id: 'acme', subject: 'somebody', until: expect.any(String) },
+    permission: 'admin',
+    role: 'admin',
+    bad: [
+      missing({}),
+      missing({ everyone: false }),
+      missing({ subject: 'somebody', everyone: true }),
+      { args: { subject: 7 }, code: 'VALIDATION_ERROR', reason: 'BAD_ARGUMENT' },
+      badName({ subject: 'x'.repeat(257) }),
+    ],
+  },
+  'op.store.set': {
+    args: () => ({ key: ' colour ', value: { shade: [1, 2.5, 'dark'] } }),
+    data: { namespace: 'tenant:acme', key: 'colour', updated: expect.any(Boolean) },
+    permission: 'store_access',
+    bad: [
+      missing({}),
+      missing({ key: 'k' }),
+      missing({ key: 'k', value: null }),
+      missing({ key: '  ', value: 1 }),
+      { args: { key: 7, value: 1 }, code: 'VALIDATION_ERROR', reason: 'BAD_ARGUMENT' },
+      badName({ key: 'k'.repeat(257), value: 1 }),
+      badName({ key: 'a\u0000b', value: 1 }),
+      badName({ key: 'k', namespace: '\u00e9'.repeat(129), value: 1 }),
+      { args: { key: 'k', value: 'x'.repeat(65_535) }, code: 'LIMIT_EXCEEDED' },
+    ],
+  },
+  'op.store.get': {
+    before: [['op.store.set', { key: 'kept', namespace: 'ns', value: [true, { deep: { est: 'x' } }] }]],
+    args: () => ({ key: 'kept', namespace: 'ns' }),
+    data: { namespace: 'ns', key: 'kept', found: true, value: [true, { deep: { est: 'x' } }] },
+    permission: 'store_access',
+    bad: [missing({}), missing({ namespace: 'ns' })],
+  },
+  'op.store.delete': {
+    before: [['op.store.set', { key: 'gone', value: false }]],
+    args: () => ({ key: 'gone' }),
+    data: { namespace: 'tenant:acme', key: 'gone', deleted: true },
+    permission: 'store_access',
+    bad: [missing({}), badName({ key: '\u007f' })],
+  },
+  'op.store.list': {
+    before: [
+      ['op.store.set', { key: 'b', namespace: 'list', value: 1 }],
+      ['op.store.set', { key: 'a:b', namespace: 'list', value: 1 }],
+    ],
+    args: () => ({ namespace: 'list' }),
+    data: { namespace: 'list', count: 2, keys: ['a:b', 'b'] },
+    permission: 'store_access',
+    bad: [badName({ namespace: 'n'.repeat(257) })],
+  },
 }
 
 let bus: BusInProcess
 let unstored: BusInProcess
 let user: WireClient
 let json: WireClient
+let admins: readonly WireClient[]
 beforeAll(async () => {
   const env = { ARQONBUS_ENABLE_AUTH: 'true', ARQONBUS_AUTH_JWT_SECRET: secret }
   bus = await startBusInProcess({ env })
   unstored = await startBusInProcess({ history: 'none' })
   user = await bus.client({ token: await tokenOf('user'), format: 'protobuf' })
   json = await bus.client({ token: await tokenOf('user') })
+  const token = await tokenOf('chief', { role: 'admin' })
+  admins = [await bus.client({ token, format: 'protobuf' }), await bus.client({ token })]
   for (let n = 1; n <= 3; n++) await json.publish('stored', 'one', { n }, { sequence: n })
   for (const sequence of [2, 1]) await json.publish('stored', 'regressing', {}, { sequence })
 })
@@ -220,7 +279,8 @@ describe.each(Object.entries(rows))('%s', (name, row) => {
   it.each(['json', 'protobuf'] as const)(
     'succeeds with one response, then the original’s second frame (%s)',
     async (format) => {
-      const client = await bus.client({ token: await tokenOf('user'), format })
+      const token = await tokenOf('user', row.role === undefined ? {} : { role: row.role })
+      const client = await bus.client({ token, format })
       for (const [command, args] of row.before ?? []) await client.command(command, args)
       const [response, second, ...more] = await answersTo(client, name, row.args(await tokenOf('user')))
       expect(response).toMatchObject({ type: 'response', status: 'success' })
@@ -236,7 +296,7 @@ describe.each(Object.entries(rows))('%s', (name, row) => {
 
   it('answers each bad form with its code, and with no second frame', async () => {
     for (const { args, code, reason } of row.bad) {
-      for (const client of [user, json]) {
+      for (const client of row.role === 'admin' ? admins : [user, json]) {
         const [response, ...more] = await answersTo(client, name, args)
         expect(response, JSON.stringify(args)).toMatchObject({ type: 'response', status: 'error', error_code: code })
         if (reason !== undefined) expect(response!.payload, JSON.stringify(args)).toMatchObject({ reason })
@@ -257,7 +317,8 @@ describe.each(Object.entries(rows))('%s', (name, row) => {
   })
 
   it('refuses another tenant', async () => {
-    const answer = await json.command(name, { tenant_id: 'globex' })
+    const client = row.role === 'admin' ? admins[1]! : json
+    const answer = await client.command(name, { tenant_id: 'globex' })
     expect(answer).toMatchObject({ status: 'error', error_code: 'TENANT_MISMATCH' })
   })
 })

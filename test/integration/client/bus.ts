@@ -6,6 +6,7 @@ import { silentLogger } from '../../../src/base/logger.ts'
 import { anonymousIdentity } from '../../../src/auth/identity.ts'
 import { createBusCore, type BusCore } from '../../../src/app/bus-core.ts'
 import { loadBusConfig } from '../../../src/config/load.ts'
+import { createLabHotState } from '../../support/lab-hot-state.ts'
 import { createMemoryStore } from '../../../src/storage/memory/memory-store.ts'
 import type { HistoryStore } from '../../../src/storage/store.ts'
 import { noTelemetry } from '../../../src/telemetry/events.ts'
@@ -50,6 +51,7 @@ export async function startTestBus(options: TestBusOptions = {}): Promise<TestBu
   async function start(): Promise<void> {
     core = createBusCore(config, {
       store,
+      hot: createLabHotState(),
       authenticator: undefined,
       telemetry: noTelemetry,
       clock: systemClock,
