@@ -34,6 +34,8 @@ export async function runProgram(args: readonly string[], terminal: Terminal): P
   const program = new Command('arqonbus')
     .description('A message bus over WebSocket with an edge gateway and an executable production preflight')
     .version(version, '-V, --version')
+    // What follows a sub-command is that one's: `token revoke --subject` is not the option of `token`.
+    .enablePositionalOptions()
     .addHelpText(
       'after',
       `

@@ -36,7 +36,7 @@ export interface BusClientEvents {
 
 export interface BusClient {
   readonly isReachable: boolean
-  /** Rejects with LINK_UNAVAILABLE, LINK_TIMEOUT, or the code the bus refused with. */
+  /** Rejects with LINK_UNAVAILABLE, LINK_TIMEOUT, AUTHENTICATION_FAILED for revoked tokens, else AUTHORIZATION_ERROR. */
   open(request: OpenRequest): Promise<Extract<OpenReply, { ok: true }>>
   /** Tells the bus that the session is over, again and again until it has heard. */
   closeSession(clientId: string): void
@@ -199,7 +199,10 @@ export async function startBusClient(ports: {
     },
     async open(request) {
       const reply = parseOpenReply((await ask(busSubjects.open, request)).data)
-      if (!reply.ok) throw new BusError('AUTHORIZATION_ERROR', `The bus refused the session: ${reply.code}`)
+      if (!reply.ok) {
+        const code = reply.code === 'AUTHENTICATION_FAILED' ? reply.code : 'AUTHORIZATION_ERROR'
+        throw new BusError(code, `The bus refused the session: ${reply.code}`)
+      }
       return reply
     },
     closeSession(clientId) {

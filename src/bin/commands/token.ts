@@ -18,34 +18,31 @@ interface Options {
 }
 
 export function tokenCommand(terminal: Terminal): Command {
-  return (
-    new Command('token')
-      // `--subject` before `revoke` belongs to `token`, after it to `revoke`.
-      .enablePositionalOptions()
-      .description('Print a bearer token')
-      .option('--subject <name>', 'whose token it is', 'cli')
-      .option('--tenant <tenant>', 'its tenant; * for an operator', 'default')
-      .addOption(new Option('--role <role>', 'what it may').choices(['user', 'admin', 'operator']).default('user'))
-      .option('--ttl <time>', 'how long it is good: 90s, 15m, 8h or 1d', parseDuration, 3_600)
-      .option(
-        '--permissions <list>',
-        'allow only these, comma separated: channel_access,channel_view,channel_management,store_access',
-      )
-      .option('--data-dir <dir>', 'where to look for a development secret (env ARQONBUS_DATA_DIR)')
-      .option('--json', 'print {token, expires_in_seconds}')
-      .addHelpText(
-        'after',
-        `
+  return new Command('token')
+    .enablePositionalOptions()
+    .description('Print a bearer token')
+    .option('--subject <name>', 'whose token it is', 'cli')
+    .option('--tenant <tenant>', 'its tenant; * for an operator', 'default')
+    .addOption(new Option('--role <role>', 'what it may').choices(['user', 'admin', 'operator']).default('user'))
+    .option('--ttl <time>', 'how long it is good: 90s, 15m, 8h or 1d', parseDuration, 3_600)
+    .option(
+      '--permissions <list>',
+      'allow only these, comma separated: channel_access,channel_view,channel_management,store_access',
+    )
+    .option('--data-dir <dir>', 'where to look for a development secret (env ARQONBUS_DATA_DIR)')
+    .option('--json', 'print {token, expires_in_seconds}')
+    .addHelpText(
+      'after',
+      `
 The secret comes from ARQONBUS_AUTH_JWT_SECRET, else JWT_SECRET, else from the data folder that \`arqonbus up\` keeps.
 It is never an argument: arguments are visible to every user of the machine.
 
 Examples:
   export ARQONBUS_AUTH_JWT=$(arqonbus token)
   arqonbus token --subject billing --tenant acme --ttl 15m --permissions channel_access`,
-      )
-      .action((options: Options) => token(options, terminal))
-      .addCommand(revokeCommand(terminal))
-  )
+    )
+    .action((options: Options) => token(options, terminal))
+    .addCommand(revokeCommand(terminal))
 }
 
 async function token(options: Options, terminal: Terminal): Promise<void> {

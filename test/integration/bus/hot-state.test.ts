@@ -8,12 +8,14 @@ import { silentLogger } from '../../../src/base/logger.ts'
 import { openValkey, type ValkeyClient } from '../../../src/valkey/valkey-client.ts'
 import { type BusInProcess, startBusInProcess } from '../../support/launch/bus-in-process.ts'
 import { dataOf, type WireClient } from '../../support/launch/wire-client.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 import { createTcpProxy } from '../../support/tcp-proxy.ts'
 
 const secret = 'hot-state-only-0123456789-abcdefghijklmno'
 const revokedCode = 4403
 
+const onValkey = describe.skipIf(skipWithout('valkey'))
 let server: ValkeyServerProcess
 let admin: ValkeyClient
 const opened: { close(): Promise<void> }[] = []
@@ -82,7 +84,7 @@ const componentOf = async (bus: BusInProcess): Promise<{ ready: number; state: u
   return { ready: answer.status, state: body.components?.find(({ name }) => name === 'hot state')?.state }
 }
 
-describe('presence', () => {
+onValkey('presence', () => {
   it('shows the members at both buses, by either command, from either side', async () => {
     const [one, two] = [await startBus(), await startBus()]
     const [alice, bob] = [await connect(one, 'alice'), await connect(two, 'bob')]
@@ -105,7 +107,7 @@ describe('presence', () => {
   })
 })
 
-describe('a revocation', () => {
+onValkey('a revocation', () => {
   it('closes sessions at both buses within a second, refuses their tokens, and answers who asked for it', async () => {
     const [one, two] = [await startBus(), await startBus()]
     const [here, there] = [await connect(one, 'alice'), await connect(two, 'alice')]
@@ -161,7 +163,7 @@ describe('a revocation', () => {
   })
 })
 
-describe('op.store', () => {
+onValkey('op.store', () => {
   it('outlives the bus, and is the same at the next', async () => {
     const one = await startBus()
     const value = { n: 1, list: ['\u{1f600}', null, 2.5], '': {} }
@@ -217,7 +219,7 @@ describe('op.store', () => {
   })
 })
 
-describe('the handshakes of a tenant', () => {
+onValkey('the handshakes of a tenant', () => {
   it('are bounded over all buses, where a bound is set', async () => {
     const env = { ARQONBUS_LIMIT_HANDSHAKES_PER_SECOND_PER_TENANT: '3' }
     const [one, two] = [await startBus(env), await startBus(env)]
@@ -228,7 +230,7 @@ describe('the handshakes of a tenant', () => {
   })
 })
 
-describe('without its hot state', () => {
+onValkey('without its hot state', () => {
   it.each(['frozen', 'killed'] as const)(
     'a bus goes on with what it knows, says so, and recovers (%s)',
     async (how) => {

@@ -1,9 +1,10 @@
 // Each hot state of the suite gets an empty database of one real server.
-import { afterAll, beforeAll } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { openValkeyHotState } from '../../../src/hot/valkey/valkey-hot-state.ts'
 import { openValkey, type ValkeyClient } from '../../../src/valkey/valkey-client.ts'
 import { hotStateContract } from '../../support/contracts/hot-state.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 
 let server: ValkeyServerProcess
@@ -17,7 +18,9 @@ afterAll(async () => {
   await server.close()
 })
 
-hotStateContract('Valkey', async (given) => {
-  await admin.send(['FLUSHALL'])
-  return await openValkeyHotState({ ...given, url: server.url, logger: silentLogger, mustConnect: true })
+describe.skipIf(skipWithout('valkey'))('on a real server', () => {
+  hotStateContract('Valkey', async (given) => {
+    await admin.send(['FLUSHALL'])
+    return await openValkeyHotState({ ...given, url: server.url, logger: silentLogger, mustConnect: true })
+  })
 })

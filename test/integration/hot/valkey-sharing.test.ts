@@ -8,6 +8,7 @@ import type { StreamKey } from '../../../src/envelope/envelope.ts'
 import type { HotState } from '../../../src/hot/hot-state.ts'
 import { openValkeyHotState, type ValkeyHotStateOptions } from '../../../src/hot/valkey/valkey-hot-state.ts'
 import { openValkey, type ValkeyClient } from '../../../src/valkey/valkey-client.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 import { createTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
 
@@ -15,6 +16,7 @@ const lab: StreamKey = { tenant: 'acme', room: 'lab', channel: 'general' }
 const wholeLab: StreamKey = { ...lab, channel: '*' }
 const leaseMs = 1_000
 
+const onValkey = describe.skipIf(skipWithout('valkey'))
 let server: ValkeyServerProcess
 let admin: ValkeyClient
 const opened: { close(): Promise<void> }[] = []
@@ -107,7 +109,7 @@ const isRevoked = (process: Process, tenant: string, subject: string) => () =>
   process.revocations.isRevoked({ tenant, subject })
 const soon = (): number => systemClock.now() + 60_000
 
-describe('presence', () => {
+onValkey('presence', () => {
   it('is one over two processes, in channels and whole rooms', async () => {
     const [a, b] = [await openProcess(), await openProcess()]
     a.join(lab, 'a1')
@@ -190,7 +192,7 @@ describe('presence', () => {
   })
 })
 
-describe('revocations', () => {
+onValkey('revocations', () => {
   it('reach every process within a second, and those that start later before they are open', async () => {
     const [a, b] = [await openProcess(), await openProcess()]
     for (let n = 0; n < 20; n++) {
@@ -269,7 +271,7 @@ describe('revocations', () => {
   })
 })
 
-describe('values and counters', () => {
+onValkey('values and counters', () => {
   it('are shared, and values survive the processes', async () => {
     const [a, b] = [await openProcess(), await openProcess()]
     const name = { tenant: 'acme', namespace: 'n', key: 'k' }
@@ -291,7 +293,7 @@ describe('values and counters', () => {
   })
 })
 
-describe('a server that is away', () => {
+onValkey('a server that is away', () => {
   it.each(['frozen', 'killed'] as const)(
     'leaves what is known here, hangs nothing, and is used again (%s)',
     async (how) => {
