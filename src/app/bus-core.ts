@@ -9,6 +9,8 @@ import type { Logger } from '../base/logger.ts'
 import { version } from '../base/version.ts'
 import type { BusConfig, Limits } from '../config/shapes.ts'
 import type { HotState } from '../hot/hot-state.ts'
+import { overflowFacts } from '../envelope/gap.ts'
+import { subscriptionBound } from '../rooms/overflow.ts'
 import { Rooms } from '../rooms/rooms.ts'
 import { type ClientRegistry, createClientRegistry } from '../router/clients.ts'
 import { createMembership } from '../router/membership.ts'
@@ -69,6 +71,15 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     maxChannelsPerTenant: limits.maxChannelsPerTenant,
     epoch: 1,
     startsLoaded: store === undefined,
+    overflow: {
+      maxQueuedBytes: subscriptionBound(limits),
+      maxHeldBytes: limits.maxHeldBytesPerProcess,
+      gapFrame({ stream, policy, from, to }) {
+        const isPlaced = store !== undefined && stream.unplaced === undefined
+        const range = !isPlaced ? undefined : { epoch: stream.epoch, from, to }
+        return replies.gap(stream.key, overflowFacts(policy, to - from + 1, range))
+      },
+    },
   })
   const publisher = createPublisher({
     rooms,
@@ -137,6 +148,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     server: `arqonbus/${version}`,
     capabilities: [
       'ack',
+      'overflow',
       'presence',
       'private',
       'whole-room',

@@ -25,6 +25,15 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, loopDel
   metrics.counterFrom('arqonbus_messages_published_total', 'Messages accepted', () => counts.published)
   metrics.counterFrom('arqonbus_messages_duplicate_total', 'Publishes answered as duplicates', () => counts.duplicates)
   metrics.counterFrom('arqonbus_deliveries_total', 'Messages written to members', () => core.rooms.fanOut.deliveries)
+  const { overflow } = core.rooms
+  metrics.countersFrom(
+    'arqonbus_gaps_total',
+    'Gaps told to members that were passed over',
+    'policy',
+    () => overflow.gaps,
+  )
+  metrics.countersFrom('arqonbus_messages_dropped_total', 'Messages in those gaps', 'policy', () => overflow.dropped)
+  metrics.gauge('arqonbus_held_bytes', 'Held for members that are behind', () => overflow.heldBytes)
   metrics.countersFrom('arqonbus_frames_refused_total', 'Frames refused, by error code', 'code', () =>
     Object.fromEntries(Object.keys(errorTable).map((code) => [code, core.router.refusals.get(code) ?? 0])),
   )

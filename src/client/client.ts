@@ -6,16 +6,30 @@
 // - a publish is repeated under the same id until it is answered or its time is up, so it is stored once;
 // - close codes decide: come back, come back with a new token, or stay away (docs/errors.md).
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
-import { type AckLevel, ackLevels, type AckRequest, type Position, type WireFormat } from '../envelope/envelope.ts'
+import {
+  type AckLevel,
+  ackLevels,
+  type AckRequest,
+  type OverflowPolicy,
+  type Position,
+  type WireFormat,
+} from '../envelope/envelope.ts'
 import { ClientError } from './client-error.ts'
 import type { ClientState, ConnectOptions } from './connect-options.ts'
 import { createConnection } from './connection.ts'
 import { createFrames } from './frames.ts'
 import type { WebSocketConstructor } from './socket.ts'
-import { type JoinOptions, type JoinResult, type Message, SubscriptionState, toPosition } from './subscription.ts'
+import {
+  type Gap,
+  type JoinOptions,
+  type JoinResult,
+  type Message,
+  SubscriptionState,
+  toPosition,
+} from './subscription.ts'
 
-export type { AckLevel, AckRequest, JsonObject, JsonValue, Position, WireFormat }
-export type { ClientState, ConnectOptions, JoinOptions, JoinResult, Message, WebSocketConstructor }
+export type { AckLevel, AckRequest, JsonObject, JsonValue, OverflowPolicy, Position, WireFormat }
+export type { ClientState, ConnectOptions, Gap, JoinOptions, JoinResult, Message, WebSocketConstructor }
 export { ClientError }
 
 export interface PublishOptions {

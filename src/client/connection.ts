@@ -13,7 +13,7 @@ import type { ClientState, ConnectOptions } from './connect-options.ts'
 import type { Frames } from './frames.ts'
 import { type Allowance, createRequests, type Requests } from './requests.ts'
 import { openSocket, type Socket, type WebSocketConstructor } from './socket.ts'
-import { type JoinResult, type SubscriptionState, toMessage } from './subscription.ts'
+import { type JoinResult, type SubscriptionState, toGap, toMessage } from './subscription.ts'
 
 export interface Connection {
   readonly clientId: string
@@ -134,7 +134,13 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
   async function requestJoin(subscription: SubscriptionState, isFirst: boolean): Promise<JoinResult> {
     const { room, channel } = subscription
     const recover = subscription.recoverArgument()
-    const envelope = frames.command('join_channel', { room, channel, ...(recover !== undefined && { recover }) })
+    const { overflow } = subscription.options
+    const envelope = frames.command('join_channel', {
+      room,
+      channel,
+      ...(overflow !== undefined && { overflow }),
+      ...(recover !== undefined && { recover }),
+    })
     let result: JoinResult | undefined
     await requests.request(envelope, {
       resend: false,
@@ -153,10 +159,17 @@ export async function createConnection(options: ConnectionPorts): Promise<Connec
     lastFrameAtMs = systemClock.monotonic()
     if (requests.answer(envelope)) return
     if (envelope.type === 'goaway') goAway(envelope)
+    if (envelope.type === 'gap') tellGap(envelope)
     if (envelope.type !== 'message' && envelope.type !== 'telemetry') return
     const isOwn = envelope.sender !== undefined && ownIds.has(envelope.sender)
     if (envelope.to_client !== undefined) options.onDirect?.(toMessage(envelope))
     else for (const one of subscriptions) if (one.matches(envelope.room, envelope.channel)) one.deliver(envelope, isOwn)
+  }
+
+  function tellGap(envelope: Envelope): void {
+    const gap = toGap(envelope)
+    if (gap === undefined) return
+    for (const one of subscriptions) if (one.matches(gap.room, gap.channel)) one.missed(gap)
   }
 
   /** Nothing new is sent; what was sent is waited for; then this end closes and comes back when told to. */

@@ -1,6 +1,6 @@
 // One joined channel, or a whole room: where it has been read up to, and who gets its messages.
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
-import type { Envelope, Position } from '../envelope/envelope.ts'
+import type { Envelope, OverflowPolicy, Position } from '../envelope/envelope.ts'
 import type { ClientError } from './client-error.ts'
 import { createMessageQueue } from './message-queue.ts'
 
@@ -33,7 +33,27 @@ export interface JoinResult {
   readonly reason: string | undefined
 }
 
+/** Messages of a channel that are not delivered, told in their place. */
+export interface Gap {
+  readonly room: string
+  readonly channel: string
+  /** `overflow`: this client read too slowly; otherwise what a gateway says (docs/link.md). */
+  readonly reason: string
+  /** How many messages, own ones included; undefined where that is not known. */
+  readonly missed: number | undefined
+  /** The first and the last of them, where the server keeps history: `history` may bring them. */
+  readonly from: Position | undefined
+  readonly to: Position | undefined
+}
+
 export interface JoinOptions {
+  /**
+   * What the server does when this client reads too slowly: `disconnect` (default), or, with a gap told by `onGap`,
+   * `drop_oldest` or `latest` (docs/wire.md).
+   */
+  readonly overflow?: OverflowPolicy
+  /** Called between the messages before and behind the gap. */
+  readonly onGap?: (gap: Gap) => void
   /** The last position seen, to get what followed it; with `*`: channel -> position. */
   readonly recover?: Position | Readonly<Record<string, Position>>
   /** Gets each message in order; without it, iterate over the subscription. */
@@ -123,6 +143,14 @@ export class SubscriptionState {
     else this.options.onMessage(message)
   }
 
+  /** Tells of messages that do not come; what was read goes on behind them. */
+  missed(gap: Gap): void {
+    const { channel, to } = gap
+    const read = this.#read.get(channel)
+    if (to !== undefined && read?.epoch === to.epoch && to.sequence > read.sequence) this.#read.set(channel, to)
+    this.options.onGap?.(gap)
+  }
+
   /** An own publish was stored here; the server does not send it back, so it counts as read when nothing is between. */
   published(channel: string, position: Position): void {
     const read = this.#read.get(channel)
@@ -156,6 +184,20 @@ function refusalsOf(data: JsonObject): string[] {
 function wasRecovered(data: JsonObject, channel: string): boolean {
   const one = isJsonObject(data['recoveries']) ? data['recoveries'][channel] : data
   return isJsonObject(one) && one['recovered'] === true
+}
+
+/** What a `gap` frame tells, or undefined when it names no channel. */
+export function toGap({ room, channel, payload }: Envelope): Gap | undefined {
+  if (room === undefined || channel === undefined || !isJsonObject(payload)) return undefined
+  const { reason, missed, epoch, from, to } = payload as Readonly<Record<string, JsonValue | undefined>>
+  return {
+    room,
+    channel,
+    reason: typeof reason === 'string' ? reason : 'unknown',
+    missed: typeof missed === 'number' ? missed : undefined,
+    from: toPosition({ epoch, sequence: from }),
+    to: toPosition({ epoch, sequence: to }),
+  }
 }
 
 export function toMessage(envelope: Envelope): Message {

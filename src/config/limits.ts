@@ -76,7 +76,19 @@ export const limitTable = {
     cap: 16 * mib,
     meaning: 'Unread bytes before a slow reader is closed',
   },
+  maxQueuedBytesPerSubscription: {
+    default: 256 * kib,
+    min: 4_096,
+    cap: 4 * mib,
+    meaning:
+      'Unread bytes from which subscriptions with overflow `drop_oldest` or `latest` are passed over (at most half of those per client), and the newest bytes held for them in each channel',
+  },
   maxQueuedBytesPerProcess: { default: 256 * mib, min: mib, meaning: 'Unread bytes of all connections together' },
+  maxHeldBytesPerProcess: {
+    default: 64 * mib,
+    min: 64 * kib,
+    meaning: 'Newest messages held for subscriptions that are passed over, bytes of all channels together',
+  },
   maxRecoverMessages: { default: 300, min: 1, cap: 5_000, meaning: 'Messages one recovery may bring back' },
   maxRecoverBytes: { default: 4 * mib, min: 4_096, meaning: 'Bytes one recovery may bring back' },
   maxHistoryPageBytes: { default: 768 * kib, min: 4_096, meaning: 'Bytes of one page of history' },

@@ -54,7 +54,9 @@ export interface Limits {
   readonly maxMembersPerChannel: number
   readonly maxChannelsPerTenant: number
   readonly maxQueuedBytesPerClient: number
+  readonly maxQueuedBytesPerSubscription: number
   readonly maxQueuedBytesPerProcess: number
+  readonly maxHeldBytesPerProcess: number
   readonly maxRecoverMessages: number
   readonly maxRecoverBytes: number
   readonly maxHistoryPageBytes: number

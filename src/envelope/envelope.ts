@@ -53,6 +53,12 @@ export const optionalTextFields = [
 export const ackRequests = ['none', 'accepted', 'stored'] as const
 export type AckRequest = (typeof ackRequests)[number]
 
+/** What becomes of a member that reads slower than its channel is published to (docs/wire.md); the first is the default. */
+export const overflowPolicies = ['disconnect', 'drop_oldest', 'latest'] as const
+export type OverflowPolicy = (typeof overflowPolicies)[number]
+/** The policies under which a member can be behind. */
+export type LossyPolicy = Exclude<OverflowPolicy, 'disconnect'>
+
 /** What an acknowledged publish survives (reliability 5.1), weakest first. */
 export const ackLevels = ['memory', 'process', 'disk', 'replica'] as const
 export type AckLevel = (typeof ackLevels)[number]

@@ -30,9 +30,9 @@ export class Batch {
   #json: Uint8Array[] | undefined
   readonly #shared: { json?: Uint8Array; protobuf?: Uint8Array } = {}
 
-  constructor(first: number, expectedBytes: number) {
+  constructor(first: number, expectedBytes: number, bytes?: Buffer) {
     this.first = first
-    this.bytes = Buffer.allocUnsafeSlow(Math.max(smallestBuffer, expectedBytes))
+    this.bytes = bytes ?? Buffer.allocUnsafeSlow(Math.max(smallestBuffer, expectedBytes))
   }
 
   get count(): number {
@@ -53,11 +53,7 @@ export class Batch {
     const end = begin + wsFrameLength(length)
     if (end > this.bytes.length) this.#grow(end)
     const payload = writeWsFrameHeader(this.bytes, begin, binary, length)
-    this.senders.push(sender)
-    if (sender !== this.#lastSender) {
-      this.#lastSender = sender
-      this.#distinctSenders.add(sender)
-    }
+    this.#noteSender(sender)
     this.#starts.push(begin)
     this.#payloads.push(payload)
     this.#end = end
@@ -99,6 +95,29 @@ export class Batch {
       )
     }
     return { frames: Buffer.concat(parts), count: parts.length }
+  }
+
+  /** A copy of the last messages, as many as fit into `maxBytes`, one at least. */
+  newest(maxBytes: number): Batch {
+    let from = this.senders.length - 1
+    while (from > 0 && this.#end - this.#starts[from - 1]! <= maxBytes) from--
+    const begin = this.#starts[from]!
+    const copy = new Batch(this.first + from, 0, Buffer.allocUnsafeSlow(this.#end - begin))
+    this.bytes.copy(copy.bytes, 0, begin, this.#end)
+    copy.#end = this.#end - begin
+    for (let i = from; i < this.senders.length; i++) {
+      copy.#noteSender(this.senders[i]!)
+      copy.#starts.push(this.#starts[i]! - begin)
+      copy.#payloads.push(this.#payloads[i]! - begin)
+    }
+    return copy
+  }
+
+  #noteSender(sender: string): void {
+    this.senders.push(sender)
+    if (sender === this.#lastSender) return
+    this.#lastSender = sender
+    this.#distinctSenders.add(sender)
   }
 
   #jsonFrames(): Uint8Array[] {

@@ -3,7 +3,9 @@
 // member is looked at again before its write. Frames that arrive meanwhile wait for the next round: order holds.
 import { Batch } from './batch.ts'
 import type { Delivery } from './delivery.ts'
-import type { Member, Stream } from './stream.ts'
+import type { Member } from './member.ts'
+import type { Overflow } from './overflow.ts'
+import type { Stream } from './stream.ts'
 
 /** Where deliveries leave for members in other processes. */
 export interface Outlet {
@@ -18,7 +20,10 @@ export interface FanOut {
    * `bytes` at `payload` at once. Only for streams without members behind gateways.
    */
   reserve(stream: Stream, sender: string, length: number): Batch
-  /** Writes what waits for the stream's members at once: before its sequences begin anew. */
+  /**
+   * Writes what waits for the stream's members at once, and tells those behind what they do not get: before its sequences
+   * begin anew.
+   */
   flush(stream: Stream): void
   /** Resolves when everything pushed before has been written to sockets. */
   idle(): Promise<void>
@@ -33,7 +38,12 @@ interface Round {
   next: number
 }
 
-export function createFanOut(options: { sliceSize: number; outlet: () => Outlet | undefined }): FanOut {
+export function createFanOut(options: {
+  sliceSize: number
+  outlet: () => Outlet | undefined
+  overflow: Overflow
+}): FanOut {
+  const { overflow } = options
   const dirty: Stream[] = []
   const waiting: (() => void)[] = []
   let round: Round | undefined
@@ -83,6 +93,10 @@ export function createFanOut(options: { sliceSize: number; outlet: () => Outlet 
     for (; current.next < end; current.next++) {
       const member = members[current.next]!
       if (!member.isActive || member.cursor >= last) continue
+      if (member.overflow !== undefined) {
+        deliveries += overflow.deliver(current.stream, batch, member)
+        continue
+      }
       const { recipient } = member
       if (member.cursor === first - 1 && !batch.hasSender(recipient.id)) {
         member.cursor = last
@@ -136,13 +150,14 @@ export function createFanOut(options: { sliceSize: number; outlet: () => Outlet 
       const waitingAt = dirty.indexOf(stream)
       if (waitingAt >= 0) dirty.splice(waitingAt, 1)
       stream.isDirty = false
+      overflow.settle(stream)
     },
     idle() {
       if (round === undefined && dirty.length === 0) return Promise.resolve()
       return new Promise((resolve) => waiting.push(resolve))
     },
     get deliveries() {
-      return deliveries
+      return deliveries + overflow.deliveries
     },
   }
 }

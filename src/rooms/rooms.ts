@@ -2,16 +2,19 @@
 // edge, by the gateway. Holds no I/O: loading a stream's head is its caller's work.
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
-import type { StreamKey } from '../envelope/envelope.ts'
+import type { OverflowPolicy, StreamKey } from '../envelope/envelope.ts'
 import { createFanOut, type FanOut, type Outlet } from './fan-out.ts'
+import type { Member } from './member.ts'
+import { createOverflow, type Overflow, type OverflowOptions } from './overflow.ts'
 import type { Recipient } from './recipient.ts'
-import { type Member, Stream } from './stream.ts'
+import { Stream } from './stream.ts'
 
 /** The name by which a member joins every channel of a room, those to come included. */
 export const wholeRoom = '*'
 
 interface RoomMember {
   readonly joinedAtMs: number
+  readonly overflow: OverflowPolicy | undefined
 }
 
 interface Room {
@@ -34,6 +37,7 @@ export interface RoomsOptions {
   /** Do new streams start loaded at 0 (nothing is stored), or does a store know better? */
   readonly startsLoaded: boolean
   readonly sliceSize?: number
+  readonly overflow: OverflowOptions
 }
 
 export class Rooms {
@@ -42,6 +46,7 @@ export class Rooms {
   readonly #roomMemberships = new Map<Recipient, Map<string, { tenant: string; room: string }>>()
   readonly #options: RoomsOptions
   readonly fanOut: FanOut
+  readonly overflow: Overflow
   /** Set once by whoever carries deliveries to other processes. */
   outlet: Outlet | undefined
   /** Set once by whoever shows memberships to others: told when one by name, `*` included, has begun or ended. */
@@ -49,8 +54,13 @@ export class Rooms {
 
   constructor(options: RoomsOptions) {
     this.#options = options
+    this.overflow = createOverflow(options.overflow)
     // At most 500 sockets a turn: a 5,000-socket loop blocked for 123 ms (reliability 0.2, L24).
-    this.fanOut = createFanOut({ sliceSize: options.sliceSize ?? 500, outlet: () => this.outlet })
+    this.fanOut = createFanOut({
+      sliceSize: options.sliceSize ?? 500,
+      outlet: () => this.outlet,
+      overflow: this.overflow,
+    })
   }
 
   find(key: StreamKey): Stream | undefined {
@@ -80,19 +90,23 @@ export class Rooms {
     return stream
   }
 
-  /** Makes the recipient a member that has been written up to `cursor`. Joining again keeps the higher cursor. */
-  join(stream: Stream, recipient: Recipient, cursor: number): Member {
+  /**
+   * Makes the recipient a member that has been written up to `cursor`. Joining again keeps its cursor, and the policy
+   * unless another one is named.
+   */
+  join(stream: Stream, recipient: Recipient, cursor: number, overflow?: OverflowPolicy): Member {
     const max = this.#options.maxMembersPerChannel
     if (stream.memberCount >= max && stream.member(recipient) === undefined) {
       throw new BusError('LIMIT_EXCEEDED', `The channel has its ${max} members`, { limit: 'members', max })
     }
-    return this.#add(stream, recipient, { byRoom: false, cursor, joinedAtMs: this.#options.clock.now() })
+    return this.#add(stream, recipient, { byRoom: false, cursor, joinedAtMs: this.#options.clock.now(), overflow })
   }
 
   /** Makes the recipient a member of every stream of the room, from each stream's head on. */
-  joinRoom(tenantName: string, roomName: string, recipient: Recipient): void {
+  joinRoom(tenantName: string, roomName: string, recipient: Recipient, overflow?: OverflowPolicy): void {
     const room = roomOf(this.#tenant(tenantName), roomName)
-    const membership = { joinedAtMs: this.#options.clock.now() }
+    const policy = overflow ?? room.members.get(recipient)?.overflow
+    const membership = { joinedAtMs: this.#options.clock.now(), overflow: policy }
     room.members.set(recipient, membership)
     this.membershipChanged?.({ tenant: tenantName, room: roomName, channel: wholeRoom }, recipient)
     let rooms = this.#roomMemberships.get(recipient)
@@ -102,7 +116,7 @@ export class Rooms {
     }
     rooms.set(JSON.stringify([tenantName, roomName]), { tenant: tenantName, room: roomName })
     for (const stream of room.streams.values()) {
-      this.#add(stream, recipient, { ...membership, byRoom: true, cursor: stream.head })
+      this.#add(stream, recipient, { ...membership, overflow, byRoom: true, cursor: stream.head })
     }
   }
 
@@ -133,6 +147,7 @@ export class Rooms {
   /** Ends every membership of the recipient; returns the streams it was in. */
   leaveAll(recipient: Recipient): readonly Stream[] {
     const streams = [...(this.#memberships.get(recipient) ?? [])]
+    for (const stream of streams) this.overflow.forget(stream, stream.member(recipient)!)
     for (const { tenant, room } of this.#roomMemberships.get(recipient)?.values() ?? []) {
       this.leaveRoom(tenant, room, recipient)
     }
@@ -144,6 +159,7 @@ export class Rooms {
 
   /** Ends all memberships and hides the stream until it is used again; its head and what a store holds stay. */
   hide(stream: Stream): void {
+    this.overflow.settle(stream)
     const members = [...stream.allMembers()]
     for (const member of members) {
       member.isActive = false
@@ -231,7 +247,11 @@ export class Rooms {
     return tenant
   }
 
-  #add(stream: Stream, recipient: Recipient, how: { byRoom: boolean; cursor: number; joinedAtMs: number }): Member {
+  #add(
+    stream: Stream,
+    recipient: Recipient,
+    how: { byRoom: boolean; cursor: number; joinedAtMs: number; overflow: OverflowPolicy | undefined },
+  ): Member {
     let member = stream.member(recipient)
     if (member === undefined) {
       member = {
@@ -241,6 +261,7 @@ export class Rooms {
         byChannel: false,
         byRoom: false,
         joinedAtMs: how.joinedAtMs,
+        overflow: undefined,
       }
       stream.membersOf(recipient).set(recipient, member)
       let set = this.#memberships.get(recipient)
@@ -255,11 +276,14 @@ export class Rooms {
       member.byChannel = true
       this.membershipChanged?.(stream.key, recipient)
     }
+    // Who is behind a gateway is passed over there, where its socket is.
+    if (how.overflow !== undefined && !recipient.isRemote) this.overflow.change(stream, member, how.overflow)
     return member
   }
 
   #dropIfUnused(stream: Stream, member: Member): void {
     if (member.byChannel || member.byRoom) return
+    this.overflow.leave(stream, member)
     member.isActive = false
     stream.membersOf(member.recipient).delete(member.recipient)
     this.#memberships.get(member.recipient)?.delete(stream)

@@ -4,22 +4,13 @@
 // frames above it are written, so whoever joins in the middle of a turn, or recovers from the log, gets each frame once.
 import type { StreamKey } from '../envelope/envelope.ts'
 import type { Batch } from './batch.ts'
+import type { Held } from './held.ts'
+import type { Member } from './member.ts'
 import { RecentIds } from './recent-ids.ts'
 import type { Recipient } from './recipient.ts'
 
 /** Ids remembered per stream without a store (design 6). */
 const rememberedIds = 10_000
-
-export interface Member {
-  readonly recipient: Recipient
-  cursor: number
-  /** False once it has left: a fan-out under way skips it. */
-  isActive: boolean
-  /** Joined this channel by name, and / or the whole room. */
-  byChannel: boolean
-  byRoom: boolean
-  readonly joinedAtMs: number
-}
 
 export class Stream {
   readonly key: StreamKey
@@ -39,6 +30,8 @@ export class Stream {
   /** Handed to fan-out, not yet written. */
   batch: Batch | undefined
   isDirty = false
+  /** While members are behind: who, and what is kept for them. */
+  held: Held | undefined
   /** How large the last batch was, and a little more: the next one's first buffer. */
   expectedBytes = 0
   /** Used where nothing is stored; a store keeps its own. */

@@ -17,6 +17,21 @@ export function requiredText(args: JsonObject, name: string): string {
   return value
 }
 
+/** One of the words, or undefined when absent. */
+export function optionalChoice<Word extends string>(
+  args: JsonObject,
+  name: string,
+  words: readonly Word[],
+): Word | undefined {
+  const value = args[name]
+  if (value === undefined || value === null) return undefined
+  const word = words.find((one) => one === value)
+  if (word === undefined) {
+    throw invalid('BAD_ARGUMENT', `${name} must be one of ${words.join(', ')}`, { field: name })
+  }
+  return word
+}
+
 /** A whole number within bounds, or the default when absent. */
 export function limitOf(args: JsonObject, name: string, bounds: { min: number; max: number; default: number }): number {
   const value = args[name]

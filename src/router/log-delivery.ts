@@ -79,8 +79,8 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
     if (stream.unplaced === undefined) return
     const last = Math.max(head.last, stream.unplaced.last)
     const isMoved = stream.epoch === head.epoch && stream.head !== last
+    renumber(stream, { epoch: head.epoch, last }) // what leaves now was numbered without the store
     stream.unplaced = undefined
-    renumber(stream, { epoch: head.epoch, last })
     if (!isMoved || stream.remote.size === 0) return
     // Gateways have counted to another number in this epoch, and only a new one tells them to begin anew.
     const raised = await store.raiseEpoch?.(stream.key)

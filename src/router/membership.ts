@@ -2,7 +2,7 @@
 // messages start at P + 1 (design 5, 6). Recovery is complete and in order, or it is refused with a reason.
 import { BusError, invalid, isBusError } from '../base/errors.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
-import type { Position, StreamKey } from '../envelope/envelope.ts'
+import type { OverflowPolicy, Position, StreamKey } from '../envelope/envelope.ts'
 import { Delivery, encodeBatch } from '../rooms/delivery.ts'
 import { type Rooms, wholeRoom } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
@@ -45,17 +45,18 @@ interface Recovery {
 /** Rounds of reading several busy streams before their recovery is given up as too far behind. */
 const maxPasses = 50
 
+export interface JoinRequest {
+  readonly recover?: JsonValue | undefined
+  /** Without it a new member has `disconnect`, and one that joins again keeps its own. */
+  readonly overflow?: OverflowPolicy | undefined
+}
+
 export interface Membership {
   /**
    * Joins one channel, or the whole room for `*`. `answer` is called with the facts of the join at the moment the
    * membership begins; recovered messages are sent after it, before anything live.
    */
-  join(
-    client: Client,
-    key: StreamKey,
-    recover: JsonValue | undefined,
-    answer: (facts: JsonObject) => void,
-  ): Promise<void>
+  join(client: Client, key: StreamKey, how: JoinRequest, answer: (facts: JsonObject) => void): Promise<void>
   leave(client: Client, key: StreamKey): boolean
 }
 
@@ -154,24 +155,35 @@ export function createMembership(ports: MembershipPorts): Membership {
     })
   }
 
+  /** Who has not read what it was sent before is not sent so much more that its queue would be too long. */
+  function fitting(client: Client, recoveries: Recovery[]): Recovery[] {
+    const room = (limits.maxQueuedBytesPerClient - (client.queuedBytes?.() ?? 0)) / 2
+    let bytes = 0
+    for (const { missed } of recoveries) for (const { frame } of missed) bytes += frame.length
+    return bytes <= room ? recoveries : recoveries.map(({ stream }) => refuse(stream, 'too_far_behind'))
+  }
+
   async function joinChannel(
     client: Client,
     key: StreamKey,
-    from: JsonValue | undefined,
+    { recover: from, overflow }: JoinRequest,
     answer: (facts: JsonObject) => void,
   ): Promise<void> {
     const stream = rooms.open(key)
     countJoin(client, stream.member(client)?.byChannel ?? false)
     await load(stream)
-    const recovery = from === undefined ? undefined : await recover(stream, parsePosition(from))
+    const found = from === undefined ? undefined : await recover(stream, parsePosition(from))
     if (client.isClosed) return
+    const recovery = found && fitting(client, [found])[0]
     const reached = Math.max(stream.head, lastOf(recovery))
-    // Who was a member already has been written up to its own cursor: what is on its way still comes, unless the
-    // recovery below brings it.
-    const member = rooms.join(stream, client, reached)
-    if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, reached)
+    // Who was a member already has been written up to its own cursor: what is on its way, or held for it, still comes,
+    // unless the recovery below brings it.
+    const known = stream.member(client)
+    if (known !== undefined && recovery?.outcome.recovered) known.cursor = Math.max(known.cursor, reached)
+    const member = rooms.join(stream, client, reached, overflow)
     const sequence = member.cursor
     answer({
+      ...(overflow !== undefined && { overflow }),
       ...(store !== undefined && stream.unplaced === undefined && { position: { epoch: stream.epoch, sequence } }),
       ...(recovery !== undefined && { ...recovery.outcome, replayed: recovery.missed.length }),
       members: stream.memberCount,
@@ -183,7 +195,7 @@ export function createMembership(ports: MembershipPorts): Membership {
   async function joinWholeRoom(
     client: Client,
     key: StreamKey,
-    from: JsonValue | undefined,
+    { recover: from, overflow }: JoinRequest,
     answer: (facts: JsonObject) => void,
   ): Promise<void> {
     countJoin(client, rooms.isWholeRoomMember(key.tenant, key.room, client))
@@ -195,14 +207,15 @@ export function createMembership(ports: MembershipPorts): Membership {
       recoveries = await recoverAll(key, positions ?? [])
     }
     if (client.isClosed) return
-    rooms.joinRoom(key.tenant, key.room, client)
+    recoveries = fitting(client, recoveries)
+    skipRecovered(client, recoveries)
+    rooms.joinRoom(key.tenant, key.room, client, overflow)
+    skipRecovered(client, recoveries)
     const heads: { key: StreamKey; position: Position }[] = []
     const at: JsonObject = {}
     for (const stream of rooms.streams(key.tenant, key.room)) {
       const member = stream.member(client)
       if (member === undefined || !stream.isLoaded) continue
-      const recovery = recoveries.find((one) => one.stream === stream)
-      if (recovery?.outcome.recovered) member.cursor = Math.max(member.cursor, lastOf(recovery))
       const position = { epoch: stream.epoch, sequence: member.cursor }
       heads.push({ key: stream.key, position })
       if (store !== undefined && stream.unplaced === undefined) at[stream.key.channel] = { ...position }
@@ -210,6 +223,7 @@ export function createMembership(ports: MembershipPorts): Membership {
     const outcomes: JsonObject = {}
     for (const { stream, outcome } of recoveries) outcomes[stream.key.channel] = { ...outcome }
     answer({
+      ...(overflow !== undefined && { overflow }),
       ...(store !== undefined && { positions: at }),
       ...(positions !== undefined && {
         recovered: recoveries.every((one) => one.outcome.recovered),
@@ -222,10 +236,10 @@ export function createMembership(ports: MembershipPorts): Membership {
   }
 
   return {
-    async join(client, key, from, answer) {
+    async join(client, key, how, answer) {
       await (key.channel === wholeRoom
-        ? joinWholeRoom(client, key, from, answer)
-        : joinChannel(client, key, from, answer))
+        ? joinWholeRoom(client, key, how, answer)
+        : joinChannel(client, key, how, answer))
       const { tenant, room, channel } = key
       ports.telemetry.emit({ type: 'channel_joined', tenant, clientId: client.id, metadata: { room, channel } })
     },
@@ -234,6 +248,14 @@ export function createMembership(ports: MembershipPorts): Membership {
       const stream = rooms.find(key)
       return stream !== undefined && rooms.leave(stream, client)
     },
+  }
+}
+
+/** What a recovery brings is not written again to who is, or was already, a member. */
+function skipRecovered(client: Client, recoveries: readonly Recovery[]): void {
+  for (const recovery of recoveries) {
+    const member = recovery.outcome.recovered ? recovery.stream.member(client) : undefined
+    if (member !== undefined) member.cursor = Math.max(member.cursor, lastOf(recovery))
   }
 }
 

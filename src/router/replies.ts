@@ -22,7 +22,9 @@ export interface Replies {
   acknowledgement(id: string, ack: Acknowledgement): Envelope
   /** Sends the acknowledgement of a publish, in the client's format; binary ones are laid out directly. */
   acknowledge(client: Client, id: string, ack: Acknowledgement): void
-  notice(type: Extract<EnvelopeType, 'gap' | 'goaway' | 'state'>, payload: JsonObject): Envelope
+  /** Messages of a channel that its member is not delivered. */
+  gap(place: { room: string; channel: string }, facts: JsonObject): Envelope
+  notice(type: Extract<EnvelopeType, 'goaway' | 'state'>, payload: JsonObject): Envelope
 }
 
 export interface Acknowledgement {
@@ -108,6 +110,9 @@ export function createReplies(clock: Clock, nextId: () => string): Replies {
         ...(about.room !== undefined && { room: about.room }),
         ...(about.channel !== undefined && { channel: about.channel }),
       })
+    },
+    gap({ room, channel }, facts) {
+      return made('gap', { room, channel, payload: { room, channel, ...facts } })
     },
     notice(type, payload) {
       return made(type, { payload })

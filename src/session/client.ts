@@ -19,6 +19,9 @@ export interface Client {
   send(envelope: Envelope): void
   /** Ready-made WebSocket frames; never called for a remote client. */
   write(frames: Uint8Array): void
+  /** Bytes written here and not yet taken by the peer. */
+  queuedBytes?(): number
+  whenWritten?(done: () => void): void
   close(name: CloseName, detail?: string): void
   /** Stops or resumes reading its socket; absent behind gateways, which bound their own sessions. */
   pauseReading?(isPaused: boolean): void

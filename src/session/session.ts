@@ -15,6 +15,8 @@ export interface Connection {
   write(frames: Uint8Array): void
   /** Bytes written and not yet taken by the peer's kernel. */
   queuedBytes(): number
+  /** Calls back, later, when what was written so far has been taken; never when the connection ends before. */
+  whenWritten(done: () => void): void
   close(name: CloseName, detail?: string): void
   pauseReading(isPaused: boolean): void
 }
@@ -83,6 +85,10 @@ export class Session implements Client {
 
   pauseReading(isPaused: boolean): void {
     if (!this.isClosed) this.#connection.pauseReading(isPaused)
+  }
+
+  whenWritten(done: () => void): void {
+    if (!this.isClosed) this.#connection.whenWritten(done)
   }
 
   close(name: CloseName, detail: string = closeTable[name].text): void {

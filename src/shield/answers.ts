@@ -16,7 +16,7 @@ export interface Answers {
   done(request: Envelope, message: string, data: JsonObject): readonly Envelope[]
   failed(request: Envelope, error: BusError): Envelope
   goaway(reconnectAfterMs: number): Envelope
-  gap(room: string, channel: string, reason: GapReason, facts: JsonObject): Envelope
+  gap(room: string, channel: string, facts: JsonObject): Envelope
 }
 
 function errorFacts(error: BusError): JsonObject {
@@ -74,8 +74,8 @@ export function createAnswers(clock: Clock, nextId: () => string): Answers {
     goaway(reconnectAfterMs) {
       return made('goaway', { payload: { reason: 'restart', reconnect_after_ms: reconnectAfterMs } })
     },
-    gap(room, channel, reason, facts) {
-      return made('gap', { room, channel, payload: { room, channel, reason, ...facts } })
+    gap(room, channel, facts) {
+      return made('gap', { room, channel, payload: { room, channel, ...facts } })
     },
   }
 }

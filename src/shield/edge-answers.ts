@@ -13,7 +13,7 @@ import type { Intent } from './intent.ts'
 /** A membership under way: at the bus, and here. */
 export type Pending =
   | { readonly kind: 'join'; readonly joining: Joining }
-  | { readonly kind: 'leave'; readonly name: Extract<Intent, { kind: 'join' | 'leave' }>['name'] }
+  | { readonly kind: 'leave'; readonly name: Extract<Intent, { kind: 'leave' }>['name'] }
 
 export interface EdgeAnswersPorts {
   readonly session: Session

@@ -1,7 +1,8 @@
 // Who at this edge is a member of what. A join listens first, is then asked of the bus, and begins at the position the
 // bus answered: what came meanwhile is held for the joiner, at most 1 MiB, and released above that position.
 import { edgeHeaders, countOf, type Head, type MembershipName } from '../envelope/edge-protocol.ts'
-import type { StreamKey } from '../envelope/envelope.ts'
+import type { OverflowPolicy, StreamKey } from '../envelope/envelope.ts'
+import type { MissedRange } from '../envelope/gap.ts'
 import { unescapeToken } from '../envelope/names.ts'
 import { outRoomSubject } from '../envelope/subjects.ts'
 import type { Link, LinkMessage, LinkSubscription } from '../link/link.ts'
@@ -28,7 +29,7 @@ export interface Joining {
 
 export interface EdgeMemberships {
   /** Listens to the membership's messages; resolves once the server does. Rejects with LINK_UNAVAILABLE. */
-  begin(session: Session, name: MembershipName): Promise<Joining>
+  begin(session: Session, name: MembershipName, overflow: OverflowPolicy | undefined): Promise<Joining>
   leave(session: Session, name: MembershipName): void
   leaveAll(session: Session): void
   /** What the session is a member of, by the names it joined. */
@@ -39,6 +40,8 @@ export interface EdgeMemberships {
   heard(heads: readonly Head[]): void
   /** The bus ended all memberships of the stream. */
   removed(key: StreamKey): void
+  /** The bus's numbers of messages of this process; undefined where nothing is stored. */
+  rangeOf(stream: Stream, from: number, to: number): MissedRange | undefined
   readonly subscriptions: number
 }
 
@@ -60,6 +63,7 @@ const maxHeldBytes = 1024 * 1024
 
 interface OpenJoining {
   readonly session: Session
+  readonly overflow: OverflowPolicy | undefined
   readonly held: Map<Stream, Passed[]>
   heldBytes: number
 }
@@ -141,10 +145,9 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
     if (at.epoch > known.epoch) edge.catchUp(stream, { epoch: at.epoch, last: at.sequence })
     const { epoch, last } = edge.position(stream)!
     if (at.epoch < epoch) return undefined
-    const cursor = stream.head + Math.max(0, at.sequence - last)
+    const cursor = stream.head + at.sequence - last
     const member = stream.member(session)
-    if (member !== undefined)
-      return { stream, cursor: Math.max(member.cursor, at.sequence > last ? cursor : 0), own: [] }
+    if (member !== undefined) return { stream, cursor: Math.max(member.cursor, cursor), own: [] }
     const held = new Map<number, Delivery>()
     for (const one of joining.held.get(stream) ?? []) if (one.epoch === epoch) held.set(one.sequence, one.delivery)
     const own: Delivery[] = []
@@ -153,11 +156,11 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
       if (delivery === undefined) return undefined
       if (delivery.sender !== session.id) own.push(delivery)
     }
-    return { stream, cursor, own }
+    return { stream, cursor: Math.max(stream.head, cursor), own }
   }
 
   function commit(joining: OpenJoining, name: MembershipName, joined: readonly JoinedAt[]): void {
-    const { session } = joining
+    const { session, overflow } = joining
     const isWholeRoom = name.channel === wholeRoom
     const wanted = new Map(joined.map((at) => [rooms.open(at), at]))
     if (isWholeRoom) {
@@ -173,11 +176,17 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
       return
     }
     namesOf(session).set(nameKey(name), name)
-    if (isWholeRoom) rooms.joinRoom(name.tenant, name.room, session)
+    // Before the join: what a recovery has brought is not written again by a change of policy.
+    for (const place of places) {
+      const member = place!.stream.member(session)
+      if (member !== undefined) member.cursor = place!.cursor
+    }
+    if (isWholeRoom) rooms.joinRoom(name.tenant, name.room, session, overflow)
     for (const place of places) {
       const { stream, cursor, own } = place!
-      if (!isWholeRoom) rooms.join(stream, session, cursor)
-      stream.member(session)!.cursor = cursor
+      if (!isWholeRoom) rooms.join(stream, session, cursor, overflow)
+      const member = stream.member(session)!
+      member.cursor = Math.max(member.cursor, cursor)
       if (own.length > 0) session.write(encodeBatch(own, session.format))
     }
   }
@@ -210,8 +219,8 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
   }
 
   return {
-    async begin(session, name) {
-      const joining = { session, channel: name.channel, held: new Map<Stream, Passed[]>(), heldBytes: 0 }
+    async begin(session, name, overflow) {
+      const joining = { session, overflow, channel: name.channel, held: new Map<Stream, Passed[]>(), heldBytes: 0 }
       const room = roomKey(name)
       const inRoom = joinings.get(room) ?? new Set()
       joinings.set(room, inRoom)
@@ -276,6 +285,7 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
       rooms.hide(stream)
       for (const session of sessions) leave(session as Session, key)
     },
+    rangeOf: (stream, from, to) => edge.rangeOf(stream, from, to),
     get subscriptions() {
       return listening.size
     },

@@ -2,9 +2,10 @@
 // filled from the log before anything after it is delivered; what cannot be had any more is told to members as a gap.
 //
 // The bus numbers a stream by (epoch, sequence). Members' cursors count what this process has handed to fan-out, a
-// number that never goes back and has no holes: a new epoch or a gap therefore needs no care there.
+// number that never goes back and has no holes; between two gaps the two numbers differ by a constant.
 import { backoffMs } from '../base/backoff.ts'
 import type { Head } from '../envelope/edge-protocol.ts'
+import type { MissedRange } from '../envelope/gap.ts'
 import type { StreamKey } from '../envelope/envelope.ts'
 import { Delivery } from '../rooms/delivery.ts'
 import type { Rooms } from '../rooms/rooms.ts'
@@ -59,6 +60,8 @@ export interface EdgeOrder {
   heard(head: Head): void
   /** Where the stream stands, or undefined when that is not known. */
   position(stream: Stream): { epoch: number; last: number } | undefined
+  /** The bus's numbers of messages handed to fan-out since the last gap or new epoch; undefined where nothing is stored. */
+  rangeOf(stream: Stream, from: number, to: number): MissedRange | undefined
   /** The stream has no members here any more. */
   forget(stream: Stream): void
 }
@@ -123,6 +126,7 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
 
   /** What lies between is given up, and members are told. */
   function skipTo(stream: Stream, state: State, sequence: number, reason: GapReason): void {
+    rooms.fanOut.flush(stream) // what came before leaves before the gap is told, and is counted as it was
     const missed = sequence - state.last
     state.last = sequence
     // Fan-out counts on without a hole; a member that was ahead is ahead by so much less.
@@ -134,6 +138,7 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
   }
 
   function restart(stream: Stream, state: State, epoch: number, last: number): void {
+    rooms.fanOut.flush(stream)
     state.epoch = epoch
     state.last = last
     state.target = 0
@@ -282,6 +287,12 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
     position(stream) {
       const state = states.get(stream)
       return state?.isKnown ? { epoch: state.epoch, last: state.last } : undefined
+    },
+    rangeOf(stream, from, to) {
+      const state = states.get(stream)
+      if (!state?.isPositioned) return undefined
+      const shift = state.last - stream.head
+      return { epoch: state.epoch, from: from + shift, to: to + shift }
     },
     forget: (stream) => void states.delete(stream),
   }

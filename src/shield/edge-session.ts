@@ -7,7 +7,7 @@ import type { Authenticator } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { edgeHeaders, type MembershipName } from '../envelope/edge-protocol.ts'
+import { edgeHeaders } from '../envelope/edge-protocol.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { escapeToken } from '../envelope/names.ts'
 import { inSubject } from '../envelope/subjects.ts'
@@ -252,7 +252,7 @@ export class EdgeSession {
   async #finish(frame: ValidFrame, verdict: Promise<void> | undefined, intent: Intent | undefined): Promise<void> {
     await verdict
     if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
-    else if (intent?.kind === 'join') await this.#join(frame, intent.name)
+    else if (intent?.kind === 'join') await this.#join(frame, intent)
     else this.#send(frame, intent && { kind: 'leave', name: intent.name })
   }
 
@@ -284,10 +284,10 @@ export class EdgeSession {
     return undefined
   }
 
-  async #join(frame: ValidFrame, name: MembershipName): Promise<void> {
+  async #join(frame: ValidFrame, { name, overflow }: Extract<Intent, { kind: 'join' }>): Promise<void> {
     this.#requireBus()
     // Listening begins before the bus is asked, so that nothing falls between its answer and the first message.
-    const joining = await this.#ports.memberships.begin(this.session, name)
+    const joining = await this.#ports.memberships.begin(this.session, name, overflow)
     try {
       this.#send(frame, { kind: 'join', joining })
     } catch (error) {

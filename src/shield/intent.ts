@@ -2,11 +2,12 @@
 import type { Identity } from '../auth/identity.ts'
 import type { JsonObject, JsonValue } from '../base/json.ts'
 import type { MembershipName } from '../envelope/edge-protocol.ts'
-import type { Envelope } from '../envelope/envelope.ts'
+import { type Envelope, overflowPolicies, type OverflowPolicy } from '../envelope/envelope.ts'
 import { nameProblem } from '../envelope/names.ts'
 
 export type Intent =
-  | { readonly kind: 'join' | 'leave'; readonly name: MembershipName }
+  | { readonly kind: 'join'; readonly name: MembershipName; readonly overflow: OverflowPolicy | undefined }
+  | { readonly kind: 'leave'; readonly name: MembershipName }
   | { readonly kind: 'refresh'; readonly token: JsonValue | undefined }
 
 /**
@@ -20,7 +21,9 @@ export function intentOf(request: Envelope, identity: Identity): Intent | undefi
   const place = placeOf(args)
   if (place === undefined) return undefined
   const tenant = tenantOf(request, identity)
-  return { kind: command === 'join_channel' ? 'join' : 'leave', name: { tenant, ...place } }
+  const name = { tenant, ...place }
+  if (command === 'leave_channel') return { kind: 'leave', name }
+  return { kind: 'join', name, overflow: overflowPolicies.find((policy) => policy === args['overflow']) }
 }
 
 /** `{room, channel}`, or `room:channel` in one of the names the bus's commands read it from. */

@@ -1,4 +1,5 @@
 // What Shield counts (docs/shield.md): plain numbers, read by the registry at each scrape.
+import type { Overflow } from '../rooms/overflow.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
 /** Counters by name: help text, and the name of the one label, if any. Label values come from fixed sets. */
@@ -21,6 +22,13 @@ export const shieldGauges = {
   shield_subscriptions: 'Subjects listened to for members',
 } as const
 export type ShieldGauge = keyof typeof shieldGauges
+
+/** What members that were passed over have missed. */
+export function registerOverflowMetrics(metrics: Metrics | undefined, overflow: Overflow): void {
+  metrics?.countersFrom('shield_gaps_total', 'Gaps told to members passed over', 'policy', () => overflow.gaps)
+  metrics?.countersFrom('shield_dropped_total', 'Messages in those gaps', 'policy', () => overflow.dropped)
+  metrics?.gauge('shield_held_bytes', 'Held for members that are behind', () => overflow.heldBytes)
+}
 
 export interface ShieldMetrics {
   /** Adds one; `label` is the value of the counter's one label. */

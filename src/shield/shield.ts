@@ -9,6 +9,8 @@ import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
 import type { Logger } from '../base/logger.ts'
 import type { WireFormat } from '../envelope/envelope.ts'
 import type { Link } from '../link/link.ts'
+import { overflowFacts } from '../envelope/gap.ts'
+import { subscriptionBound } from '../rooms/overflow.ts'
 import { Rooms } from '../rooms/rooms.ts'
 import { Session } from '../session/session.ts'
 import type { Telemetry } from '../telemetry/events.ts'
@@ -22,7 +24,7 @@ import { type BusClient, startBusClient } from './bus-client.ts'
 import { allowAll, type Policy } from './decide.ts'
 import { createEdgeMemberships } from './edge-memberships.ts'
 import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
-import { createShieldMetrics, type ShieldMetrics } from './metrics.ts'
+import { createShieldMetrics, registerOverflowMetrics, type ShieldMetrics } from './metrics.ts'
 import { openSchema, readTls } from './start-files.ts'
 import { createValidator } from './validate.ts'
 
@@ -36,6 +38,8 @@ export interface ShieldOptions {
   readonly limits: WsServerLimits & {
     readonly maxInflight: number
     readonly maxQueuedBytesPerClient: number
+    readonly maxQueuedBytesPerSubscription: number
+    readonly maxHeldBytesPerProcess: number
     readonly maxRecoverMessages: number
     readonly maxJsonDepth: number
     readonly maxJsonKeys: number
@@ -110,6 +114,15 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     maxChannelsPerTenant: Number.MAX_SAFE_INTEGER,
     epoch: 1,
     startsLoaded: true,
+    overflow: {
+      maxQueuedBytes: subscriptionBound(limits),
+      maxHeldBytes: limits.maxHeldBytesPerProcess,
+      gapFrame({ stream, policy, from, to }) {
+        const { room, channel } = stream.key
+        const missed = to - from + 1
+        return answers.gap(room, channel, overflowFacts(policy, missed, memberships.rangeOf(stream, from, to)))
+      },
+    },
   })
   const memberships = createEdgeMemberships({
     link,
@@ -118,7 +131,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     maxRecoverMessages: limits.maxRecoverMessages,
     read: (key, epoch, after) => bus!.read(key, epoch, after),
     tellGap(session, { room, channel }, reason, facts) {
-      session.send(answers.gap(room, channel, reason, { ...facts }))
+      session.send(answers.gap(room, channel, { reason, ...facts }))
     },
   })
   const validator = createValidator({
@@ -193,6 +206,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       },
     },
   })
+  registerOverflowMetrics(ports.metrics, rooms.overflow)
   closers.push('bus client', () => bus?.close())
   const stopState = link.onState((state) => metrics.set('shield_link_connected', state === 'connected' ? 1 : 0))
   closers.push('link state', stopState)

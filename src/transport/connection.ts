@@ -49,6 +49,7 @@ export interface ConnectionOptions {
 const strikeWindowMs = 60_000
 /** Closed for what they send, or for sending nothing: they are not listened to any more. */
 const unheard: ReadonlySet<CloseName> = new Set(['FLOOD', 'REFUSED_TOO_OFTEN', 'PING_TIMEOUT'])
+const nothing = new Uint8Array()
 const pingFrame = Buffer.from([0x89, 0])
 /** What an end without a Close frame counts as (RFC 6455 7.1.5). */
 const abnormal = 1006
@@ -136,6 +137,14 @@ export class SocketConnection implements Connection, FrameSink {
       this.#nextPingMs = this.#clock.monotonic() + this.#limits.pingIntervalMs
       this.#socket.resume()
     }
+  }
+
+  whenWritten(done: () => void): void {
+    if (this.#state !== 'open') return
+    // Nothing, written behind the rest, and told when it has gone: sockets that never lag carry no listener for it.
+    this.#socket.write(nothing, (error) => {
+      if (!error && this.#state === 'open') this.#guard('drained', done)
+    })
   }
 
   close(name: CloseName, detail?: string): void {

@@ -1,8 +1,9 @@
 // `arqonbus tail`: the messages of a channel as they come, also over lost connections; from an earlier one if asked.
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Client, Message, Position, Subscription } from '../../client/client.ts'
 import { ClientError } from '../../client/client.ts'
 import { isJsonObject } from '../../base/json.ts'
+import { overflowPolicies, type OverflowPolicy } from '../../envelope/envelope.ts'
 import { addToolOptions, openToolClient, type ToolOptions } from '../connect-tool.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { messageLine } from '../message-line.ts'
@@ -15,6 +16,7 @@ interface Options extends ToolOptions {
   readonly limit?: number
   readonly timeout?: number
   readonly json?: boolean
+  readonly overflow?: OverflowPolicy
 }
 
 export function tailCommand(terminal: Terminal): Command {
@@ -29,6 +31,9 @@ export function tailCommand(terminal: Terminal): Command {
     )
     .option('--limit <n>', 'end after n messages', parseCount)
     .option('--timeout <seconds>', 'end after this long: with code 1 when --limit was not reached', parseCount)
+    .addOption(
+      new Option('--overflow <policy>', 'when messages come faster than they are printed').choices(overflowPolicies),
+    )
     .option('--json', 'print each message as one JSON object')
   addToolOptions(command)
   command.addHelpText(
@@ -67,7 +72,12 @@ async function tail(options: Options, terminal: Terminal): Promise<void> {
     const recover = options.from === undefined ? undefined : await positionBefore(client, options, options.from)
     const joined = await client.join(room, channel, {
       ...(recover !== undefined && { recover }),
+      ...(options.overflow !== undefined && { overflow: options.overflow }),
       onMessage: print,
+      onGap: (gap) =>
+        terminal.note(
+          `${gap.missed ?? 'some'} messages of ${toPrintableWord(gap.channel)} are missing here: ${gap.reason}`,
+        ),
       onRejoin: ({ recovered, reason }) => {
         if (recovered === false) terminal.note(`messages may be missing here: ${reason ?? 'unknown reason'}`)
       },

@@ -2,7 +2,8 @@
 import { toIsoTime } from '../../base/clock.ts'
 import { BusError } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json.ts'
-import { roomAndChannel } from '../args.ts'
+import { overflowPolicies } from '../../envelope/envelope.ts'
+import { optionalChoice, roomAndChannel } from '../args.ts'
 import { type Command, keyOf } from '../command.ts'
 
 /** By name, and under the names the original answers with. */
@@ -15,13 +16,16 @@ export const joinChannel: Command = {
   args: {
     room: 'room name',
     channel: 'channel name, or `*` for the whole room',
+    overflow:
+      '`disconnect` (default), `drop_oldest` or `latest`: what becomes of a member that reads too slowly; optional',
     recover: '{epoch, sequence} of the last message seen; with `*` a map of channel to position; optional',
   },
   permission: 'channel_access',
   async run({ client, args, tenant, answer }, ports) {
     const { room, channel } = roomAndChannel(args, true)
     const key = keyOf(tenant, room, channel)
-    await ports.membership.join(client, key, args['recover'], (facts) =>
+    const how = { recover: args['recover'], overflow: optionalChoice(args, 'overflow', overflowPolicies) }
+    await ports.membership.join(client, key, how, (facts) =>
       answer({
         message: `Joined ${room}:${channel}`,
         data: {

@@ -18,6 +18,7 @@ import { noTelemetry } from '../../../src/telemetry/events.ts'
 import { frameFromEnvelope } from '../../../src/wire/message-frame.ts'
 import { positionOf } from '../../support/launch/wire-client.ts'
 import { splitWsFrames } from '../../unit/rooms/recording-recipient.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 
 interface RecordedClient extends Client {
   /** Sequences of delivered messages, in the order written. */
@@ -57,7 +58,7 @@ function createParts() {
     dedup: { maxAgeMs: 1e6, maxIds: 10_000 },
   })
   const bounds = { maxMembersPerChannel: 1_000, maxChannelsPerTenant: 100 }
-  const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2 })
+  const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2, overflow: testOverflow })
   const nextId = createMessageIds(clock.now())
   const replies = createReplies(clock, nextId)
   const publisher = createPublisher({
@@ -107,7 +108,7 @@ it('every member gets what follows the position its join answered, once and in o
       let published = 0
       for (let n = 0; n < 5; n++) {
         const client = createClient(`early-${n}`)
-        await membership.join(client, key, undefined, () => undefined)
+        await membership.join(client, key, {}, () => undefined)
         members.push({ client, from: () => 0 })
       }
       for (const one of steps) {
@@ -120,12 +121,17 @@ it('every member gets what follows the position its join answered, once and in o
           const from = one.back === null ? undefined : { epoch, sequence: Math.max(0, head - one.back) }
           const recover: JsonObject | undefined = from !== undefined && one.whole ? { one: from } : from
           let answered = -1
-          const joining = membership.join(client, { ...key, channel: one.whole ? '*' : 'one' }, recover, (facts) => {
-            const positions = facts['positions'] as { one?: { sequence: number } } | undefined
-            const position = (facts['position'] as { sequence: number } | undefined) ?? positions?.one
-            if (recover !== undefined) expect(facts['recovered']).toBe(true)
-            answered = from?.sequence ?? position?.sequence ?? 0
-          })
+          const joining = membership.join(
+            client,
+            { ...key, channel: one.whole ? '*' : 'one' },
+            { recover },
+            (facts) => {
+              const positions = facts['positions'] as { one?: { sequence: number } } | undefined
+              const position = (facts['position'] as { sequence: number } | undefined) ?? positions?.one
+              if (recover !== undefined) expect(facts['recovered']).toBe(true)
+              answered = from?.sequence ?? position?.sequence ?? 0
+            },
+          )
           joins.push(joining)
           members.push({ client, from: () => answered })
           if (one.isAwaited) await joining

@@ -18,6 +18,7 @@ import { createMemoryStore } from '../../../src/storage/memory/memory-store.ts'
 import type { HistoryStore } from '../../../src/storage/store.ts'
 import { noTelemetry } from '../../../src/telemetry/events.ts'
 import { envelopeOfFrame, frameFromEnvelope } from '../../../src/wire/message-frame.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 import { createFailingStore, type Trouble } from '../../support/failing-store.ts'
 import { splitWsFrames } from '../../unit/rooms/recording-recipient.ts'
 
@@ -73,7 +74,7 @@ function createParts(mode: 'strict' | 'degraded') {
   const store = createGuardedStore({ ...common, inner: line, open: async () => line, accepts, probeEveryMs: 0 })
   opened.push(store)
   const bounds = { maxMembersPerChannel: 1_000, maxChannelsPerTenant: 100 }
-  const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2 })
+  const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2, overflow: testOverflow })
   const nextId = createMessageIds(clock.now())
   const ports = { rooms, store, clock, replies: createReplies(clock, nextId), telemetry: noTelemetry }
   const publisher = createPublisher({ ...ports, logger: silentLogger, maxPendingBytes: 2 ** 27 })
@@ -96,7 +97,7 @@ function createParts(mode: 'strict' | 'degraded') {
   }
   const join = async (client: Client): Promise<JsonObject> => {
     let facts: JsonObject = {}
-    await membership.join(client, key, undefined, (given) => {
+    await membership.join(client, key, {}, (given) => {
       facts = given
     })
     return facts

@@ -8,6 +8,7 @@ import { Delivery } from '../../../src/rooms/delivery.ts'
 import { Rooms } from '../../../src/rooms/rooms.ts'
 import { frameFromEnvelope } from '../../../src/wire/message-frame.ts'
 import { collect } from '../../support/contracts/link.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 
 const key = { tenant: 'acme', room: 'ops', channel: 'a' }
 const remote = { id: 'r', format: 'json', isRemote: true, write: () => undefined } as const
@@ -36,6 +37,7 @@ function setUp() {
     maxChannelsPerTenant: 10,
     epoch: 1,
     startsLoaded: true,
+    overflow: testOverflow,
   })
   const outlet = createEdgeOutlet({ link, rooms, isPositioned: false, epochOf: () => 77, logger: silentLogger })
   rooms.outlet = outlet

@@ -5,12 +5,20 @@ import { describe, expect, it } from 'vitest'
 import { Rooms } from '../../../src/rooms/rooms.ts'
 import { createManualClock } from '../../support/manual-clock.ts'
 import { createDelivery, createRecipient, type RecordingRecipient } from './recording-recipient.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 
 const key = { tenant: 'acme', room: 'lab', channel: 'general' }
 
 function createRooms(sliceSize: number): Rooms {
   const bounds = { maxMembersPerChannel: 100, maxChannelsPerTenant: 100 }
-  return new Rooms({ clock: createManualClock(), ...bounds, epoch: 1, startsLoaded: true, sliceSize })
+  return new Rooms({
+    clock: createManualClock(),
+    ...bounds,
+    epoch: 1,
+    startsLoaded: true,
+    sliceSize,
+    overflow: testOverflow,
+  })
 }
 
 const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))

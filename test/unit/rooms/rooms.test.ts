@@ -5,6 +5,7 @@ import { isBusError } from '../../../src/base/errors.ts'
 import { Rooms } from '../../../src/rooms/rooms.ts'
 import { createManualClock } from '../../support/manual-clock.ts'
 import { createDelivery, createRecipient } from './recording-recipient.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 
 const tenants = ['acme', 'globex'] as const
 const roomNames = ['lab', 'hall'] as const
@@ -21,6 +22,7 @@ function createRooms(
     ...bounds,
     epoch: 1,
     startsLoaded,
+    overflow: testOverflow,
   })
 }
 

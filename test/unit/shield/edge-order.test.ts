@@ -6,6 +6,7 @@ import { Rooms } from '../../../src/rooms/rooms.ts'
 import { createEdgeOrder, type Live } from '../../../src/shield/edge-order.ts'
 import { createShieldMetrics } from '../../../src/shield/metrics.ts'
 import { frameFromEnvelope } from '../../../src/wire/message-frame.ts'
+import { testOverflow } from '../../support/test-overflow.ts'
 
 const key = { tenant: 'acme', room: 'ops', channel: 'a' }
 const frame = frameFromEnvelope(
@@ -36,6 +37,7 @@ function setUp(log: { first: number; last: number; failures?: number }, maxRecov
     maxChannelsPerTenant: 10,
     epoch: 1,
     startsLoaded: true,
+    overflow: testOverflow,
   })
   const order = createEdgeOrder({
     rooms,
