@@ -62,14 +62,14 @@ function checkOrder(written: readonly Written[], after: number, isOwn: (n: numbe
   return last
 }
 
+type ChannelName = 'one' | 'two'
+const channelNames = ['one', 'two'] as const
 const policy = fc.constantFrom<OverflowPolicy>('disconnect', 'drop_oldest', 'drop_oldest', 'latest', 'latest')
 const who = fc.nat(5)
-const channel = fc.constantFrom('one', 'two')
+const channel = fc.constantFrom<ChannelName>('one', 'two')
+const textLengths = fc.array(fc.constantFrom(5, 50, 1_500), { minLength: 1, maxLength: 12 })
 const step = fc.oneof(
-  {
-    weight: 6,
-    arbitrary: fc.record({ do: fc.constant('push' as const), channel, who, count: fc.integer({ min: 1, max: 12 }) }),
-  },
+  { weight: 6, arbitrary: fc.record({ do: fc.constant('push' as const), channel, who, textLengths }) },
   { weight: 4, arbitrary: fc.record({ do: fc.constant('join' as const), channel, who, policy }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('joinRoom' as const), who, policy }) },
   { weight: 1, arbitrary: fc.record({ do: fc.constant('leave' as const), channel, who }) },
@@ -81,6 +81,118 @@ const step = fc.oneof(
   { weight: 2, arbitrary: fc.record({ do: fc.constant('resume' as const), who }) },
   { weight: 6, arbitrary: fc.record({ do: fc.constant('turn' as const) }) },
 )
+type Step = typeof step extends fc.Arbitrary<infer One> ? One : never
+
+/** One life of a membership; a recipient that closed comes back as another. */
+interface Life {
+  readonly recipient: PacedRecipient
+  readonly channel: ChannelName
+  readonly cursor: number
+  readonly policies: Set<OverflowPolicy>
+  /** What had been written in the channel when it began and ended. */
+  readonly begin: number
+  end: number | undefined
+}
+
+function createModel(rooms: Rooms) {
+  const senders = { one: [] as string[], two: [] as string[] }
+  const lives: Life[] = []
+  const recipients = new Map<number, PacedRecipient>()
+
+  function recipientOf(index: number): PacedRecipient {
+    const known = recipients.get(index) ?? createPacedRecipient(`client-${index}`, index % 2 ? 'json' : 'protobuf')
+    recipients.set(index, known)
+    return known
+  }
+
+  const livesOf = (recipient: PacedRecipient, name: ChannelName): Life[] =>
+    lives.filter((life) => life.recipient === recipient && life.channel === name)
+
+  function begin(recipient: PacedRecipient, name: ChannelName, wanted: OverflowPolicy): void {
+    const last = livesOf(recipient, name).at(-1)
+    if (last !== undefined && last.end === undefined) {
+      last.policies.add(wanted)
+      return
+    }
+    const written = writtenTo(recipient, name).length
+    expect(written, 'written while it was no member').toBe(last?.end ?? 0)
+    const cursor = rooms.open(keyOf(name)).head
+    lives.push({ recipient, channel: name, cursor, policies: new Set([wanted]), begin: written, end: undefined })
+  }
+
+  function finish(recipient: PacedRecipient, name: ChannelName): void {
+    const life = livesOf(recipient, name).find(({ end }) => end === undefined)
+    if (life !== undefined) life.end = writtenTo(recipient, name).length
+  }
+
+  async function apply(one: Step): Promise<void> {
+    switch (one.do) {
+      case 'push':
+        for (const length of one.textLengths) {
+          push(rooms, rooms.open(keyOf(one.channel)), `client-${one.who}`, length)
+          senders[one.channel].push(`client-${one.who}`)
+        }
+        return
+      case 'join': {
+        const stream = rooms.open(keyOf(one.channel))
+        begin(recipientOf(one.who), one.channel, one.policy)
+        rooms.join(stream, recipientOf(one.who), stream.head, one.policy)
+        return
+      }
+      case 'joinRoom':
+        for (const name of channelNames) begin(recipientOf(one.who), name, one.policy)
+        rooms.joinRoom('acme', 'lab', recipientOf(one.who), one.policy)
+        return
+      case 'leave': {
+        const stream = rooms.open(keyOf(one.channel))
+        rooms.leave(stream, recipientOf(one.who))
+        if (stream.member(recipientOf(one.who)) === undefined) finish(recipientOf(one.who), one.channel)
+        return
+      }
+      case 'close':
+        rooms.leaveAll(recipientOf(one.who))
+        for (const name of channelNames) finish(recipientOf(one.who), name)
+        recipients.delete(one.who)
+        return
+      case 'flush':
+        rooms.fanOut.flush(rooms.open(keyOf(one.channel)))
+        return
+      case 'hide':
+        rooms.hide(rooms.open(keyOf(one.channel)))
+        for (const recipient of recipients.values()) finish(recipient, one.channel)
+        return
+      case 'stall':
+        recipientOf(one.who).isStalled = true
+        return
+      case 'take':
+        recipientOf(one.who).take(one.count)
+        return
+      case 'resume':
+        recipientOf(one.who).isStalled = false
+        recipientOf(one.who).take()
+        return
+      case 'turn':
+        await turn()
+    }
+  }
+
+  function check({ recipient, channel: name, begin: from, cursor, end, policies }: Life): void {
+    const written = writtenTo(recipient, name)
+    const own = written.slice(from, end)
+    const isOwn = (n: number): boolean => senders[name][n - 1] === recipient.id
+    const last = checkOrder(own, cursor, isOwn)
+    if (policies.size === 1 && policies.has('disconnect')) expect(own.every((one) => 'n' in one)).toBe(true)
+    if (end === undefined) {
+      for (let n = last + 1; n <= senders[name].length; n++) expect(isOwn(n), `${n} is missing at the end`).toBe(true)
+    } else if (livesOf(recipient, name).at(-1)?.end === end) expect(written).toHaveLength(end)
+  }
+
+  return { apply, check, lives, recipients }
+}
+
+function writtenTo(recipient: PacedRecipient, name: ChannelName): readonly Written[] {
+  return recipient.written.get(name) ?? []
+}
 
 describe('members that are passed over', () => {
   it('get what follows their cursor once and in order, less what a gap tells of', async () => {
@@ -88,79 +200,13 @@ describe('members that are passed over', () => {
       fc.asyncProperty(
         fc.integer({ min: 1, max: 4 }),
         fc.integer({ min: 1_000, max: 4_000 }),
-        fc.integer({ min: 600, max: 8_000 }),
+        fc.integer({ min: 600, max: 12_000 }),
         fc.array(step, { maxLength: 80, size: 'max' }),
         async (sliceSize, maxQueuedBytes, maxHeldBytes, steps) => {
           const rooms = createRooms({ maxQueuedBytes, maxHeldBytes }, sliceSize)
-          const senders = { one: [] as string[], two: [] as string[] }
-          /** One life of a membership; a recipient that closed comes back as another. */
-          interface Life {
-            readonly recipient: PacedRecipient
-            readonly channel: 'one' | 'two'
-            readonly begin: number
-            readonly cursor: number
-            hasLeft: boolean
-            /** How much had been written when it ended. */
-            end: number | undefined
-            policies: Set<OverflowPolicy>
-          }
-          const lives: Life[] = []
-          const recipients = new Map<number, PacedRecipient>()
-          const recipientOf = (index: number): PacedRecipient => {
-            const made =
-              recipients.get(index) ?? createPacedRecipient(`client-${index}`, index % 2 ? 'json' : 'protobuf')
-            recipients.set(index, made)
-            return made
-          }
-          const writtenTo = (recipient: PacedRecipient, name: string) => recipient.written.get(name) ?? []
-          const current = (recipient: PacedRecipient, name: string) =>
-            lives.find((life) => life.recipient === recipient && life.channel === name && life.end === undefined)
-          const begin = (recipient: PacedRecipient, name: 'one' | 'two', wanted: OverflowPolicy) => {
-            const life = current(recipient, name)
-            if (life !== undefined) return void life.policies.add(wanted)
-            const written = writtenTo(recipient, name).length
-            const cursor = rooms.open(keyOf(name)).head
-            const policies = new Set([wanted])
-            lives.push({ recipient, channel: name, begin: written, cursor, hasLeft: false, end: undefined, policies })
-          }
-          const finish = (life: Life | undefined) => {
-            if (life !== undefined) life.end = writtenTo(life.recipient, life.channel).length
-          }
+          const { apply, check, lives, recipients } = createModel(rooms)
           for (const one of steps) {
-            if (one.do === 'push') {
-              const stream = rooms.open(keyOf(one.channel))
-              for (let i = 0; i < one.count; i++) {
-                push(rooms, stream, `client-${one.who}`)
-                senders[one.channel].push(`client-${one.who}`)
-              }
-            } else if (one.do === 'join') {
-              const stream = rooms.open(keyOf(one.channel))
-              begin(recipientOf(one.who), one.channel, one.policy)
-              rooms.join(stream, recipientOf(one.who), stream.head, one.policy)
-            } else if (one.do === 'joinRoom') {
-              for (const name of ['one', 'two'] as const) begin(recipientOf(one.who), name, one.policy)
-              rooms.joinRoom('acme', 'lab', recipientOf(one.who), one.policy)
-            } else if (one.do === 'leave') {
-              const stream = rooms.open(keyOf(one.channel))
-              rooms.leave(stream, recipientOf(one.who))
-              if (stream.member(recipientOf(one.who)) === undefined) finish(current(recipientOf(one.who), one.channel))
-            } else if (one.do === 'close') {
-              const recipient = recipients.get(one.who)
-              if (recipient === undefined) continue
-              rooms.leaveAll(recipient)
-              for (const name of ['one', 'two']) finish(current(recipient, name))
-              recipients.delete(one.who)
-            } else if (one.do === 'flush') rooms.fanOut.flush(rooms.open(keyOf(one.channel)))
-            else if (one.do === 'hide') {
-              const stream = rooms.open(keyOf(one.channel))
-              rooms.hide(stream)
-              for (const recipient of recipients.values()) finish(current(recipient, one.channel))
-            } else if (one.do === 'stall') recipientOf(one.who).isStalled = true
-            else if (one.do === 'take') recipientOf(one.who).take(one.count)
-            else if (one.do === 'resume') {
-              recipientOf(one.who).isStalled = false
-              recipientOf(one.who).take()
-            } else await turn()
+            await apply(one)
             expect(rooms.overflow.heldBytes).toBeLessThanOrEqual(maxHeldBytes)
           }
           await rooms.fanOut.idle()
@@ -169,15 +215,7 @@ describe('members that are passed over', () => {
             recipient.take()
           }
           expect(rooms.overflow.heldBytes).toBe(0)
-          for (const { recipient, channel: name, begin: from, cursor, end, policies } of lives) {
-            const written = writtenTo(recipient, name).slice(from, end)
-            const isOwn = (n: number): boolean => senders[name][n - 1] === recipient.id
-            const last = checkOrder(written, cursor, isOwn)
-            if (policies.size === 1 && policies.has('disconnect')) expect(written.every((one) => 'n' in one)).toBe(true)
-            if (end !== undefined) continue
-            for (let n = last + 1; n <= senders[name].length; n++)
-              expect(isOwn(n), `${n} is missing at the end`).toBe(true)
-          }
+          for (const life of lives) check(life)
         },
       ),
       { numRuns: 500 },
