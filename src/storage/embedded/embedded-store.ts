@@ -8,7 +8,8 @@ import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
 import type { DedupWindow, HistoryStore, Retention } from '../store.ts'
 import { createAppendQueue } from '../append-queue.ts'
-import { packAppends, unpackRecords, unpackResults } from './packed-records.ts'
+import { packAppends, unpackResults } from './packed-appends.ts'
+import { unpackRecords } from './packed-records.ts'
 import type { WorkerCall, WorkerCalls } from './worker-calls.ts'
 import { createWorkerChannel, type WorkerChannel } from './worker-channel.ts'
 
@@ -63,7 +64,7 @@ export async function openEmbeddedStore(options: EmbeddedStoreOptions): Promise<
     timeoutMs: appendTimeoutMs,
     async send(group) {
       const batch = packAppends(group)
-      const transfer = [batch.bytes.buffer]
+      const transfer = [batch.frames.buffer] // the one that all columns share
       return unpackResults(await writer.call('append', { batch, nowMs: clock.now() }, { transfer }), epoch)
     },
   })

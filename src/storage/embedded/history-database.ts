@@ -3,17 +3,36 @@ import { chmodSync, closeSync, existsSync, mkdirSync, openSync } from 'node:fs'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { BusError, isBusError } from '../../base/errors.ts'
+import { upgradeToBlocks } from './upgrade.ts'
 
 /** Version of the tables below. A file of a higher version is refused. */
-export const schemaVersion = 1
+export const schemaVersion = 2
 
-// `records` and `remembered` are filled in the order of arrival, so that an append writes at the end of a table and
-// only the indexes have a place per stream. `streams.last` outlives its records: sequences are never used again.
+// Records are kept in blocks (block.ts), filled in the order of arrival, so that an append writes at the end of a table.
+// A block whose records were all trimmed stays, without its frames, until its ids are past their window.
+// `streams.last` outlives its records: sequences are never used again.
+const blockTables = `
+  CREATE TABLE blocks (
+    row INTEGER PRIMARY KEY,
+    stream INTEGER NOT NULL,
+    first INTEGER NOT NULL,
+    last INTEGER NOT NULL,
+    run INTEGER NOT NULL,
+    to_ms INTEGER NOT NULL,
+    taken_ms INTEGER NOT NULL,
+    bytes INTEGER NOT NULL,
+    items BLOB NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX blocks_by_sequence ON blocks (stream, last);
+  CREATE INDEX blocks_by_time ON blocks (stream, run, to_ms);
+  CREATE TABLE frames (row INTEGER PRIMARY KEY, frames BLOB NOT NULL) STRICT;
+`
 const schema = `
   CREATE TABLE store (
     only INTEGER PRIMARY KEY CHECK (only = 1),
     schema_version INTEGER NOT NULL,
-    epoch INTEGER NOT NULL
+    epoch INTEGER NOT NULL,
+    forgotten INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE TABLE streams (
     row INTEGER PRIMARY KEY,
@@ -23,28 +42,11 @@ const schema = `
     first INTEGER NOT NULL,
     last INTEGER NOT NULL,
     bytes INTEGER NOT NULL,
+    run INTEGER NOT NULL DEFAULT 0,
+    last_ms INTEGER NOT NULL DEFAULT 0,
     UNIQUE (tenant, room, channel)
   ) STRICT;
-  CREATE TABLE records (
-    row INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL,
-    sequence INTEGER NOT NULL,
-    at_ms INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    sender TEXT NOT NULL,
-    frame BLOB NOT NULL
-  ) STRICT;
-  CREATE UNIQUE INDEX records_by_sequence ON records (stream, sequence);
-  CREATE INDEX records_by_time ON records (stream, at_ms);
-  CREATE TABLE remembered (
-    row INTEGER PRIMARY KEY,
-    stream INTEGER NOT NULL,
-    id TEXT NOT NULL,
-    sequence INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    at_ms INTEGER NOT NULL
-  ) STRICT;
-  CREATE UNIQUE INDEX remembered_by_id ON remembered (stream, id);
+  ${blockTables}
   CREATE TABLE probe (row INTEGER PRIMARY KEY, text TEXT NOT NULL) STRICT;
 `
 
@@ -134,6 +136,8 @@ function connect(file: string, readOnly: boolean): DatabaseSync {
 export interface WriteConnection {
   readonly db: DatabaseSync
   readonly epoch: number
+  /** The ids of blocks up to this row are past their window. */
+  readonly forgotten: number
   readonly close: () => void
 }
 
@@ -166,8 +170,9 @@ export function openForWriting({ dataDir, newEpoch, maxFileBytes }: OpenOptions)
       db.exec(`PRAGMA max_page_count = ${Math.floor(maxFileBytes / pageSize)}`)
     }
     const opened = { db, lock }
-    const epoch = Number(db.prepare('SELECT epoch FROM store').get()?.['epoch'])
-    return { db, epoch, close: () => closeAll(opened.db, opened.lock) }
+    const store = db.prepare('SELECT epoch, forgotten FROM store').get()
+    const [epoch, forgotten] = [Number(store?.['epoch']), Number(store?.['forgotten'])]
+    return { db, epoch, forgotten, close: () => closeAll(opened.db, opened.lock) }
   } catch (error) {
     closeAll(db, lock)
     throw toOpenError(file, error)
@@ -193,6 +198,10 @@ function prepareSchema(db: DatabaseSync, file: string, mustExist: boolean, newEp
   }
   const found = Number(readStore(db, file)['schema_version'])
   if (found === schemaVersion) return
+  if (found === 1) {
+    upgradeToBlocks(db, blockTables)
+    return
+  }
   const message = `${file} has schema version ${found}, this program knows ${schemaVersion}; use the newer program`
   throw new BusError('STORE_OPEN_FAILED', message, { reason: 'NEWER_SCHEMA', file, found, known: schemaVersion })
 }

@@ -3,8 +3,10 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { ReadBySequence, ReadByTime, StoreStats, StreamHead } from '../store.ts'
-import { compareKeys, mergeByTime, type TimeCursor, type TimeEntry } from '../time-merge.ts'
-import { createRecordPacker, type PackedRecords, type RecordRow } from './packed-records.ts'
+import { compareKeys, mergeByTime } from '../time-merge.ts'
+import { BlockItems } from './block.ts'
+import { createRecordPacker, type PackedRecords, type RecordPacker } from './packed-records.ts'
+import { createTimeCursors } from './time-cursors.ts'
 
 export interface Reader {
   head(key: StreamKey): Omit<StreamHead, 'epoch'>
@@ -14,78 +16,84 @@ export interface Reader {
   stats(tenant?: string): Omit<StoreStats, 'backend'>
 }
 
-interface Stream {
+/** A stream with records, as the reader found it. */
+export interface FoundStream {
   readonly row: number
   readonly key: StreamKey
+  readonly first: number
 }
-
-interface RowEntry extends TimeEntry {
-  readonly row: number
-}
-
-const columns = 'sequence, at_ms, id, sender, frame'
-const minTimePage = 16
 
 export function createReader(db: DatabaseSync): Reader {
   const selectHead = db.prepare('SELECT first, last FROM streams WHERE tenant = ? AND room = ? AND channel = ?')
-  const selectRow = db.prepare('SELECT row FROM streams WHERE tenant = ? AND room = ? AND channel = ?')
-  const selectAfter = db.prepare(
-    `SELECT ${columns} FROM records WHERE stream = ? AND sequence > ? ORDER BY sequence LIMIT ?`,
+  const selectStream = db.prepare('SELECT row, first FROM streams WHERE tenant = ? AND room = ? AND channel = ?')
+  const selectBlocks = db.prepare(
+    `SELECT b.first, b.items, f.frames FROM blocks AS b JOIN frames AS f ON f.row = b.row
+     WHERE b.stream = ? AND b.last > ? ORDER BY b.last`,
   )
-  const selectRecord = db.prepare(`SELECT ${columns} FROM records WHERE row = ?`)
-  // (at_ms, row) orders a stream's records as (atMs, sequence) does: rows rise with the sequence.
-  const timePage = (edge: string, direction: string) =>
-    db.prepare(
-      `SELECT row, sequence, at_ms, length(frame) AS bytes FROM records
-       WHERE stream = ? AND at_ms >= ? AND at_ms <= ? AND (at_ms, row) ${edge} (?, ?)
-       ORDER BY at_ms ${direction}, row ${direction} LIMIT ?`,
-    )
-  const timePages = { oldest: timePage('>', 'ASC'), newest: timePage('<', 'DESC') }
+  const selectFrames = db.prepare('SELECT frames FROM frames WHERE row = ?')
   const selectStreams = db.prepare(
-    'SELECT row, tenant, room, channel FROM streams WHERE tenant = ?1 AND (?2 IS NULL OR room = ?2) AND last >= first',
+    `SELECT row, room, channel, first FROM streams
+     WHERE tenant = ?1 AND (?2 IS NULL OR room = ?2) AND last >= first`,
   )
   const selectStats = db.prepare(
     `SELECT count(*) AS streams, coalesce(sum(last - first + 1), 0) AS records, coalesce(sum(bytes), 0) AS bytes
      FROM streams WHERE (?1 IS NULL OR tenant = ?1) AND last >= first`,
   )
+  const cursors = createTimeCursors(db)
 
-  function streamsOf(tenant: string, room: string | undefined, channel: string | undefined): Stream[] {
+  /** One view of the file for all statements: a trim between two of them could take a block away. */
+  function inOneView(read: (packer: RecordPacker) => void): PackedRecords {
+    const packer = createRecordPacker()
+    db.exec('BEGIN')
+    try {
+      read(packer)
+    } finally {
+      db.exec('COMMIT')
+    }
+    return packer.pack()
+  }
+
+  function streamOf(key: StreamKey): FoundStream | undefined {
+    const found = selectStream.get(key.tenant, key.room, key.channel)
+    return found === undefined ? undefined : { row: Number(found['row']), first: Number(found['first']), key }
+  }
+
+  function streamsOf(tenant: string, room: string | undefined, channel: string | undefined): FoundStream[] {
     if (room !== undefined && channel !== undefined) {
-      const row = selectRow.get(tenant, room, channel)
-      return row === undefined ? [] : [{ row: Number(row['row']), key: { tenant, room, channel } }]
+      const found = streamOf({ tenant, room, channel })
+      return found === undefined ? [] : [found]
     }
     return selectStreams
       .all(tenant, room ?? null)
-      .map((row) => ({
-        row: Number(row['row']),
-        key: { tenant, room: String(row['room']), channel: String(row['channel']) },
+      .map((found) => ({
+        row: Number(found['row']),
+        key: { tenant, room: String(found['room']), channel: String(found['channel']) },
+        first: Number(found['first']),
       }))
       .filter(({ key }) => channel === undefined || key.channel === channel)
   }
 
-  function cursorOf({ row, key }: Stream, query: ReadByTime, pageSize: number): TimeCursor<RowEntry> {
-    const { sinceMs = Number.MIN_SAFE_INTEGER, untilMs = Number.MAX_SAFE_INTEGER, order } = query
-    let edge = order === 'oldest' ? [sinceMs, -1] : [untilMs, Number.MAX_SAFE_INTEGER]
-    let page: RowEntry[] = []
-    let next = 0
-    let isLast = false
+  function add(packer: RecordPacker, key: StreamKey, record: BlockRecord): void {
+    const { items, i, sequence, frames } = record
+    const frame = frames.subarray(items.frameStart(i), items.frameEnd(i))
+    packer.add(key, { sequence, atMs: items.atMs(i), id: items.id(i), sender: items.sender(i), frame })
+  }
 
-    function turn(): void {
-      page = timePages[order].all(row, sinceMs, untilMs, edge[0]!, edge[1]!, pageSize).map((found) => ({
-        key,
-        row: Number(found['row']),
-        sequence: Number(found['sequence']),
-        atMs: Number(found['at_ms']),
-        bytes: Number(found['bytes']),
-      }))
-      isLast = page.length < pageSize
-      const end = page.at(-1)
-      if (end !== undefined) edge = [end.atMs, end.row]
-      next = 0
-    }
-    return () => {
-      if (next === page.length && !isLast) turn()
-      return page[next++]
+  function packFrom(packer: RecordPacker, stream: FoundStream, query: ReadBySequence): void {
+    let bytes = 0
+    let left = query.limit
+    const after = Math.max(query.after, stream.first - 1)
+    for (const found of selectBlocks.iterate(stream.row, after)) {
+      const items = new BlockItems(found['items'] as Uint8Array) // BLOB NOT NULL in the schema, as are the frames
+      const frames = found['frames'] as Uint8Array
+      const first = Number(found['first'])
+      for (let i = Math.max(0, after + 1 - first); i < items.count; i++) {
+        bytes += items.frameEnd(i) - items.frameStart(i)
+        if (left === 0 || (left < query.limit && bytes > query.maxBytes)) return
+        add(packer, query.key, { items, i, sequence: first + i, frames })
+        left--
+      }
+      if (left === 0) return
     }
   }
 
@@ -94,42 +102,25 @@ export function createReader(db: DatabaseSync): Reader {
       const row = selectHead.get(key.tenant, key.room, key.channel)
       return row === undefined ? { first: 1, last: 0 } : { first: Number(row['first']), last: Number(row['last']) }
     },
-    readBySequence({ key, after, limit, maxBytes }) {
-      const packer = createRecordPacker()
-      const stream = selectRow.get(key.tenant, key.room, key.channel)
-      if (stream === undefined || limit <= 0) return packer.pack()
-      let bytes = 0
-      let isFirst = true
-      for (const found of selectAfter.iterate(Number(stream['row']), after, limit)) {
-        const row = found as unknown as RecordRow // the columns selected, of the types the schema says (STRICT)
-        bytes += row.frame.length
-        if (!isFirst && bytes > maxBytes) break
-        isFirst = false
-        packer.add(key, row)
-      }
-      return packer.pack()
-    },
-    readByTime(query) {
-      const packer = createRecordPacker()
-      if (query.limit <= 0) return packer.pack()
-      // One view of the file for all statements: a trim between two of them could take a record away.
-      db.exec('BEGIN')
-      try {
+    readBySequence: (query) =>
+      inOneView((packer) => {
+        const stream = streamOf(query.key)
+        if (stream !== undefined && query.limit > 0) packFrom(packer, stream, query)
+      }),
+    readByTime: (query) =>
+      inOneView((packer) => {
+        if (query.limit <= 0) return
         const found = streamsOf(query.tenant, query.room, query.channel)
-        const pageSize = Math.min(
-          1_000,
-          Math.max(minTimePage, Math.ceil((2 * query.limit) / Math.max(1, found.length))),
-        )
-        const cursors = found.map((stream) => cursorOf(stream, query, pageSize))
-        for (const entry of mergeByTime(cursors, query)) {
-          const row = selectRecord.get(entry.row)
-          packer.add(entry.key, row as unknown as RecordRow) // as above; there, in this transaction
+        const frames = new Map<number, Uint8Array>()
+        for (const { key, row, items, i, sequence } of mergeByTime(
+          found.flatMap((stream) => cursors.of(stream, query)),
+          query,
+        )) {
+          const ofBlock = frames.get(row) ?? (selectFrames.get(row)?.['frames'] as Uint8Array) // there, in this view
+          frames.set(row, ofBlock)
+          add(packer, key, { items, i, sequence, frames: ofBlock })
         }
-      } finally {
-        db.exec('COMMIT')
-      }
-      return packer.pack()
-    },
+      }),
     streams: (tenant, room) =>
       streamsOf(tenant, room, undefined)
         .map((stream) => stream.key)
@@ -139,4 +130,11 @@ export function createReader(db: DatabaseSync): Reader {
       return { streams: Number(row?.['streams']), records: Number(row?.['records']), bytes: Number(row?.['bytes']) }
     },
   }
+}
+
+interface BlockRecord {
+  readonly items: BlockItems
+  readonly i: number
+  readonly sequence: number
+  readonly frames: Uint8Array
 }

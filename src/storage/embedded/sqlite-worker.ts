@@ -1,6 +1,7 @@
 // The worker thread in which SQLite runs: opened once, as the writer or as the reader, it answers one call at a time.
 import { parentPort } from 'node:worker_threads'
 import { BusError, isBusError } from '../../base/errors.ts'
+import { createBlockTable } from './block-table.ts'
 import { isDamage, openForReading, openForWriting } from './history-database.ts'
 import { createReader } from './reader.ts'
 import { createRememberedIds } from './remembered-ids.ts'
@@ -12,11 +13,13 @@ import { createWriter } from './writer.ts'
 type Answers = { [C in WorkerCall]?: (ask: WorkerCalls[C]['ask']) => WorkerCalls[C]['answer'] }
 
 function answersOfWriter(options: OpenWriter): { answers: Answers; epoch: number } {
-  const { db, epoch, close } = openForWriting(options)
+  const { retention, dedup } = options
+  const { db, epoch, forgotten, close } = openForWriting(options)
   const streams = createStreamTable(db)
-  const ids = createRememberedIds(db, options.dedup)
-  const writer = createWriter(db, streams, ids, options.dedup)
-  const trimmer = createTrimmer(db, streams, ids, options.retention)
+  const blocks = createBlockTable(db, forgotten)
+  const ids = createRememberedIds(db, blocks, dedup)
+  const writer = createWriter({ db, streams, blocks, ids, dedup })
+  const trimmer = createTrimmer({ db, streams, blocks, ids, retention })
   let nowMs = Number.NEGATIVE_INFINITY
   let next: NodeJS.Immediate | undefined
 
@@ -103,6 +106,7 @@ function post(message: AnswerMessage, transfer: readonly ArrayBuffer[] = []): vo
 }
 
 function bytesOf(answer: unknown): readonly ArrayBuffer[] {
+  if (answer instanceof Float64Array && answer.buffer instanceof ArrayBuffer) return [answer.buffer]
   if (typeof answer !== 'object' || answer === null || !('bytes' in answer)) return []
   const { bytes } = answer
   return bytes instanceof Uint8Array && bytes.buffer instanceof ArrayBuffer ? [bytes.buffer] : []

@@ -9,6 +9,10 @@ export interface StreamState {
   first: number
   last: number
   bytes: number
+  /** Grows when the time of a record is before that of the one it follows. */
+  run: number
+  /** Time of the newest record. */
+  lastMs: number
 }
 
 export interface StreamTable {
@@ -29,9 +33,10 @@ export function createStreamTable(db: DatabaseSync): StreamTable {
   const select = db.prepare('SELECT * FROM streams WHERE tenant = ? AND room = ? AND channel = ?')
   const selectRow = db.prepare('SELECT * FROM streams WHERE row = ?')
   const insert = db.prepare(
-    'INSERT INTO streams (tenant, room, channel, first, last, bytes) VALUES (?, ?, ?, 1, 0, 0) RETURNING *',
+    `INSERT INTO streams (tenant, room, channel, first, last, bytes, run, last_ms)
+     VALUES (?, ?, ?, 1, 0, 0, 0, 0) RETURNING *`,
   )
-  const update = db.prepare('UPDATE streams SET first = ?, last = ?, bytes = ? WHERE row = ?')
+  const update = db.prepare('UPDATE streams SET first = ?, last = ?, bytes = ?, run = ?, last_ms = ? WHERE row = ?')
   const selectAfter = db.prepare('SELECT row FROM streams WHERE row > ? AND last >= first ORDER BY row LIMIT ?')
   const byName = new Map<string, StreamState>()
   const byRow = new Map<number, StreamState>()
@@ -50,6 +55,8 @@ export function createStreamTable(db: DatabaseSync): StreamTable {
       first: Number(row['first']),
       last: Number(row['last']),
       bytes: Number(row['bytes']),
+      run: Number(row['run']),
+      lastMs: Number(row['last_ms']),
     }
     byName.set(streamName(key), state)
     byRow.set(state.row, state)
@@ -71,7 +78,7 @@ export function createStreamTable(db: DatabaseSync): StreamTable {
       return found === undefined ? undefined : keep(found)
     },
     save(state) {
-      update.run(state.first, state.last, state.bytes, state.row)
+      update.run(state.first, state.last, state.bytes, state.run, state.lastMs, state.row)
     },
     rowsAfter: (row, limit) => selectAfter.all(row, limit).map((found) => Number(found['row'])),
     forget: drop,

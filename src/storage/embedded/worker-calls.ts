@@ -2,7 +2,8 @@
 import type { ErrorCode, ErrorDetails } from '../../base/errors.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { DedupWindow, ReadBySequence, ReadByTime, Retention, StoreStats, StreamHead } from '../store.ts'
-import type { PackedAppends, PackedRecords, PackedResults } from './packed-records.ts'
+import type { PackedAppends, PackedResults } from './packed-appends.ts'
+import type { PackedRecords } from './packed-records.ts'
 
 /** A worker is opened once, as the writer or as the reader, and answers the calls of its role. */
 export interface WorkerCalls {

@@ -2,12 +2,13 @@
 // Runs in a worker thread; everything here is synchronous.
 import type { DatabaseSync } from 'node:sqlite'
 import { BusError } from '../../base/errors.ts'
-import type { StreamKey } from '../../envelope/envelope.ts'
 import { isSameHash } from '../append-rules.ts'
 import type { DedupWindow } from '../store.ts'
+import { startOf } from './block.ts'
+import type { BlockTable } from './block-table.ts'
 import { isIoError, sqliteCodeOf } from './history-database.ts'
-import { conflictMark, dedupFullMark, hashBytes, type PackedAppends, type PackedResults } from './packed-records.ts'
-import type { Remembered, RememberedIds } from './remembered-ids.ts'
+import { conflictMark, dedupFullMark, hashBytes, type PackedAppends, type PackedResults } from './packed-appends.ts'
+import type { RememberedIds } from './remembered-ids.ts'
 import type { StreamState, StreamTable } from './stream-table.ts'
 
 export interface Writer {
@@ -20,10 +21,17 @@ export interface Writer {
   probe(): void
 }
 
-export function createWriter(db: DatabaseSync, streams: StreamTable, ids: RememberedIds, dedup: DedupWindow): Writer {
-  const insertRecord = db.prepare(
-    'INSERT INTO records (stream, sequence, at_ms, id, sender, frame) VALUES (?, ?, ?, ?, ?, ?)',
-  )
+export interface WriterParts {
+  readonly db: DatabaseSync
+  readonly streams: StreamTable
+  readonly blocks: BlockTable
+  readonly ids: RememberedIds
+  readonly dedup: DedupWindow
+}
+
+export function createWriter({ db, streams, blocks, ids, dedup }: WriterParts): Writer {
+  const begin = db.prepare('BEGIN IMMEDIATE')
+  const commit = db.prepare('COMMIT')
   let broken: BusError | undefined
 
   /** After an error of input or output nobody can say what the disk holds until the file is opened anew. */
@@ -37,16 +45,19 @@ export function createWriter(db: DatabaseSync, streams: StreamTable, ids: Rememb
     if (broken !== undefined) throw broken
     let isCommitting = false
     try {
-      db.exec('BEGIN IMMEDIATE')
+      begin.run()
       const result = work()
       isCommitting = true
-      db.exec('COMMIT')
+      commit.run()
+      ids.committed()
+      blocks.committed()
       return result
     } catch (error) {
       if (db.isTransaction) db.exec('ROLLBACK')
-      streams.forget()
-      ids.forget()
       if (isIoError(error)) giveUp(error)
+      else ids.rolledBack()
+      blocks.drop()
+      streams.forget()
       if (isIoError(error) && isCommitting)
         throw new BusError('STORE_TIMEOUT', undefined, { reason: 'DISK_ERROR' }, error)
       if (sqliteCodeOf(error) === undefined) throw error
@@ -54,35 +65,34 @@ export function createWriter(db: DatabaseSync, streams: StreamTable, ids: Rememb
     }
   }
 
-  function appendOne(stream: StreamState, batch: PackedAppends, i: number, nowMs: number): number | Remembered {
-    const id = batch.ids[i]!
-    const hash = batch.bytes.subarray(i * hashBytes, (i + 1) * hashBytes)
-    const sequence = stream.last + 1
-    if (ids.count(stream.key.tenant) >= dedup.maxIds) ids.forgetExpired(nowMs)
-    const isFull = ids.count(stream.key.tenant) >= dedup.maxIds
-    const earlier = isFull ? ids.find(stream, id, nowMs) : ids.remember(stream, { id, sequence, hash, atMs: nowMs })
-    if (earlier !== undefined) return isSameHash(earlier.hash, hash) ? earlier : conflictMark
-    if (isFull) return dedupFullMark
-    const frame = batch.bytes.subarray(i === 0 ? batch.ids.length * hashBytes : batch.ends[i - 1]!, batch.ends[i]!)
-    insertRecord.run(stream.row, sequence, batch.atMs[i]!, id, batch.senders[i]!, frame)
-    stream.last = sequence
-    stream.bytes += frame.length
-    return sequence
+  function isFull(tenant: string, nowMs: number): boolean {
+    while (ids.count(tenant) >= dedup.maxIds && ids.forgetExpired(nowMs)) {
+      // There may be more that is expired.
+    }
+    return ids.count(tenant) >= dedup.maxIds
+  }
+
+  function appendOne(stream: StreamState, batch: PackedAppends, i: number, nowMs: number): number {
+    const refusesNew = ids.count(stream.key.tenant) >= dedup.maxIds && isFull(stream.key.tenant, nowMs)
+    const earlier = ids.find(stream, batch.ids, startOf(batch.idEnds, i), batch.idEnds[i]!, nowMs)
+    if (earlier !== undefined) {
+      const hash = batch.hashes.subarray(i * hashBytes, (i + 1) * hashBytes)
+      return isSameHash(earlier.hash, hash) ? -earlier.sequence : conflictMark
+    }
+    if (refusesNew) return dedupFullMark
+    ids.add(stream, blocks.add(stream, batch, i, nowMs))
+    return stream.last
   }
 
   return {
     append(batch, nowMs) {
       return inTransaction(() => {
-        const states = batch.keys.map((key: StreamKey) => streams.open(key))
-        const sequences: number[] = []
-        const duplicates: number[] = []
-        for (let i = 0; i < batch.ids.length; i++) {
-          const outcome = appendOne(states[batch.streams[i]!]!, batch, i, nowMs)
-          if (typeof outcome !== 'number') duplicates.push(i)
-          sequences.push(typeof outcome === 'number' ? outcome : outcome.sequence)
-        }
+        const states = batch.keys.map((key) => streams.open(key))
+        const results = new Float64Array(batch.streams.length)
+        for (let i = 0; i < results.length; i++) results[i] = appendOne(states[batch.streams[i]!]!, batch, i, nowMs)
+        blocks.write(batch)
         for (const state of states) streams.save(state)
-        return { results: { sequences, duplicates }, touched: states }
+        return { results, touched: states }
       })
     },
     probe() {
