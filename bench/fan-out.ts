@@ -1,7 +1,8 @@
 // Fan-out: one publisher, S subscribers of one channel; the time from the first publish until the last subscriber has
 // the last message (performance.md). The median of five, with the spread.
-import type { FanOutPeer } from './peers.ts'
+import { busPeer, type FanOutPeer, natsPeer, redisPeer } from './peers.ts'
 import { quantile, type Spread, spreadOf } from './statistics.ts'
+import { millions, type SuiteOptions, writePlot } from './suite.ts'
 
 export interface FanOutRow {
   readonly server: string
@@ -12,6 +13,38 @@ export interface FanOutRow {
   /** Server CPU, microseconds for each delivery. */
   readonly cpuMicros: number
 }
+
+export async function fanOut(options: SuiteOptions): Promise<FanOutRow[]> {
+  const peers = [busPeer('protobuf'), busPeer('json'), natsPeer(), redisPeer()].filter(({ isAvailable }) => isAvailable)
+  const rows: FanOutRow[] = []
+  console.log('\nfan-out, 128-byte payloads, ack none, no persistence: deliveries/s (median of rounds)')
+  for (const subscribers of options.subscribers) {
+    for (const peer of peers) {
+      const row = await measureFanOut(peer, subscribers, options.rounds)
+      rows.push(row)
+      printFanOut(row)
+    }
+    const [nats, ...own] = rows.filter((row) => row.subscribers === subscribers).toSorted(natsFirst)
+    if (nats === undefined || !nats.server.startsWith('nats')) continue
+    for (const row of own) console.log(`         ${row.server} = ${ratio(row, nats)} × ${nats.server}`)
+  }
+  const lines = peers.map(({ name }) => ({
+    name,
+    points: rows.filter((row) => row.server === name).map((row) => [row.subscribers, row.rate.median] as const),
+  }))
+  writePlot(options, 'fan-out.svg', { title: 'Fan-out: deliveries a second', x: 'subscribers', lines })
+  return rows
+}
+
+export function printFanOut({ server, subscribers, rate, cpuMicros }: FanOutRow): void {
+  const range = `[${millions(rate.min)} … ${millions(rate.max)}]`
+  const size = `S=${String(subscribers).padEnd(5)}`
+  console.log(`  ${size} ${server.padEnd(28)} ${millions(rate.median)} M/s  ${range}  ${cpuMicros.toFixed(3)} µs CPU`)
+}
+
+export const ratio = (row: FanOutRow, other: FanOutRow): string => (row.rate.median / other.rate.median).toFixed(2)
+const natsFirst = (a: FanOutRow, b: FanOutRow): number =>
+  Number(b.server.startsWith('nats')) - Number(a.server.startsWith('nats'))
 
 /** As many messages as keep one run near a second at some millions of deliveries a second. */
 function messagesFor(subscribers: number): number {

@@ -3,7 +3,10 @@
 import { createMarkerCounter } from './load/marker-counter.ts'
 import type { MeasuredProcess } from './load/processes.ts'
 import type { RawSocket } from './load/raw-socket.ts'
+import { busIngest, jetStreamIngest, redisIngest } from './ingest-peers.ts'
 import { quantile, type Spread, spreadOf } from './statistics.ts'
+import { storesOf, withServer } from './stores.ts'
+import { type SuiteOptions, thousands } from './suite.ts'
 
 export interface IngestPeer {
   readonly name: string
@@ -25,7 +28,34 @@ export interface IngestRow {
 const window = 1_000
 const messages = 40_000
 
-export async function measureIngest(peer: IngestPeer, rounds = 5): Promise<IngestRow> {
+export async function ingest(options: SuiteOptions): Promise<IngestRow[]> {
+  const rows: IngestRow[] = []
+  console.log('\nacknowledged publishes, 1,000 in flight: acks/s, p99 ms')
+  for (const setup of storesOf(options)) {
+    await withServer(setup, async (env) => void rows.push(await measure(busIngest(setup, env), options.rounds)))
+  }
+  for (const peer of [jetStreamIngest(), redisIngest()]) {
+    if (peer.isAvailable) rows.push(await measure(peer, options.rounds))
+  }
+  const jetStream = rows.find(({ server }) => server.startsWith('nats'))
+  for (const row of rows) {
+    if (jetStream === undefined || row === jetStream) continue
+    console.log(
+      `         ${row.server} = ${(row.rate.median / jetStream.rate.median).toFixed(2)} × ${jetStream.server}`,
+    )
+  }
+  return rows
+}
+
+async function measure(peer: IngestPeer, rounds: number): Promise<IngestRow> {
+  const row = await measureIngest(peer, rounds)
+  const { median, min, max } = row.rate
+  const range = `[${thousands(min)} … ${thousands(max)}]`
+  console.log(`  ${row.server.padEnd(34)} ${thousands(median)} k/s  ${range}  p99 ${row.p99Ms.median.toFixed(1)}`)
+  return row
+}
+
+export async function measureIngest(peer: IngestPeer, rounds: number): Promise<IngestRow> {
   const server = await peer.start()
   try {
     const publisher = await peer.openPublisher()

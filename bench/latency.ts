@@ -1,8 +1,9 @@
 // End-to-end latency at 1,000 messages a second with S subscribers: from the write of a publish until each subscriber
 // has it. One stamp per message; a subscriber's receipt is the chunk that brings its marker.
 import { createMarkerCounter } from './load/marker-counter.ts'
-import type { FanOutPeer } from './peers.ts'
+import { busPeer, type FanOutPeer, natsPeer, redisPeer } from './peers.ts'
 import { quantile, type Spread, spreadOf } from './statistics.ts'
+import type { SuiteOptions } from './suite.ts'
 
 export interface LatencyRow {
   readonly server: string
@@ -16,7 +17,26 @@ const seconds = 3
 /** Stands once in every payload. */
 const marker = 'LATENCYMARK'
 
-export async function measureLatency(peer: FanOutPeer, subscribers: number, rounds = 5): Promise<LatencyRow> {
+export async function latency({ rounds }: SuiteOptions): Promise<LatencyRow[]> {
+  const rows: LatencyRow[] = []
+  console.log('\nlatency at 1,000 messages/s, S=100: publish to receipt, ms')
+  for (const peer of [busPeer('protobuf'), busPeer('json'), natsPeer(), redisPeer()]) {
+    if (!peer.isAvailable) continue
+    const row = await measureLatency(peer, 100, rounds)
+    rows.push(row)
+    const { median, min, max } = row.p99Ms
+    const range = `[${min.toFixed(2)} … ${max.toFixed(2)}]`
+    console.log(`  ${row.server.padEnd(18)} p50 ${row.p50Ms.median.toFixed(2)}  p99 ${median.toFixed(2)}  ${range}`)
+  }
+  const nats = rows.find(({ server }) => server.startsWith('nats'))
+  for (const row of rows) {
+    if (nats === undefined || row === nats) continue
+    console.log(`         p99 of ${row.server} = ${(row.p99Ms.median / nats.p99Ms.median).toFixed(2)} × ${nats.server}`)
+  }
+  return rows
+}
+
+async function measureLatency(peer: FanOutPeer, subscribers: number, rounds: number): Promise<LatencyRow> {
   const server = await peer.start()
   try {
     const members = []

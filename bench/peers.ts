@@ -1,11 +1,8 @@
 // The servers a fan-out is measured on: how each is started, subscribed to and published to. A peer that is not on
 // PATH is left out of the table and said so.
-import { mkdtempSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { encodeProtobuf } from '../src/wire/protobuf-codec.ts'
 import { isOnPath, type MeasuredProcess, startPinned } from './load/processes.ts'
-import type { IngestPeer } from './ingest.ts'
 import { clientFrame, openRawSocket, type RawSocket } from './load/raw-socket.ts'
 
 export interface FanOutPeer {
@@ -18,7 +15,16 @@ export interface FanOutPeer {
   publishBytes(payload: string, n: number): Buffer
 }
 
-export const ports = { bus: 21_100, http: 21_180, telemetry: 21_181, nats: 21_222, natsWs: 21_223, redis: 21_379 }
+export const ports = {
+  bus: 21_100,
+  http: 21_180,
+  telemetry: 21_181,
+  nats: 21_222,
+  natsWs: 21_223,
+  redis: 21_379,
+  shield: 21_140,
+  shieldHttp: 21_190,
+}
 
 /** The bus alone, persistence off, limits of rates raised by configuration; limiting code stays on. */
 export function busEnvironment(extra: Readonly<Record<string, string>> = {}): Record<string, string> {
@@ -56,7 +62,7 @@ const room = 'bench'
 const channel = 'fan'
 const startedNs = `${Date.now()}000000`
 
-function busMessage(payload: string, n: number, ack: 'none' | 'stored'): Uint8Array {
+export function busMessage(payload: string, n: number, ack: 'none' | 'stored'): Uint8Array {
   return encodeProtobuf({
     id: `arq_${startedNs}_${n}_0a0b0c`,
     timestamp: new Date().toISOString(),
@@ -129,13 +135,10 @@ export function natsPeer(): FanOutPeer {
     name: 'nats-server ws',
     isAvailable: isOnPath('nats-server'),
     start: () => {
-      const folder = mkdtempSync(join(tmpdir(), 'arqonbus-bench-'))
-      const file = join(folder, 'nats.conf')
-      writeFileSync(
-        file,
-        `listen: 127.0.0.1:${ports.nats}\nmax_pending: 256MB\nmax_connections: 20000\nwebsocket { listen: "127.0.0.1:${ports.natsWs}", no_tls: true }\n`,
-      )
-      return startPinned('nats-server', ['-c', file], { core: 0, port: ports.natsWs })
+      const websocket = `websocket { listen: "127.0.0.1:${ports.natsWs}", no_tls: true }`
+      const text = `listen: 127.0.0.1:${ports.nats}\nmax_pending: 256MB\nmax_connections: 20000\n${websocket}\n`
+      const files = { 'nats.conf': text }
+      return startPinned('nats-server', ['-c', 'nats.conf'], { core: 0, port: ports.natsWs, files })
     },
     openSubscriber: () => open('SUB bench.fan 1\r\n'),
     openPublisher: () => open(''),
@@ -173,79 +176,5 @@ export function redisPeer(): FanOutPeer {
     openPublisher: () => open('PING\r\n', 'PONG'),
     publishBytes: (payload) =>
       Buffer.from(`*3\r\n$7\r\nPUBLISH\r\n$9\r\nbench.fan\r\n$${payload.length}\r\n${payload}\r\n`),
-  }
-}
-
-/** The bus with history in SQLite (`synchronous=full`), acks at level `disk`. */
-export function embeddedIngest(): IngestPeer {
-  return {
-    name: 'arqonbus embedded (disk)',
-    isAvailable: true,
-    start: () => startBus({ ...durable, ARQONBUS_STORAGE_BACKEND: 'embedded' }),
-    openPublisher: () => openRawSocket({ port: ports.bus }),
-    publishBytes: (payload, n) => clientFrame(2, busMessage(payload, n, 'stored')),
-    answerMarker: 'message_response',
-  }
-}
-
-/** The bus with history in memory: what the bus itself costs. */
-export function memoryIngest(): IngestPeer {
-  return {
-    ...embeddedIngest(),
-    name: 'arqonbus memory',
-    start: () => startBus({ ...durable, ARQONBUS_STORAGE_BACKEND: 'memory' }),
-  }
-}
-
-const durable = {
-  ARQONBUS_ENABLE_PERSISTENCE: 'true',
-  ARQONBUS_DATA_DIR: 'data',
-  ARQONBUS_LIMIT_DEDUP_MAX_IDS: '10000000',
-}
-
-/** JetStream with file storage and its default fsync (every two minutes): its ack survives a kill, not a power cut. */
-export function jetStreamIngest(): IngestPeer {
-  return {
-    name: 'nats jetstream (file)',
-    isAvailable: isOnPath('nats-server'),
-    async start() {
-      const folder = mkdtempSync(join(tmpdir(), 'arqonbus-bench-'))
-      return startPinned('nats-server', ['-a', '127.0.0.1', '-p', String(ports.nats), '-js', '-sd', folder], {
-        core: 0,
-        port: ports.nats,
-      })
-    },
-    async openPublisher() {
-      const raw = await openRawSocket({ port: ports.nats, upgrade: false })
-      const stream = JSON.stringify({ name: 'BENCH', subjects: ['bench.js'], storage: 'file' })
-      const created = raw.expect(Buffer.from('did_create'))
-      raw.socket.write(
-        `CONNECT {"verbose":false,"pedantic":false}\r\nSUB answer 1\r\nPUB $JS.API.STREAM.CREATE.BENCH answer ${stream.length}\r\n${stream}\r\n`,
-      )
-      await created
-      return raw
-    },
-    publishBytes: (payload) => Buffer.from(`PUB bench.js answer ${payload.length}\r\n${payload}\r\n`),
-    answerMarker: '"seq":',
-  }
-}
-
-export function redisIngest(): IngestPeer {
-  return {
-    name: 'redis xadd (aof everysec)',
-    isAvailable: isOnPath('redis-server'),
-    start: () =>
-      startPinned(
-        'redis-server',
-        ['--port', String(ports.redis), '--bind', '127.0.0.1', '--save', '', '--appendonly', 'yes'],
-        {
-          core: 0,
-          port: ports.redis,
-        },
-      ),
-    openPublisher: () => openRawSocket({ port: ports.redis, upgrade: false }),
-    publishBytes: (payload) =>
-      Buffer.from(`*5\r\n$4\r\nXADD\r\n$5\r\nbench\r\n$1\r\n*\r\n$1\r\nd\r\n$${payload.length}\r\n${payload}\r\n`),
-    answerMarker: '$',
   }
 }

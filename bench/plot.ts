@@ -9,7 +9,18 @@ export interface Chart {
 const width = 720
 const height = 420
 const margin = { left: 70, right: 170, top: 40, bottom: 50 }
-const colours = ['#0b6e4f', '#1f77b4', '#d1495b', '#edae49', '#6a4c93']
+const colours = [
+  '#0b6e4f',
+  '#57cc99',
+  '#1f77b4',
+  '#7fb8e6',
+  '#d1495b',
+  '#f4a6b0',
+  '#b07d12',
+  '#edae49',
+  '#6a4c93',
+  '#b79ced',
+]
 
 export function plot({ title, x, lines }: Chart): string {
   const points = lines.flatMap((line) => line.points)
@@ -50,5 +61,5 @@ export function plot({ title, x, lines }: Chart): string {
 }
 
 function short(value: number): string {
-  return value >= 1e6 ? `${value / 1e6}M` : value >= 1e3 ? `${value / 1e3}k` : String(value)
+  return value >= 1e6 ? `${value / 1e6}M` : value >= 1e3 ? `${value / 1e3}k` : String(Number(value.toPrecision(3)))
 }

@@ -93,37 +93,6 @@ async function appendRateBesideReads(store: HistoryStore, total: number, perCall
   return { ...rate, pages }
 }
 
-async function fill(store: HistoryStore, from: number, to: number): Promise<void> {
-  const { maxBatch } = store.capabilities
-  for (let n = from; n < to; n += maxBatch) {
-    await store.append(Array.from({ length: Math.min(maxBatch, to - n) }, (_, i) => request(n + i, 1)))
-  }
-}
-
-/** Median milliseconds for a page of 100 records, over places all along the stream. */
-async function pageCosts(store: HistoryStore, length: number) {
-  const key = request(0, 1).key
-  const head = await store.head(key)
-  const page = { limit: 100, maxBytes: 2 ** 20 }
-  async function median(read: (place: number) => Promise<readonly unknown[]>): Promise<number> {
-    const times: number[] = []
-    for (let i = 0; i < 200; i++) {
-      const place = Math.floor(((i * 7919) % 200) * ((length - 100) / 200))
-      const startedAt = performance.now()
-      if ((await read(place)).length !== 100) throw new Error('a short page')
-      times.push(performance.now() - startedAt)
-    }
-    return percentile(
-      times.sort((a, b) => a - b),
-      0.5,
-    )
-  }
-  const bySequence = await median((place) => store.readBySequence({ key, after: head.first - 1 + place, ...page }))
-  const newest = await median(() => store.readByTime({ tenant: key.tenant, order: 'newest', ...page }))
-  const oldest = await median(() => store.readByTime({ tenant: key.tenant, order: 'oldest', ...page }))
-  return { bySequence, newest, oldest }
-}
-
 const ms = (value: number) => value.toFixed(2).padStart(8)
 const wanted = process.argv[2]
 
@@ -152,16 +121,4 @@ for (const backend of subjects) {
     `${backend} append beside ${beside.pages} pages of 1 MiB, 50 a call: ${beside.perSecond}/s, ` +
       `p50 ${ms(beside.p50)} ms, p99 ${ms(beside.p99)} ms`,
   )
-  await withStore(backend, 10_000_000, async (store) => {
-    let filled = 0
-    for (const length of [1_000, 10_000, 100_000, ...(isRemote ? [] : [1_000_000])]) {
-      await fill(store, filled, length)
-      filled = length
-      const cost = await pageCosts(store, length)
-      console.log(
-        `${backend} page of 100 in ${String(length).padStart(7)}: by sequence ${ms(cost.bySequence)} ms, ` +
-          `newest ${ms(cost.newest)} ms, oldest ${ms(cost.oldest)} ms`,
-      )
-    }
-  })
 }

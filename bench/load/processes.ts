@@ -1,6 +1,6 @@
 // Starting the servers that are measured: pinned to core 0, in temporary folders, stopped by process id.
 import { type ChildProcess, spawn, spawnSync } from 'node:child_process'
-import { mkdtemp, rm } from 'node:fs/promises'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -18,14 +18,24 @@ export function isOnPath(command: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${command}`]).status === 0
 }
 
+export interface StartOptions {
+  readonly core: number
+  /** Resolves when something listens there. */
+  readonly port: number
+  readonly env?: Readonly<Record<string, string>>
+  /** Written to the folder it runs in, by name. */
+  readonly files?: Readonly<Record<string, string>>
+}
+
 export async function startPinned(
   command: string,
   args: readonly string[],
-  options: { core: number; env?: Readonly<Record<string, string>>; port: number; cwd?: string },
+  options: StartOptions,
 ): Promise<MeasuredProcess> {
   const folder = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
+  for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(folder, name), text)
   const child = spawn('taskset', ['-c', String(options.core), command, ...args], {
-    cwd: options.cwd ?? folder,
+    cwd: folder,
     env: { PATH: process.env['PATH'], ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
