@@ -13,9 +13,19 @@ import { ingest } from './ingest.ts'
 import { latency } from './latency.ts'
 import { raisedLimits } from './peers.ts'
 import { shield } from './shield.ts'
+import { store } from './store.ts'
 import type { Suite, SuiteOptions } from './suite.ts'
 
-const suites: Readonly<Record<string, Suite>> = { 'fan-out': fanOut, latency, ingest, shield, history, fairness, idle }
+const suites: Readonly<Record<string, Suite>> = {
+  'fan-out': fanOut,
+  latency,
+  ingest,
+  store,
+  shield,
+  history,
+  fairness,
+  idle,
+}
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
