@@ -9,9 +9,10 @@ export const layers = {
   auth: ['base'],
   link: ['base'],
   valkey: ['base'],
+  postgres: ['base'],
   envelope: ['base'],
   wire: ['base', 'envelope'],
-  storage: ['base', 'envelope', 'valkey'],
+  storage: ['base', 'envelope', 'valkey', 'postgres'],
   hot: ['base', 'envelope', 'valkey'],
   rooms: ['base', 'envelope', 'wire', 'storage'],
   session: ['base', 'envelope', 'wire', 'auth', 'telemetry'],
@@ -40,8 +41,9 @@ export const layers = {
     'relay',
     'shield',
     'rules',
+    'postgres',
   ],
-  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope'],
+  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope', 'postgres'],
 }
 
 /** Third-party and built-in packages that exactly one part may import: library -> part or file. */
@@ -54,6 +56,7 @@ export const soleImporters = {
   '@nats-io/transport-node': ['link'],
   'node:sqlite': ['storage/embedded'],
   '@redis/client': ['valkey'],
+  pg: ['postgres'],
 }
 
 /** Parts whose adapters are opened in one place only: others see just the port file. */

@@ -1,0 +1,210 @@
+// History in a Postgres database: one call for each group of appends on a connection of its own, reads beside it, a
+// level that the server itself vouches for. Settles within 2 s whatever the server does.
+import type { Clock } from '../../base/clock.ts'
+import { BusError } from '../../base/errors.ts'
+import { randomHex } from '../../base/ids.ts'
+import { describeError, type Logger } from '../../base/logger.ts'
+import type { Position, StreamKey } from '../../envelope/envelope.ts'
+import { parsePostgresAddress } from '../../postgres/address.ts'
+import {
+  type ConnectionLimits,
+  hotLimits,
+  keepConnection,
+  type KeptConnection,
+  type PostgresConnection,
+} from '../../postgres/connection.ts'
+import { compare, requireKnown } from '../../postgres/migrations.ts'
+import { createAppendQueue } from '../append-queue.ts'
+import { requireBatch } from '../append-rules.ts'
+import { newEpoch } from '../epoch.ts'
+import type {
+  AppendRequest,
+  AppendResult,
+  DedupWindow,
+  HistoryStore,
+  Retention,
+  StoreReport,
+  StreamHead,
+} from '../store.ts'
+import { streamName } from '../stream-name.ts'
+import { createAppendCall } from './append-call.ts'
+import { createReader, prepareReader } from './reader.ts'
+import { readReport, requireSchema, settleLife } from './server-state.ts'
+import { createTrimmer, prepareTrimmer } from './trimmer.ts'
+
+const maxBatch = 1024
+/** An append has settled after this. */
+const appendTimeoutMs = 2_000
+const reportEveryMs = 60_000
+const readers = 2
+const readLimits: ConnectionLimits = { connectMs: 950, answerMs: 1_900, statementMs: 1_800 }
+const trimLimits: ConnectionLimits = { connectMs: 950, answerMs: 10_000, statementMs: 9_000 }
+
+export interface PostgresStoreOptions {
+  /** postgresql://user:password@host:port/database */
+  readonly url: string
+  readonly clock: Clock
+  readonly retention: Retention
+  readonly dedup: DedupWindow
+  readonly logger: Logger
+}
+
+/**
+ * Rejects with STORE_OPEN_FAILED (reasons DENIED, NO_DATABASE, SCHEMA_MISSING, EDITED_MIGRATION, NEWER_SCHEMA) where
+ * somebody has to change something, with STORE_UNAVAILABLE where waiting may help.
+ */
+export async function openPostgresStore(options: PostgresStoreOptions): Promise<HistoryStore> {
+  const { url, clock, retention, dedup, logger } = options
+  const address = parsePostgresAddress(url)
+  const openEpoch = newEpoch(clock)
+  const opened: KeptConnection[] = []
+  /** The newest position acknowledged in each stream: what the server may never be behind. */
+  const known = new Map<string, Position>()
+  let report: StoreReport | undefined
+
+  async function prepareAppender(connection: PostgresConnection): Promise<void> {
+    requireKnown(await compare(connection))
+    await requireSchema(connection)
+    report = await readReport(connection)
+    const isReadOnly = report.faults.some(({ code }) => code === 'READ_ONLY')
+    if (!isReadOnly) await settleLife(connection, report.level, newEpoch(clock))
+  }
+
+  async function keep(
+    name: string,
+    limits: ConnectionLimits,
+    prepare: (connection: PostgresConnection) => Promise<void>,
+  ): Promise<KeptConnection> {
+    const connection = await keepConnection({ address, limits, logger, name, prepare })
+    opened.push(connection)
+    return connection
+  }
+
+  const closeAll = (): Promise<unknown> => Promise.all(opened.map((connection) => connection.close()))
+  let appender: KeptConnection
+  let reading: readonly KeptConnection[]
+  let trimming: KeptConnection
+  try {
+    appender = await keep('append', hotLimits, prepareAppender)
+    trimming = await keep('trim', trimLimits, prepareTrimmer)
+    reading = await Promise.all(Array.from({ length: readers }, () => keep('read', readLimits, prepareReader)))
+  } catch (error) {
+    await closeAll()
+    throw error
+  }
+
+  const reader = createReader(reading)
+  const trimmer = createTrimmer({ connection: trimming, retention, dedup, clock, logger })
+  const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send })
+  const probeName = `probe-${randomHex(8)}`
+  const reporting = setInterval(() => {
+    readReport(appender).then(
+      (read) => {
+        report = read
+      },
+      (error: unknown) => logger.warn('store.report_failed', describeError(error)),
+    )
+  }, reportEveryMs).unref()
+  let closing: Promise<void> | undefined
+
+  async function call(
+    group: readonly AppendRequest[],
+    keys: readonly StreamKey[] = [],
+  ): Promise<readonly AppendResult[]> {
+    const made = createAppendCall(
+      group,
+      { dedup, nowMs: clock.now(), newEpoch: openEpoch, known: (name) => known.get(name) },
+      keys,
+    )
+    const [row] = await appender.query(made.statement)
+    const { results, streams } = made.read(row ?? {})
+    for (const { name, newest } of streams) if (newest !== undefined) known.set(name, newest)
+    trimmer.noteGrown(streams.filter(({ newest }) => newest !== undefined).map(({ row: streamRow }) => streamRow))
+    return results
+  }
+
+  async function send(group: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
+    return await call(group)
+  }
+
+  function requireOpen(): void {
+    if (closing !== undefined)
+      throw new BusError('STORE_UNAVAILABLE', 'History storage is closed', { reason: 'CLOSED' })
+  }
+
+  async function head(key: StreamKey): Promise<StreamHead> {
+    const found = await reader.head(key, openEpoch)
+    const position = known.get(streamName(key))
+    const isBehind =
+      position !== undefined &&
+      (found.epoch < position.epoch || (found.epoch === position.epoch && found.last < position.sequence))
+    if (!isBehind) return found
+    // The append function looks again under the lock: what was read may only have been older than the answer known.
+    await call([], [key])
+    return await reader.head(key, openEpoch)
+  }
+
+  async function probe(): Promise<void> {
+    const values = [probeName, Math.floor(clock.now())]
+    await appender.query({
+      text: 'INSERT INTO arqonbus_probe VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET at_ms = excluded.at_ms',
+      values,
+    })
+    const [row] = await appender.query({
+      text: 'SELECT at_ms FROM arqonbus_probe WHERE name = $1',
+      values: [probeName],
+    })
+    if (row?.['at_ms'] !== values[1]) {
+      throw new BusError('STORE_UNAVAILABLE', 'History storage does not read what it wrote', { reason: 'PROBE_LOST' })
+    }
+    await appender.query({ text: 'DELETE FROM arqonbus_probe WHERE name = $1', values: [probeName] })
+  }
+
+  async function finish(): Promise<void> {
+    clearInterval(reporting)
+    await queue.drain()
+    await trimmer.stop()
+    await closeAll()
+  }
+
+  const current = (): StoreReport => report! // read before the first connection is handed out
+  return {
+    get capabilities() {
+      return { backend: 'postgres' as const, level: current().level, maxBatch }
+    },
+    async append(requests) {
+      requireOpen()
+      requireBatch(requests, maxBatch)
+      return requests.length === 0 ? [] : await queue.append(requests)
+    },
+    async head(key) {
+      requireOpen()
+      return await head(key)
+    },
+    async readBySequence(query) {
+      requireOpen()
+      return await reader.readBySequence(query)
+    },
+    async readByTime(query) {
+      requireOpen()
+      return await reader.readByTime(query)
+    },
+    async streams(tenant, room) {
+      requireOpen()
+      return await reader.streams(tenant, room)
+    },
+    async stats(tenant) {
+      requireOpen()
+      return await reader.stats(tenant)
+    },
+    report: current,
+    async probe() {
+      requireOpen()
+      await probe()
+    },
+    close() {
+      closing ??= finish()
+      return closing
+    },
+  }
+}
