@@ -61,7 +61,7 @@ CREATE TABLE IF NOT EXISTS arqonbus_probe (
 -- Deletes at most `p_at_most` ids of a tenant that are past the window, oldest first; says how many. The caller holds
 -- the tenant's row, whose count it lowers.
 CREATE OR REPLACE FUNCTION arqonbus_forget(p_tenant_row bigint, p_cutoff_ms bigint, p_at_most int) RETURNS int
-LANGUAGE plpgsql SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
+LANGUAGE plpgsql SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off AS $$
 DECLARE
   v_gone int;
 BEGIN
@@ -98,8 +98,9 @@ CREATE OR REPLACE FUNCTION arqonbus_append(
   p_now_ms bigint, p_window_ms bigint, p_max_ids bigint, p_new_epoch bigint,
   OUT stream_rows bigint[], OUT epochs bigint[], OUT sequences bigint[], OUT hashes bytea[]
 ) LANGUAGE plpgsql
--- A plan made while the tables were small must not read all of them when they are large.
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+-- A plan made while the tables were small must not read all of them when they are large. Ruling ways out makes plans
+-- look dear, for which Postgres would compile them anew each time (jit).
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v_cutoff bigint := p_now_ms - p_window_ms;
@@ -208,7 +209,7 @@ CREATE OR REPLACE FUNCTION arqonbus_trim(
   p_streams bigint[], p_max_records bigint, p_max_bytes bigint, p_cutoff_ms bigint, p_at_most int,
   OUT removed int, OUT unfinished bigint[]
 ) LANGUAGE plpgsql
-SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
+SET jit = off SET enable_seqscan = off SET enable_hashjoin = off SET enable_mergejoin = off SET plan_cache_mode = force_generic_plan
 AS $$
 DECLARE
   v_stream arqonbus_streams;
@@ -252,7 +253,7 @@ END $$;
 CREATE OR REPLACE FUNCTION arqonbus_read(p_stream_row bigint, p_after bigint, p_limit int, p_max_bytes bigint)
 RETURNS TABLE (sequence bigint, at_ms bigint, id text, sender text, frame bytea)
 LANGUAGE plpgsql STABLE
-SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
+SET jit = off SET enable_seqscan = off SET enable_sort = off SET plan_cache_mode = force_generic_plan AS $$
 DECLARE
   v_bytes bigint := 0;
   v_count int := 0;

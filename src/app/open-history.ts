@@ -22,6 +22,7 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
     backend: storage.backend,
     dataDir: storage.dataDir,
     ...(storage.valkeyUrl !== undefined && { valkeyUrl: storage.valkeyUrl.reveal() }),
+    ...(storage.postgresUrl !== undefined && { postgresUrl: storage.postgresUrl.reveal() }),
     retention: {
       maxRecords: storage.maxRecordsPerStream,
       maxBytes: storage.maxBytesPerStream,

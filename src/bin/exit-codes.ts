@@ -47,6 +47,7 @@ export function describeFailure(error: unknown): { exitCode: ExitCode; lines: re
     if (error instanceof ClientError && error.outcome === 'unknown') {
       lines.push('It is not known whether it was stored; send it again with the same --id.')
     }
+    // A store that refuses the credentials is no wrong configuration, whatever refused to open.
     const isDenied = error.code === 'STORE_OPEN_FAILED' && reason === 'DENIED'
     return { exitCode: isDenied ? exitCodes.denied : (byCode[error.code] ?? exitCodes.failure), lines }
   }

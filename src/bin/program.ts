@@ -4,6 +4,7 @@ import { version } from '../base/version.ts'
 import { busCommand } from './commands/bus.ts'
 import { configCommand } from './commands/config.ts'
 import { historyCommand } from './commands/history.ts'
+import { migrateCommand } from './commands/migrate.ts'
 import { preflightCommand } from './commands/preflight.ts'
 import { publishCommand } from './commands/publish.ts'
 import { shieldCommand } from './commands/shield.ts'
@@ -25,6 +26,7 @@ const commands = [
   tailCommand,
   historyCommand,
   statusCommand,
+  migrateCommand,
   configCommand,
   versionCommand,
 ]

@@ -168,6 +168,18 @@ function builtPostgresUrl({ values }: Pick<Resolution, 'values'>): Secret {
   return new Secret('ARQONBUS_POSTGRES_HOST', `postgresql://${user}@${where}${postgresSsl ? '?ssl=require' : ''}`)
 }
 
+/**
+ * The Postgres that the configuration names, whatever keeps history; undefined where none is named. Throws
+ * CONFIG_INVALID as `toBusConfig` does.
+ */
+export function postgresUrlOf(resolution: Resolution): Secret | undefined {
+  refuseProblems(resolution, 'bus')
+  const { values, sources } = resolution
+  const parts = ['postgresHost', 'postgresPort', 'postgresDatabase', 'postgresUser', 'postgresPassword'] as const
+  const isNamed = parts.some((name) => sources.get(name)?.kind !== 'default') || values.storageBackend === 'postgres'
+  return values.postgresUrl ?? (isNamed ? builtPostgresUrl(resolution) : undefined)
+}
+
 const bracketed = (host: string): string => (host.includes(':') ? `[${host}]` : host)
 
 function limitsOf(values: Readonly<Record<string, number>>): Limits {

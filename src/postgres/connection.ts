@@ -54,7 +54,7 @@ const closeWithinMs = 500
 
 const parsers: Readonly<Record<number, (text: string) => unknown>> = {
   16: (text) => text === 't',
-  17: (text) => plainBytes(Buffer.from(text.slice(2), 'hex')), // `\\x…`
+  17: (text) => plainBytes(Buffer.from(text.slice(2), 'hex')), // after its backslash and x
   20: Number,
   21: Number,
   23: Number,

@@ -4,6 +4,7 @@ import { BusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { openEmbeddedStore } from './embedded/embedded-store.ts'
 import { createMemoryStore } from './memory/memory-store.ts'
+import { openPostgresStore } from './postgres/postgres-store.ts'
 import { openValkeyStore } from './valkey/valkey-store.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
 
@@ -13,13 +14,15 @@ export interface StoreConfig {
   readonly dataDir: string
   /** Needed by `valkey`. Holds the password. */
   readonly valkeyUrl?: string
+  /** Needed by `postgres`. Holds the password. */
+  readonly postgresUrl?: string
   readonly retention: Retention
   readonly dedup: DedupWindow
 }
 
-/** Rejects with FEATURE_DISABLED for a backend that is not there, else as the backend's own opening does. */
+/** Rejects with CONFIG_INVALID where the backend has no address, else as the backend's own opening does. */
 export async function openStore(
-  { backend, dataDir, valkeyUrl, retention, dedup }: StoreConfig,
+  { backend, dataDir, valkeyUrl, postgresUrl, retention, dedup }: StoreConfig,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<HistoryStore> {
   switch (backend) {
@@ -28,14 +31,14 @@ export async function openStore(
     case 'embedded':
       return await openEmbeddedStore({ dataDir, clock, retention, dedup, logger })
     case 'valkey':
-      if (valkeyUrl === undefined) {
-        const message = 'History storage on valkey needs ARQONBUS_VALKEY_URL'
-        throw new BusError('STORE_OPEN_FAILED', message, { reason: 'NO_URL', backend })
-      }
+      if (valkeyUrl === undefined) throw noAddress('ARQONBUS_VALKEY_URL')
       return await openValkeyStore({ url: valkeyUrl, clock, retention, dedup, logger })
-    case 'postgres': {
-      const message = `History storage on ${backend} is not available; use embedded, memory or valkey`
-      throw new BusError('FEATURE_DISABLED', message, { reason: 'NO_SUCH_BACKEND', backend })
-    }
+    case 'postgres':
+      if (postgresUrl === undefined) throw noAddress('ARQONBUS_POSTGRES_URL')
+      return await openPostgresStore({ url: postgresUrl, clock, retention, dedup, logger })
   }
+}
+
+function noAddress(variable: string): BusError {
+  return new BusError('CONFIG_INVALID', `No address is configured; set ${variable}`, { reason: 'NO_ADDRESS' })
 }

@@ -23,6 +23,7 @@ import type {
   DedupWindow,
   HistoryStore,
   Retention,
+  StoreCapabilities,
   StoreReport,
   StreamHead,
 } from '../store.ts'
@@ -61,13 +62,20 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   /** The newest position acknowledged in each stream: what the server may never be behind. */
   const known = new Map<string, Position>()
   let report: StoreReport | undefined
+  let capabilities: StoreCapabilities | undefined
+
+  function take(read: StoreReport): void {
+    report = read
+    capabilities = { backend: 'postgres', level: read.level, maxBatch }
+  }
 
   async function prepareAppender(connection: PostgresConnection): Promise<void> {
     requireKnown(await compare(connection))
     await requireSchema(connection)
-    report = await readReport(connection)
-    const isReadOnly = report.faults.some(({ code }) => code === 'READ_ONLY')
-    if (!isReadOnly) await settleLife(connection, report.level, newEpoch(clock))
+    const read = await readReport(connection)
+    take(read)
+    const isReadOnly = read.faults.some(({ code }) => code === 'READ_ONLY')
+    if (!isReadOnly) await settleLife(connection, read.level, newEpoch(clock))
   }
 
   async function keep(
@@ -98,12 +106,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send })
   const probeName = `probe-${randomHex(8)}`
   const reporting = setInterval(() => {
-    readReport(appender).then(
-      (read) => {
-        report = read
-      },
-      (error: unknown) => logger.warn('store.report_failed', describeError(error)),
-    )
+    readReport(appender).then(take, (error: unknown) => logger.warn('store.report_failed', describeError(error)))
   }, reportEveryMs).unref()
   let closing: Promise<void> | undefined
 
@@ -167,10 +170,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     await closeAll()
   }
 
-  const current = (): StoreReport => report! // read before the first connection is handed out
   return {
     get capabilities() {
-      return { backend: 'postgres' as const, level: current().level, maxBatch }
+      return capabilities! // read before the first connection is handed out
     },
     async append(requests) {
       requireOpen()
@@ -197,7 +199,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       requireOpen()
       return await reader.stats(tenant)
     },
-    report: current,
+    report: () => report!,
     async probe() {
       requireOpen()
       await probe()

@@ -128,7 +128,8 @@ async function readLife(connection: Query): Promise<{ before: string; now: strin
     rows = await select("'? ?'") // hosted servers may keep these to themselves
   }
   const [row] = rows
-  return { before: String(row?.['life'] ?? ''), now: `${String(row?.['files'])} ${String(row?.['start'])}` }
+  const life = row?.['life']
+  return { before: typeof life === 'string' ? life : '', now: `${String(row?.['files'])} ${String(row?.['start'])}` }
 }
 
 /** The part of `system timeline start` whose change means that acknowledged records may be gone. */

@@ -24,7 +24,7 @@ export interface Trimmer {
 }
 
 export async function prepareTrimmer(connection: PostgresConnection): Promise<void> {
-  await connection.query({ text: 'SET synchronous_commit = off; SET enable_seqscan = off' })
+  await connection.query({ text: 'SET synchronous_commit = off; SET enable_seqscan = off; SET jit = off' })
 }
 
 export interface TrimmerOptions {

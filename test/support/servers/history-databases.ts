@@ -15,7 +15,8 @@ export interface HistoryDatabases {
 export async function openHistoryDatabases(): Promise<HistoryDatabases> {
   const given = process.env[neighbourTable.postgres.variable]
   if (given !== undefined) return await onGivenServer(given)
-  const server = await startPostgresServer()
+  // These databases live as long as the test: waiting for the disk would prove nothing.
+  const server = await startPostgresServer({ settings: { fsync: 'off' } })
   await migrateUp({ address: parsePostgresAddress(server.url) })
   return { create: () => server.createDatabase('arqonbus'), close: () => server.close() }
 }

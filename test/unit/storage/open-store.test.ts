@@ -15,14 +15,16 @@ it('opens the memory store by name', async () => {
   expect(store.capabilities).toMatchObject({ backend: 'memory', level: 'memory' })
 })
 
-it('refuses postgres and names the backends there are', async () => {
-  const opening = openStore({ ...config, backend: 'postgres' }, ports)
-  await expect(opening).rejects.toMatchObject({ code: 'FEATURE_DISABLED', details: { backend: 'postgres' } })
-  await expect(opening).rejects.toThrow(/embedded, memory or valkey/)
-})
-
 it('refuses valkey without an address, and names the variable', async () => {
   const opening = openStore({ ...config, backend: 'valkey' }, ports)
-  await expect(opening).rejects.toMatchObject({ code: 'STORE_OPEN_FAILED', details: { reason: 'NO_URL' } })
+  await expect(opening).rejects.toMatchObject({ code: 'CONFIG_INVALID', details: { reason: 'NO_ADDRESS' } })
   await expect(opening).rejects.toThrow(/ARQONBUS_VALKEY_URL/)
+})
+
+it('refuses postgres without an address, and an address that is none without repeating it', async () => {
+  const bare = openStore({ ...config, backend: 'postgres' }, ports)
+  await expect(bare).rejects.toMatchObject({ code: 'CONFIG_INVALID', details: { reason: 'NO_ADDRESS' } })
+  const odd = openStore({ ...config, backend: 'postgres', postgresUrl: 'postgres://me:hush@[::1/db' }, ports)
+  await expect(odd).rejects.toMatchObject({ code: 'CONFIG_INVALID', details: { reason: 'BAD_ADDRESS' } })
+  await expect(odd).rejects.not.toThrow(/hush/)
 })

@@ -1,0 +1,28 @@
+// Runs one command line in this process, as bin does, and keeps what it printed and would have exited with.
+import { runProgram } from '../../src/bin/program.ts'
+
+export interface CommandRun {
+  readonly exitCode: number
+  readonly out: readonly string[]
+  readonly notes: readonly string[]
+}
+
+export async function runCommand(
+  args: readonly string[],
+  env: Readonly<Record<string, string | undefined>>,
+): Promise<CommandRun> {
+  const out: string[] = []
+  const notes: string[] = []
+  let exitCode = 0
+  await runProgram(args, {
+    env,
+    stdin: (async function* () {})(),
+    out: (line) => void out.push(line),
+    note: (line) => void notes.push(line),
+    exitWith(code) {
+      exitCode = code
+    },
+    stop: new AbortController().signal,
+  })
+  return { exitCode, out, notes }
+}
