@@ -12,11 +12,11 @@ export interface HistoryDatabases {
   close(): Promise<void>
 }
 
-export async function openHistoryDatabases(): Promise<HistoryDatabases> {
+/** `isDurable`: on a server of its own, commits wait for the disk; for a test, that proves nothing and takes time. */
+export async function openHistoryDatabases({ isDurable = false } = {}): Promise<HistoryDatabases> {
   const given = process.env[neighbourTable.postgres.variable]
   if (given !== undefined) return await onGivenServer(given)
-  // These databases live as long as the test: waiting for the disk would prove nothing.
-  const server = await startPostgresServer({ settings: { fsync: 'off' } })
+  const server = await startPostgresServer({ settings: { fsync: isDurable ? 'on' : 'off' } })
   await migrateUp({ address: parsePostgresAddress(server.url) })
   return { create: () => server.createDatabase('arqonbus'), close: () => server.close() }
 }
