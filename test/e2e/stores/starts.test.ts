@@ -118,7 +118,9 @@ describe.each(['valkey', 'postgres'] as const)('%s', (backend) => {
       expect(before).toMatchObject({ ready: true, degraded: true })
       expect(before.components).toContainEqual(expect.objectContaining({ name: 'store', state: 'degraded' }))
       await server.restart()
-      await expect.poll(() => readyOf(bus.httpUrl), { timeout: 15_000 }).toMatchObject({ ready: true, degraded: false })
+      await context.expect
+        .poll(() => readyOf(bus.httpUrl), { timeout: 15_000 })
+        .toMatchObject({ ready: true, degraded: false })
     })
 
     test.concurrent('away, and ARQONBUS_READY_REQUIRES_STORE: starts and is not ready', async (context) => {
@@ -208,7 +210,9 @@ describe.skipIf(skipWithout('postgres'))('a Postgres that is not ready for the b
     await bus.until(/bus at/)
     expect(await readyOf(bus.httpUrl)).toMatchObject({ ready: true, degraded: true })
     await migrate(env)
-    await expect.poll(() => readyOf(bus.httpUrl), { timeout: 15_000 }).toMatchObject({ ready: true, degraded: false })
+    await context.expect
+      .poll(() => readyOf(bus.httpUrl), { timeout: 15_000 })
+      .toMatchObject({ ready: true, degraded: false })
   })
 
   test.concurrent('with fsync off: strict ends with 78', async (context) => {
@@ -246,6 +250,6 @@ describe.skipIf(skipWithout('valkey'))('another store than before', () => {
 
     const third = await launch(context, { ...moved, ARQONBUS_STORAGE_ACCEPT_IDENTITY: identity! })
     await third.until(/bus at/)
-    await expect.poll(() => readyOf(third.httpUrl), { timeout: 10_000 }).toMatchObject({ ready: true })
+    await context.expect.poll(() => readyOf(third.httpUrl), { timeout: 10_000 }).toMatchObject({ ready: true })
   })
 })
