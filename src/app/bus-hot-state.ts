@@ -4,7 +4,7 @@ import type { Identity } from '../auth/identity.ts'
 import type { Revocations } from '../auth/revocations.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/logger.ts'
-import type { HotStateConfig } from '../config/shapes.ts'
+import type { BusConfig } from '../config/shapes.ts'
 import { type HotState, hotOperations, type LocalPresence } from '../hot/hot-state.ts'
 import { openHotState } from '../hot/open-hot-state.ts'
 import type { ComponentReport } from '../telemetry/health.ts'
@@ -13,11 +13,20 @@ import type { HttpRefusal } from '../transport/http-refusal.ts'
 import type { BusCore } from './bus-core.ts'
 
 export async function openBusHotState(
-  { valkeyUrl, mode, maxStoreKeys, maxStoreBytes }: HotStateConfig,
+  { hotState, storage }: Pick<BusConfig, 'hotState' | 'storage'>,
   ports: { readonly clock: Clock; readonly logger: Logger; readonly revocations: Revocations },
 ): Promise<HotState> {
-  const limits = { maxKeys: maxStoreKeys, maxBytes: maxStoreBytes }
-  return await openHotState({ mode, limits, ...(valkeyUrl !== undefined && { valkeyUrl: valkeyUrl.reveal() }) }, ports)
+  const { valkeyUrl, mode, maxStoreKeys, maxStoreBytes } = hotState
+  return await openHotState(
+    {
+      mode,
+      limits: { maxKeys: maxStoreKeys, maxBytes: maxStoreBytes },
+      ...(valkeyUrl !== undefined && { valkeyUrl: valkeyUrl.reveal() }),
+      // The embedded store holds the lock of the folder.
+      ...(storage.enabled && storage.backend === 'embedded' && { dataDir: storage.dataDir }),
+    },
+    ports,
+  )
 }
 
 /** From now on other processes see who is here. */

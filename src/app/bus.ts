@@ -69,7 +69,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const store = config.storage.enabled ? await openHistory(config, ports) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
-    const hot = await openBusHotState(config.hotState, { clock, logger, revocations })
+    const hot = await openBusHotState(config, { clock, logger, revocations })
     closers.push('hot state', () => hot.close())
 
     const metrics = createMetrics()

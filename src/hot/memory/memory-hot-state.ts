@@ -1,17 +1,20 @@
-// Hot state inside the process: gone with it, and shared with nobody.
+// Hot state inside the process: shared with nobody, and gone with it, but for revocations where there is a file.
 import type { Clock } from '../../base/clock.ts'
 import { BusError } from '../../base/errors.ts'
 import type { HotState, KnownRevocations, ValueLimits, ValueName, Values } from '../hot-state.ts'
 import { tooMany, valueBytes } from '../value-rules.ts'
 import { createMemoryCounters } from './memory-counters.ts'
+import type { RevocationFile } from './revocation-file.ts'
 
 export interface MemoryHotStateOptions {
   readonly clock: Clock
   readonly limits: ValueLimits
   readonly revocations: KnownRevocations
+  /** Where revocations outlive the process; without it they end with it. */
+  readonly file?: RevocationFile
 }
 
-export function createMemoryHotState({ clock, limits, revocations }: MemoryHotStateOptions): HotState {
+export function createMemoryHotState({ clock, limits, revocations, file }: MemoryHotStateOptions): HotState {
   const failures = { values: 0, presence: 0, revocations: 0, counters: 0 }
   let isClosed = false
 
@@ -30,13 +33,21 @@ export function createMemoryHotState({ clock, limits, revocations }: MemoryHotSt
     revocations: {
       async add(revocation) {
         requireOpen()
-        revocations.revoke(revocation)
+        try {
+          await file?.add(revocation)
+        } catch (error) {
+          failures.revocations++
+          throw error
+        } finally {
+          revocations.revoke(revocation) // closed is the safe side
+        }
       },
     },
     counters: createMemoryCounters(clock),
     report: () => ({ state: 'up', failures }),
     async close() {
       isClosed = true
+      await file?.close()
     },
   }
 }

@@ -122,7 +122,7 @@ describe.skipIf(skipWithout('valkey'))('on a real Valkey', () => {
   })
 })
 
-test('a revocation ends sessions behind Shield, and their tokens open none there', async () => {
+test('a revocation ends sessions behind Shield, and their tokens open none there, also after kill -9', async () => {
   const dataDir = await createTempDir()
   onTestFinished(() => removeTempDir(dataDir))
   const up = await launchUp({ dataDir, env: { JWT_SECRET: strongSecret } })
@@ -136,4 +136,9 @@ test('a revocation ends sessions behind Shield, and their tokens open none there
   expect((await alice.closed).code).toBe(revokedCode)
   await expect(connect(up.shieldUrl, await tokenOf('alice'))).rejects.toThrow(String(revokedCode))
   expect((await bob.command('ping')).status).toBe('success')
+  await up.kill()
+  const again = await launchUp({ dataDir, env: { JWT_SECRET: strongSecret } })
+  onTestFinished(() => again.kill())
+  await expect(connect(again.shieldUrl, await tokenOf('alice'))).rejects.toThrow(String(revokedCode))
+  await connect(again.shieldUrl, await tokenOf('bob'))
 })

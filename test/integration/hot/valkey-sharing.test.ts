@@ -7,6 +7,7 @@ import { silentLogger } from '../../../src/base/logger.ts'
 import type { StreamKey } from '../../../src/envelope/envelope.ts'
 import type { HotState } from '../../../src/hot/hot-state.ts'
 import { openValkeyHotState, type ValkeyHotStateOptions } from '../../../src/hot/valkey/valkey-hot-state.ts'
+import { asText } from '../../../src/valkey/replies.ts'
 import { openValkey, type ValkeyClient } from '../../../src/valkey/valkey-client.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
@@ -24,7 +25,10 @@ beforeAll(async () => {
   server = await startValkeyServer({ settings: { appendfsync: 'no' } })
   admin = await openValkey({ url: server.url, name: 'test', logger: silentLogger })
 })
-beforeEach(() => admin.send(['FLUSHALL']))
+beforeEach(async () => {
+  await admin.send(['FLUSHALL'])
+  await admin.send(['CONFIG', 'RESETSTAT'])
+})
 afterEach(async () => {
   for (const one of opened.splice(0).toReversed()) await one.close()
 })
@@ -160,6 +164,35 @@ onValkey('presence', () => {
     await until(async () => (await b.sees()).length === 2_500)
     expect(await b.sees()).toContain('later')
     expect(await b.sees()).not.toContain('a0')
+  })
+
+  it('shows nobody whose lease has ended, also before anything is cleared away', async () => {
+    const proxy = await openProxy()
+    const a = await openProcess({ url: proxy.url, presenceTiming: { leaseMs: 300, renewMs: 100, gatherMs: 5 } })
+    const b = await openProcess({ presenceTiming: { leaseMs, renewMs: 60_000, gatherMs: 5 } })
+    a.join(lab, 'a1')
+    await until(seesOnly(b, ['a1']))
+    proxy.cut()
+    expect(await until(seesOnly(b, []))).toBeLessThanOrEqual(500)
+    expect(await admin.send(['KEYS', 'tenant:*'])).not.toEqual([])
+  })
+
+  it('costs the same few commands however many members there are', async () => {
+    const a = await openProcess({ presenceTiming: { leaseMs, renewMs: 100, gatherMs: 5 } })
+    const b = await openProcess({ presenceTiming: { leaseMs: 60_000, renewMs: 30_000, gatherMs: 5 } })
+    for (let n = 0; n < 3_000; n++) a.join({ ...lab, channel: `c${n % 50}` }, `a${n}`)
+    await until(async () => (await b.sees({ ...lab, channel: 'c49' })).length === 60)
+    const calls = async (command: string): Promise<number> => {
+      const stats = asText(await admin.send(['INFO', 'commandstats']))
+      return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+    }
+    expect(await calls('hset')).toBeLessThan(1_000) // 3,000 joins: those of one channel go together
+    const writes = ['hset', 'sadd', 'set', 'hdel', 'del']
+    const before = await Promise.all(writes.map(calls))
+    const from = await calls('pexpire')
+    await until(async () => (await calls('pexpire')) >= from + 3)
+    expect(await calls('pexpire')).toBeLessThan(from + 6)
+    expect(await Promise.all(writes.map(calls))).toEqual(before)
   })
 
   it('is shown again when the server has lost everything', async () => {
