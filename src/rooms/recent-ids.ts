@@ -5,17 +5,47 @@
 const seeds = crypto.getRandomValues(new Uint32Array(3))
 const smallestTable = 64
 
-/** A 32-bit hash (MurmurHash3's mixing steps, public domain by Austin Appleby) of `bytes[start, end)`. */
+/** The two halves of the last id's hash, from one walk over its bytes. */
+let idLow = 0
+let idHigh = 0
+
+/**
+ * 32-bit hashes of `bytes[start, end)` with MurmurHash3's mixing steps (public domain by Austin Appleby): one for a
+ * payload, and two under different seeds for an id.
+ */
 function hash32(bytes: Uint8Array, start: number, end: number, seed: number): number {
   let hash = seed
   let at = start
+  for (; at + 4 <= end; at += 4) hash = mix(hash, wordAt(bytes, at))
+  return finish(mix(hash, restAt(bytes, at, end)), end - start)
+}
+
+function hashId(bytes: Uint8Array, start: number, end: number): void {
+  let low = seeds[0]!
+  let high = seeds[1]!
+  let at = start
   for (; at + 4 <= end; at += 4) {
-    const word = bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
-    hash = mix(hash, word)
+    const word = wordAt(bytes, at)
+    low = mix(low, word)
+    high = mix(high, word)
   }
+  const rest = restAt(bytes, at, end)
+  idLow = finish(mix(low, rest), end - start)
+  idHigh = finish(mix(high, rest), end - start) || 1 // 0 marks a free place
+}
+
+function wordAt(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | (bytes[at + 1]! << 8) | (bytes[at + 2]! << 16) | (bytes[at + 3]! << 24)
+}
+
+function restAt(bytes: Uint8Array, at: number, end: number): number {
   let rest = 0
-  for (let shift = 0; at < end; at++, shift += 8) rest |= bytes[at]! << shift
-  hash = mix(hash, rest) ^ (end - start)
+  for (let i = at, shift = 0; i < end; i++, shift += 8) rest |= bytes[i]! << shift
+  return rest
+}
+
+function finish(mixed: number, length: number): number {
+  let hash = mixed ^ length
   hash = Math.imul(hash ^ (hash >>> 16), 0x85ebca6b)
   hash = Math.imul(hash ^ (hash >>> 13), 0xc2b2ae35)
   return (hash ^ (hash >>> 16)) >>> 0
@@ -34,44 +64,57 @@ export interface Piece {
   readonly end: number
 }
 
+/** What a place holds, side by side so that a look costs one line of the processor's cache: high, low, payload. */
+const placeWords = 3
+
 class Table {
   size = 0
-  #low = new Uint32Array(smallestTable)
-  #high = new Uint32Array(smallestTable)
-  #payload = new Uint32Array(smallestTable)
+  #mask: number
+  #words: Uint32Array
+
+  constructor(capacity = smallestTable) {
+    this.#mask = capacity - 1
+    this.#words = new Uint32Array(capacity * placeWords)
+  }
+
+  get capacity(): number {
+    return this.#mask + 1
+  }
 
   /** The payload's hash of a known id; -1 for an unknown one. */
   find(low: number, high: number): number {
-    const mask = this.#low.length - 1
-    for (let slot = low & mask; ; slot = (slot + 1) & mask) {
-      const found = this.#high[slot]!
+    const words = this.#words
+    for (let place = low & this.#mask; ; place = (place + 1) & this.#mask) {
+      const at = place * placeWords
+      const found = words[at]!
       if (found === 0) return -1
-      if (found === high && this.#low[slot] === low) return this.#payload[slot]!
+      if (found === high && words[at + 1] === low) return words[at + 2]!
     }
   }
 
   add(low: number, high: number, payload: number): void {
-    if (this.size * 2 >= this.#low.length) this.#grow()
+    if (this.size * 2 >= this.capacity) this.#grow()
     this.#put(low, high, payload)
     this.size++
   }
 
   #put(low: number, high: number, payload: number): void {
-    const mask = this.#low.length - 1
-    let slot = low & mask
-    while (this.#high[slot] !== 0) slot = (slot + 1) & mask
-    this.#low[slot] = low
-    this.#high[slot] = high
-    this.#payload[slot] = payload
+    const words = this.#words
+    let place = low & this.#mask
+    while (words[place * placeWords] !== 0) place = (place + 1) & this.#mask
+    const at = place * placeWords
+    words[at] = high
+    words[at + 1] = low
+    words[at + 2] = payload
   }
 
   #grow(): void {
-    const [low, high, payload] = [this.#low, this.#high, this.#payload]
-    const capacity = low.length * 2
-    this.#low = new Uint32Array(capacity)
-    this.#high = new Uint32Array(capacity)
-    this.#payload = new Uint32Array(capacity)
-    for (let i = 0; i < high.length; i++) if (high[i] !== 0) this.#put(low[i]!, high[i]!, payload[i]!)
+    const old = this.#words
+    this.#mask = this.capacity * 2 - 1
+    this.#words = new Uint32Array(old.length * 2)
+    for (let at = 0; at < old.length; at += placeWords) {
+      if (old[at] !== 0) this.#put(old[at + 1]!, old[at]!, old[at + 2]!)
+    }
   }
 }
 
@@ -102,16 +145,16 @@ export class RecentIds {
   }
 
   #note(bytes: Uint8Array, start: number, end: number, payload: number): 'new' | 'duplicate' | 'conflict' {
-    const low = hash32(bytes, start, end, seeds[0]!)
-    const high = hash32(bytes, start, end, seeds[1]!) || 1 // 0 marks a free slot
-    let known = this.#current.find(low, high)
-    if (known < 0) known = this.#previous.find(low, high)
+    hashId(bytes, start, end)
+    let known = this.#current.find(idLow, idHigh)
+    if (known < 0) known = this.#previous.find(idLow, idHigh)
     if (known >= 0) return known === payload ? 'duplicate' : 'conflict'
     if (this.#current.size >= this.#limit) {
       this.#previous = this.#current
-      this.#current = new Table()
+      // A stream that filled one table is about to fill another as large.
+      this.#current = new Table(this.#previous.capacity)
     }
-    this.#current.add(low, high, payload)
+    this.#current.add(idLow, idHigh, payload)
     return 'new'
   }
 }

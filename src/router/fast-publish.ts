@@ -5,7 +5,7 @@ import type { Rooms } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
 import type { Client } from '../session/client.ts'
 import type { Telemetry } from '../telemetry/events.ts'
-import { FastScan } from '../wire/fast-scan.ts'
+import { FastScan, frameMiddle } from '../wire/fast-scan.ts'
 import type { WireLimits } from '../wire/limits.ts'
 
 export interface FastPublishPorts {
@@ -18,9 +18,9 @@ export interface FastPublishPorts {
   readonly acknowledge: (client: Client, id: string, isDuplicate: boolean) => void
 }
 
-/** Where a client published last, and its `sender` field ready to be copied. */
+/** Where a client published last, and the part of its frames that never changes. */
 interface Route {
-  readonly sender: Uint8Array
+  readonly middle: Uint8Array
   room: Uint8Array
   channel: Uint8Array
   stream: Stream
@@ -52,7 +52,7 @@ export function createFastPublish(ports: FastPublishPorts): FastPublish {
       channel: scan.text(scan.channelStart, scan.channelEnd),
     }
     const route: Route = {
-      sender: known?.sender ?? Uint8Array.from([0x22, client.id.length, ...Buffer.from(client.id, 'latin1')]),
+      middle: known?.middle ?? frameMiddle(client.id),
       room: scan.slice(scan.roomStart, scan.roomEnd),
       channel: scan.slice(scan.channelStart, scan.channelEnd),
       stream: rooms.open(key),
@@ -65,14 +65,14 @@ export function createFastPublish(ports: FastPublishPorts): FastPublish {
     take(client, bytes, start, end) {
       if (client.identity.role === 'operator' || telemetry.wants?.('message_published') !== false) return false
       if (!scan.scan(bytes, start, end) || scan.ack === 'stored') return false
-      const { stream, sender } = routeOf(client)
+      const { stream, middle } = routeOf(client)
       if (stream.isHidden || stream.remote.size > 0) return false
       const seen = stream.recentIds.noteParts(bytes, scan.idStart, scan.idEnd, scan.payloadStart, scan.payloadEnd)
       if (seen === 'conflict') return false // the general way finds the same, and answers
       if (seen === 'new') {
         stream.lastActivityMs = clock.now()
-        const batch = rooms.fanOut.reserve(stream, client.id, scan.frameLength(sender))
-        scan.writeFrame(batch.bytes, batch.payload, sender)
+        const batch = rooms.fanOut.reserve(stream, client.id, scan.frameLength(middle))
+        scan.writeFrame(batch.bytes, batch.payload, middle)
         counts.published++
       } else counts.duplicates++
       if (scan.ack !== 'none') ports.acknowledge(client, scan.text(scan.idStart, scan.idEnd), seen === 'duplicate')

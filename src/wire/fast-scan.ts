@@ -18,11 +18,20 @@ const lengthWidth = 4
 const typeField = Uint8Array.from([0x0a, 7, ...Buffer.from('message')])
 const typeName = typeField.subarray(2)
 const versionName = Uint8Array.from(Buffer.from('1.0'))
-const aroundLength = 2 + lengthWidth + typeField.length + 1 + lengthWidth
+/** Offsets of the lengths of event and data in what `frameMiddle` makes. */
+const eventLengthAt = 2
+const dataLengthAt = eventLengthAt + lengthWidth + typeField.length + 1
 const ackMetadata: readonly { ack: AckRequest; bytes: Uint8Array }[] = ackRequests.map((ack) => ({
   ack,
   bytes: encodeStruct({ ack }),
 }))
+
+/** What stands between the outer fields and the channel, the same for all messages of a sender but two lengths. */
+export function frameMiddle(sender: string): Uint8Array {
+  const name = Buffer.from(sender, 'latin1')
+  const length = new Uint8Array(lengthWidth)
+  return Uint8Array.from([0xaa, 0x01, ...length, ...typeField, 0x12, ...length, 0x22, name.length, ...name])
+}
 
 export class FastScan {
   readonly #allowance: Allowance
@@ -79,38 +88,26 @@ export class FastScan {
     return this.#bytes.slice(start, end)
   }
 
-  /** Bytes of the canonical frame; `sender` is the field `22 length text`. */
-  frameLength(sender: Uint8Array): number {
-    const metadata = this.#metadataEnd - this.#metadataStart
-    return (
-      this.#outerEnd -
-      this.#begin +
-      aroundLength +
-      sender.length +
-      (this.#bodyEnd - this.#bodyStart) +
-      2 +
-      lengthWidth +
-      metadata
-    )
+  /** Bytes of the canonical frame. */
+  frameLength(middle: Uint8Array): number {
+    const outer = this.#outerEnd - this.#begin
+    const body = this.#bodyEnd - this.#bodyStart
+    return outer + middle.length + body + 2 + lengthWidth + this.#metadataEnd - this.#metadataStart
   }
 
-  /** Lays the canonical frame into `target` at `at`. */
-  writeFrame(target: Uint8Array, at: number, sender: Uint8Array): void {
+  /** Lays the canonical frame into `target` at `at`; `middle` is what `frameMiddle` made for the sender. */
+  writeFrame(target: Uint8Array, at: number, middle: Uint8Array): void {
     const bytes = this.#bytes
     const metadata = this.#metadataEnd - this.#metadataStart
     const body = this.#bodyEnd - this.#bodyStart
-    const data = sender.length + body + 2 + lengthWidth + metadata
     let offset = at
     for (let i = this.#begin; i < this.#outerEnd; i++) target[offset++] = bytes[i]!
-    target[offset++] = 0xaa
-    target[offset++] = 0x01
-    writePaddedVarint(target, offset, typeField.length + 1 + lengthWidth + data, lengthWidth)
-    offset += lengthWidth
-    for (let i = 0; i < typeField.length; i++) target[offset++] = typeField[i]!
-    target[offset++] = 0x12
-    writePaddedVarint(target, offset, data, lengthWidth)
-    offset += lengthWidth
-    for (let i = 0; i < sender.length; i++) target[offset++] = sender[i]!
+    target.set(middle, offset)
+    const data = middle.length - dataLengthAt - lengthWidth + body + 2 + lengthWidth + metadata
+    const event = dataLengthAt - eventLengthAt + data
+    writePaddedVarint(target, offset + eventLengthAt, event, lengthWidth)
+    writePaddedVarint(target, offset + dataLengthAt, data, lengthWidth)
+    offset += middle.length
     if (body < 64) for (let i = this.#bodyStart; i < this.#bodyEnd; i++) target[offset++] = bytes[i]!
     else {
       target.set(bytes.subarray(this.#bodyStart, this.#bodyEnd), offset)

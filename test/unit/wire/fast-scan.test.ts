@@ -1,7 +1,7 @@
 // The shortcut for the commonest frames says the same as the general way, or leaves the frame to it.
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { FastScan } from '../../../src/wire/fast-scan.ts'
+import { FastScan, frameMiddle } from '../../../src/wire/fast-scan.ts'
 import { defaultWireLimits as limits } from '../../../src/wire/limits.ts'
 import { reframe, scanFrame } from '../../../src/wire/message-frame.ts'
 import { encodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
@@ -20,7 +20,7 @@ import {
 } from '../../support/frames.ts'
 
 const sender = 'arq_client_0123456789abcdef0123456789abcdef'
-const senderField = Uint8Array.from([0x22, sender.length, ...Buffer.from(sender)])
+const middle = frameMiddle(sender)
 
 /** The shortcut's frame, or undefined where it leaves the frame alone. It may throw only what the general way throws. */
 function shortcut(bytes: Uint8Array): Uint8Array | undefined {
@@ -35,8 +35,8 @@ function shortcut(bytes: Uint8Array): Uint8Array | undefined {
   expect(scan.ack).toBe(general.ack)
   expect(hexOf(scan.slice(scan.payloadStart, scan.payloadEnd))).toBe(hexOf(general.payload))
   expect([general.type, general.toClient, general.tenantId]).toEqual(['message', undefined, undefined])
-  const frame = new Uint8Array(scan.frameLength(senderField))
-  scan.writeFrame(frame, 0, senderField)
+  const frame = new Uint8Array(scan.frameLength(middle))
+  scan.writeFrame(frame, 0, middle)
   return frame
 }
 
