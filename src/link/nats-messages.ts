@@ -15,14 +15,19 @@ export function replySubject({ reply }: Msg): string | undefined {
 /** For headers that `checkPayload` has checked: the client's own way to build them checks each again, one by one. */
 export function toNatsHeaders(headers: LinkHeaders | undefined): { headers?: MsgHdrs } {
   if (headers === undefined) return {}
-  const entries = Object.entries(headers)
-  if (entries.length === 0) return {}
-  return { headers: MsgHdrsImpl.fromRecord(Object.fromEntries(entries.map(([name, value]) => [name, [value]]))) }
+  const record: Record<string, string[]> = {}
+  let isEmpty = true
+  for (const [name, value] of Object.entries(headers)) {
+    record[name] = [value]
+    isEmpty = false
+  }
+  return isEmpty ? {} : { headers: MsgHdrsImpl.fromRecord(record) }
 }
 
 export function toLinkHeaders({ headers }: Msg): LinkHeaders {
   if (headers === undefined) return {}
-  return Object.fromEntries(headers.keys().map((name) => [name, headers.get(name)]))
+  // In turn: a look by name compares it with every other.
+  return Object.fromEntries(Array.from(headers, ([name, values]) => [name, values[0] ?? '']))
 }
 
 /** The client gives a Buffer, whose `slice` would not copy. */
