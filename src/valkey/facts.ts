@@ -1,6 +1,6 @@
 // What a server says of itself: who it is, what it keeps, what it throws away. Read, never assumed.
-import { BusError } from '../base/errors.ts'
-import { asText, asTextMap, type ValkeyReply } from './replies.ts'
+import { BusError, isBusError } from '../base/errors.ts'
+import { asList, asNumber, asText, asTextMap, type ValkeyReply } from './replies.ts'
 
 export interface ServerFacts {
   /** New with each start of the server process. */
@@ -19,17 +19,14 @@ export interface ServerFacts {
   readonly skipsFsyncOnRewrite: boolean
   /** The last write to the append-only file worked. */
   readonly isAofHealthy: boolean
+  /** Whether `WAITAOF` can prove that a write is on disk; tried only where `fsync` is not told. */
+  readonly canProveFsync: boolean
   /** 0: no bound. */
   readonly maxMemory: number
   readonly evictionPolicy: string
 }
 
 type Send = (args: readonly string[]) => Promise<ValkeyReply>
-
-/** `WAITAOF` came with 7.2. */
-export function hasWaitAof({ version }: ServerFacts): boolean {
-  return isAtLeast(version, 7, 2)
-}
 
 export function isAtLeast(version: string, major: number, minor: number): boolean {
   const [a = 0, b = 0] = version.split('.').map(Number)
@@ -45,22 +42,41 @@ export async function readFacts(send: Send): Promise<ServerFacts> {
     throw new BusError('STORE_OPEN_FAILED', 'The server does not say its run id (INFO)', { reason: 'NO_RUN_ID' })
   }
   const valkeyVersion = fields.get('valkey_version')
+  const version = valkeyVersion ?? fields.get('redis_version') ?? '0'
   const fsync = config?.get('appendfsync')
+  const isAofOn = fields.get('aof_enabled') === '1'
   return {
     runId,
-    version: valkeyVersion ?? fields.get('redis_version') ?? '0',
+    version,
     product: valkeyVersion === undefined ? 'redis' : 'valkey',
     role: fields.get('role') === 'master' ? 'master' : 'replica',
     connectedReplicas: Number(fields.get('connected_slaves') ?? 0),
     isLoading: fields.get('loading') === '1',
     isCluster: fields.get('cluster_enabled') === '1',
-    isAofOn: fields.get('aof_enabled') === '1',
+    isAofOn,
     fsync: fsync === 'always' || fsync === 'everysec' || fsync === 'no' ? fsync : undefined,
     skipsFsyncOnRewrite: config?.get('no-appendfsync-on-rewrite') === 'yes',
     isAofHealthy: fields.get('aof_last_write_status') !== 'err',
+    canProveFsync: config === undefined && isAofOn && isAtLeast(version, 7, 2) && (await isOnDisk(send)),
     maxMemory: Number(fields.get('maxmemory') ?? 0),
     evictionPolicy: fields.get('maxmemory_policy') ?? 'noeviction',
   }
+}
+
+const waitAofMs = 1_000
+
+/** Is everything that this connection has written on the server's own disk? Waits for it, but not for ever. */
+export async function isOnDisk(send: Send): Promise<boolean> {
+  try {
+    return asNumber(asList(await send(['WAITAOF', '1', '0', String(waitAofMs)]))[0]) >= 1
+  } catch (error) {
+    if (isRefusal(error)) return false
+    throw error
+  }
+}
+
+function isRefusal(error: unknown): boolean {
+  return isBusError(error) && ['DENIED', 'REFUSED'].includes(String(error.details['reason']))
 }
 
 /** Undefined where it is refused or unknown. */
@@ -68,8 +84,7 @@ async function readConfig(send: Send): Promise<Map<string, string> | undefined> 
   try {
     return asTextMap(await send(['CONFIG', 'GET', 'appendfsync', 'no-appendfsync-on-rewrite']))
   } catch (error) {
-    const isRefusal = error instanceof BusError && ['DENIED', 'REFUSED'].includes(String(error.details['reason']))
-    if (isRefusal) return undefined
+    if (isRefusal(error)) return undefined
     throw error
   }
 }

@@ -4,6 +4,7 @@ import { BusError, isBusError } from '../../base/errors.ts'
 import type { Clock } from '../../base/clock.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { ValkeyConnection } from '../../valkey/connection.ts'
+import { isOnDisk } from '../../valkey/facts.ts'
 import { asBytes, asList, asNumber, asText } from '../../valkey/replies.ts'
 import type { ValkeyClient } from '../../valkey/valkey-client.ts'
 import type { AppendRequest, AppendResult, DedupWindow, Retention } from '../store.ts'
@@ -11,7 +12,7 @@ import { streamName } from '../stream-name.ts'
 import { IdCounts } from './id-counts.ts'
 import { type KeyNames, memberOf, streamOfMember } from './keys.ts'
 import { packAppends, unpackIdCounts, unpackResults } from './packing.ts'
-import { levelOf } from './report.ts'
+import { isFsyncedFirst, needsProof } from './report.ts'
 import { appendScript, countIdsScript } from './scripts.ts'
 import { runScript, type Seen } from './session.ts'
 
@@ -110,7 +111,7 @@ export function createAppender(options: AppenderOptions): Appender {
       const args = [
         String(baseEpoch),
         facts.runId,
-        levelOf(facts) === 'disk' ? '1' : '0',
+        isFsyncedFirst(facts) ? '1' : '0',
         String(known?.epoch ?? 0),
         String(known?.last ?? 0),
         packAppends(requests),
@@ -137,8 +138,13 @@ export function createAppender(options: AppenderOptions): Appender {
 
   async function fly(group: readonly AppendRequest[], parts: readonly Part[]): Promise<readonly AppendResult[]> {
     const connection = client.connection()
-    const answers = await Promise.allSettled(parts.map((part) => sendPart(connection, part, part.requests.length)))
-    return gather(group, parts, answers)
+    const sent = parts.map((part) => sendPart(connection, part, part.requests.length))
+    // Sent right behind them, not after their answers.
+    const proving = Promise.allSettled([prove(connection, parts)])
+    const results = gather(group, parts, await Promise.allSettled(sent))
+    const [proof] = await proving
+    if (proof.status === 'rejected') throw proof.reason
+    return results
   }
 
   /** One call after the other, for each has to know how much room the ones before it left. */
@@ -152,7 +158,17 @@ export function createAppender(options: AppenderOptions): Appender {
       answers.push(answer)
       if (answer.status === 'rejected') break
     }
+    await prove(connection, parts)
     return gather(group, parts, answers)
+  }
+
+  /** Behind what was sent: rejects unless that is on disk, where the server does not tell by itself. */
+  async function prove(connection: ValkeyConnection, parts: readonly Part[]): Promise<void> {
+    if (!needsProof(connection.facts)) return
+    const isProven = await isOnDisk((args) => connection.send(args)).catch((error: unknown) => error)
+    if (isProven === true) return
+    for (const { key } of parts) tenantOf(key.tenant).counts = undefined
+    throw new BusError('STORE_TIMEOUT', undefined, { reason: 'NOT_PROVEN_ON_DISK' })
   }
 
   async function countIds(name: string): Promise<void> {

@@ -4,9 +4,20 @@ import type { ServerFacts } from '../../valkey/facts.ts'
 import type { StoreFault, StoreReport } from '../store.ts'
 
 /** No proof means no claim. */
-export function levelOf({ isAofOn, isAofHealthy, fsync, skipsFsyncOnRewrite }: ServerFacts): AckLevel {
-  if (!isAofOn || !isAofHealthy || fsync === undefined) return 'memory'
-  return fsync === 'always' && !skipsFsyncOnRewrite ? 'disk' : 'process'
+export function levelOf(facts: ServerFacts): AckLevel {
+  if (!facts.isAofOn || !facts.isAofHealthy) return 'memory'
+  if (facts.fsync === undefined) return needsProof(facts) ? 'disk' : 'memory'
+  return isFsyncedFirst(facts) ? 'disk' : 'process'
+}
+
+/** Does the server fsync before it answers anybody? Then nothing that was ever seen is lost with its process. */
+export function isFsyncedFirst({ isAofOn, isAofHealthy, fsync, skipsFsyncOnRewrite }: ServerFacts): boolean {
+  return isAofOn && isAofHealthy && fsync === 'always' && !skipsFsyncOnRewrite
+}
+
+/** Does each append have to be proven to be on disk, since the server does not tell when it fsyncs? */
+export function needsProof({ fsync, canProveFsync }: ServerFacts): boolean {
+  return fsync === undefined && canProveFsync
 }
 
 export function reportOf(facts: ServerFacts, identity: string): StoreReport {
@@ -34,7 +45,7 @@ function faultsOf(facts: ServerFacts): StoreFault[] {
       found: 'aof_last_write_status err',
       fix: 'The last write to the append-only file failed: look at the disk of the server',
     })
-  } else if (facts.fsync === undefined) {
+  } else if (facts.fsync === undefined && !needsProof(facts)) {
     faults.push({
       code: 'NO_PROOF',
       found: 'CONFIG GET is refused',

@@ -16,7 +16,7 @@ import { createTidier } from './tidier.ts'
 import { createAppender, toReadFailure } from './appender.ts'
 import { createKeyNames, type KeyNames } from './keys.ts'
 import { createReader } from './reader.ts'
-import { levelOf, reportOf } from './report.ts'
+import { isFsyncedFirst, levelOf, reportOf } from './report.ts'
 import { appendScript, countIdsScript, headScript, pageScript, spanScript, tidyScript } from './scripts.ts'
 import { createSeen, runScript } from './session.ts'
 
@@ -105,7 +105,7 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     const known = seen.get(key)
     const { meta, log, ids, order } = names.of(key)
     const { facts } = connection
-    const isDisk = levelOf(facts) === 'disk' ? '1' : '0'
+    const isDisk = isFsyncedFirst(facts) ? '1' : '0'
     const args = [String(baseEpoch), facts.runId, isDisk, String(known?.epoch ?? 0), String(known?.last ?? 0)]
     const reply = asList(await runScript(connection, headScript, [meta, log, ids, order], args))
     const [epoch = 1, first = 1, last = 0] = reply.map(asNumber)

@@ -2,11 +2,13 @@
 import { afterEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { createKeyNames } from '../../../src/storage/valkey/keys.ts'
+import { isAtLeast, type ServerFacts } from '../../../src/valkey/facts.ts'
 import { openValkey } from '../../../src/valkey/valkey-client.ts'
 import { createStandingClock } from '../../support/contracts/history-store.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { createValkeyLab, failureOf, lobby, makeAppend, readAll, until } from '../../support/valkey-history.ts'
 
+const isNew = ({ version }: ServerFacts): boolean => isAtLeast(version, 7, 2)
 const keys = createKeyNames('history').of(lobby)
 
 describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
@@ -40,25 +42,36 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
       for (const { found, fix } of store.report().faults) expect(`${found} ${fix}`).not.toContain('undefined')
     })
 
-    it('claims nothing where CONFIG GET is refused, and works all the same', async () => {
+    /** The address of a user who may use our keys, but not read the configuration. */
+    async function managedUrl(port: number, ...more: readonly string[]): Promise<string> {
+      const admin = await adminOf(`redis://127.0.0.1:${port}`)
+      const rules = ['on', '>pw', '~arqonbus:*', '+@all', '-@admin', '-@dangerous', '+info', ...more]
+      await admin.send(['ACL', 'SETUSER', 'managed', ...rules])
+      return `redis://managed:pw@127.0.0.1:${port}`
+    }
+
+    it('claims nothing where CONFIG GET is refused and nothing proves a write, and works all the same', async () => {
       const server = await lab.server()
       const admin = await adminOf(server.url)
-      await admin.send([
-        'ACL',
-        'SETUSER',
-        'managed',
-        'on',
-        '>pw',
-        '~arqonbus:*',
-        '+@all',
-        '-@admin',
-        '-@dangerous',
-        '+info',
-      ])
-      const store = await lab.store(`redis://managed:pw@127.0.0.1:${server.port}`)
+      const store = await lab.store(await managedUrl(server.port, ...(isNew(admin.facts) ? ['-waitaof'] : [])))
       expect(store.report()).toMatchObject({ level: 'memory', faults: [{ code: 'NO_PROOF' }] })
       expect(await store.append([makeAppend('a')])).toMatchObject([{ kind: 'stored' }])
       await store.probe()
+    })
+
+    it('has each append proven where CONFIG GET is refused and the server can prove it', async (context) => {
+      const server = await lab.server({ settings: { appendfsync: 'everysec' } })
+      const admin = await adminOf(server.url)
+      if (!isNew(admin.facts)) return context.skip(`WAITAOF needs 7.2, this is ${admin.facts.version}`)
+      const store = await lab.store(await managedUrl(server.port), { refreshEveryMs: 60_000 })
+      expect(store.report()).toMatchObject({ level: 'disk', faults: [] })
+      expect(await store.append([makeAppend('a')])).toMatchObject([{ kind: 'stored' }])
+      expect(String(await admin.send(['INFO', 'commandstats']))).toMatch(/cmdstat_waitaof:calls=[2-9]/)
+      await admin.send(['CONFIG', 'SET', 'appendonly', 'no'])
+      expect(await failureOf(store.append([makeAppend('b')]))).toMatchObject({
+        code: 'STORE_TIMEOUT',
+        details: { reason: 'NOT_PROVEN_ON_DISK' },
+      })
     })
 
     it('sees what is changed while it runs', async () => {
