@@ -10,6 +10,7 @@ export const layers = {
   link: ['base'],
   valkey: ['base'],
   postgres: ['base'],
+  audit: ['base', 'postgres'],
   envelope: ['base'],
   wire: ['base', 'envelope'],
   storage: ['base', 'envelope', 'valkey', 'postgres'],
@@ -42,8 +43,9 @@ export const layers = {
     'shield',
     'rules',
     'postgres',
+    'audit',
   ],
-  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope', 'postgres'],
+  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope', 'postgres', 'audit'],
 }
 
 /** Third-party and built-in packages that exactly one part may import: library -> part or file. */

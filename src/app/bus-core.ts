@@ -12,6 +12,7 @@ import type { HotState } from '../hot/hot-state.ts'
 import { overflowFacts } from '../envelope/gap.ts'
 import { subscriptionBound } from '../rooms/overflow.ts'
 import { Rooms } from '../rooms/rooms.ts'
+import { type Audit, noAudit } from '../router/audit.ts'
 import { type ClientRegistry, createClientRegistry } from '../router/clients.ts'
 import { createMembership } from '../router/membership.ts'
 import { createPublisher, type Publisher } from '../router/publisher.ts'
@@ -52,6 +53,7 @@ export interface BusCorePorts {
   readonly revocations?: Pick<Revocations, 'isRevoked' | 'size'>
   readonly authenticator: Authenticator | undefined
   readonly telemetry: Telemetry
+  readonly audit?: Audit
   readonly clock: Clock
   readonly logger: Logger
   /** Counts and component states for the `status` command. */
@@ -59,7 +61,7 @@ export interface BusCorePorts {
 }
 
 export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
-  const { store, telemetry, clock, logger } = ports
+  const { store, telemetry, audit = noAudit, clock, logger } = ports
   const { limits } = config
   const processId = randomHex(4)
   const nextId = createMessageIds(clock.now())
@@ -107,6 +109,14 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
         severity: 'warning',
         metadata: { code: 'AUTHENTICATION_FAILED', reason: 'REFRESH_FOR_ANOTHER' },
       })
+      audit.record({
+        tenant: client.identity.tenant,
+        subject: client.identity.subject,
+        clientId: client.id,
+        action: 'refused.REFRESH_FOR_ANOTHER',
+        outcome: 'AUTHENTICATION_FAILED',
+        details: { tenant: identity.tenant, subject: identity.subject },
+      })
       client.close('TOKEN_REVOKED', 'the new token is for another subject or tenant')
       throw new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant')
     }
@@ -138,6 +148,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     store,
     clock,
     telemetry,
+    audit,
     logger,
     nextId,
     wire: { allowJson: config.wire.allowJson, limits: wireLimits },

@@ -1,5 +1,6 @@
 // The bus's own counts as metrics; the hot paths add to plain numbers, which are read at each scrape.
 import type { monitorEventLoopDelay } from 'node:perf_hooks'
+import type { AuditLog } from '../audit/audit-log.ts'
 import { errorTable } from '../base/errors.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import { registerHubMetrics } from '../telemetry/hub-metrics.ts'
@@ -11,11 +12,12 @@ export interface BusMetricPorts {
   readonly core: BusCore
   readonly hub: TelemetryHub
   readonly store: HistoryStore | undefined
+  readonly audit: AuditLog
   /** Nanoseconds that the event loop was late. */
   readonly loopDelay: ReturnType<typeof monitorEventLoopDelay>
 }
 
-export function registerBusMetrics(metrics: Metrics, { core, hub, store, loopDelay }: BusMetricPorts): void {
+export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, loopDelay }: BusMetricPorts): void {
   const { counts } = core.publisher
   registerHubMetrics(metrics, hub)
   metrics.gauge('arqonbus_active_connections', 'Clients connected here or behind gateways', () => core.clients.size)
@@ -38,6 +40,8 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, loopDel
     Object.fromEntries(Object.keys(errorTable).map((code) => [code, core.router.refusals.get(code) ?? 0])),
   )
   metrics.gauge('arqonbus_store_enabled', 'Is history kept? 1 or 0', () => (store === undefined ? 0 : 1))
+  metrics.counterFrom('arqonbus_audit_written_total', 'Audit entries written to Postgres', () => audit.state.written)
+  metrics.counterFrom('arqonbus_audit_lost_total', 'Audit entries that are in no row', () => audit.state.lost)
   metrics.gauge(
     'arqonbus_event_loop_delay_max_seconds',
     'Longest the event loop was late since the last scrape',

@@ -2,6 +2,7 @@
 // port last), closed in reverse after a drain.
 import type { IncomingMessage } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
+import { createAuditLog } from '../audit/audit-log.ts'
 import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
 import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
 import { createRevocations } from '../auth/revocations.ts'
@@ -12,6 +13,7 @@ import { describeError, type Logger } from '../base/logger.ts'
 import type { AuthConfig, BusConfig } from '../config/shapes.ts'
 import type { HotState } from '../hot/hot-state.ts'
 import type { Link } from '../link/link.ts'
+import { parsePostgresAddress } from '../postgres/address.ts'
 import { startRelay } from '../relay/relay.ts'
 import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import { createHealth } from '../telemetry/health.ts'
@@ -71,6 +73,14 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
 
     const hot = await openBusHotState(config, { clock, logger, revocations })
     closers.push('hot state', () => hot.close())
+    // Where Postgres is configured, whatever keeps history.
+    const auditUrl = config.storage.postgresUrl?.reveal()
+    const audit = createAuditLog({
+      clock,
+      logger,
+      ...(auditUrl !== undefined && { address: parsePostgresAddress(auditUrl) }),
+    })
+    closers.push('audit', () => audit.close())
 
     const metrics = createMetrics()
     const health = createHealth({ clock })
@@ -82,6 +92,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       revocations,
       authenticator,
       telemetry: hub,
+      audit,
       clock,
       logger,
       status: () => views.status(),
@@ -91,7 +102,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     loopDelay.enable()
     closers.push('event loop monitor', () => void loopDelay.disable())
     showPresence(hot, core)
-    registerBusMetrics(metrics, { core, hub, store, loopDelay })
+    registerBusMetrics(metrics, { core, hub, store, audit, loopDelay })
     registerHotStateMetrics(metrics, hot, revocations)
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
@@ -135,6 +146,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       hot,
       health,
       readyRequiresStore: config.storage.readyRequiresStore,
+      audit,
       clock,
       logger,
       ...(ports.link !== undefined && { link: ports.link }),
@@ -153,6 +165,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       clock,
       logger,
       views: { ...views, ...(ports.configRows !== undefined && { config: ports.configRows }), telemetry: hub },
+      audit,
       onShutdown: () => ports.onShutdown?.(),
     })
     closers.push('http', () => http.close())

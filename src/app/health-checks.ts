@@ -1,4 +1,5 @@
 // Keeps health true: the canary, the store's own probe and the link's state, looked at again and again.
+import type { AuditLog } from '../audit/audit-log.ts'
 import type { Clock } from '../base/clock.ts'
 import { createMessageIds } from '../base/ids.ts'
 import { describeError, type Logger } from '../base/logger.ts'
@@ -32,8 +33,9 @@ export function startHealthChecks(ports: {
   clock: Clock
   logger: Logger
   link?: Link
+  audit?: AuditLog
 }): HealthChecks {
-  const { core, store, hot, health, clock, logger, link } = ports
+  const { core, store, hot, health, clock, logger, link, audit } = ports
   const canary = createCanary({
     rooms: core.rooms,
     publisher: core.publisher,
@@ -58,7 +60,15 @@ export function startHealthChecks(ports: {
     if (store !== undefined) await probeStore(store)
     health.report(reportHotState(hot))
     if (link !== undefined) health.report(reportLink(link))
+    if (audit?.state.isKept === true) reportAudit(audit)
     if (!isClosed) timer = setTimeout(() => void round(), intervalMs)
+  }
+
+  /** Serves on without it, and says so until a restart once entries are in no row. */
+  function reportAudit({ state: { lost, queued, failure } }: AuditLog): void {
+    const isGood = lost === 0 && failure === undefined
+    const detail = `${lost} entries lost, ${queued} waiting${failure === undefined ? '' : `: ${failure}`}`
+    health.report({ name: 'audit', state: isGood ? 'up' : 'degraded', ...(!isGood && { detail }) })
   }
 
   /** A store that nobody writes to is looked at too; what was learned is the guard's to say. */

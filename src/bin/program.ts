@@ -1,6 +1,7 @@
 // The `arqonbus` command: its sub-commands, and how each ends.
 import { Command, CommanderError } from 'commander'
 import { version } from '../base/version.ts'
+import { auditCommand } from './commands/audit.ts'
 import { busCommand } from './commands/bus.ts'
 import { configCommand } from './commands/config.ts'
 import { historyCommand } from './commands/history.ts'
@@ -27,6 +28,7 @@ const commands = [
   historyCommand,
   statusCommand,
   migrateCommand,
+  auditCommand,
   configCommand,
   versionCommand,
 ]

@@ -17,6 +17,7 @@ import { decodeJson } from '../wire/json-codec.ts'
 import type { WireLimits } from '../wire/limits.ts'
 import { envelopeOfFrame, type FrameScan, frameFromEnvelope, reframe, scanFrame } from '../wire/message-frame.ts'
 import { decodeProtobuf } from '../wire/protobuf-codec.ts'
+import { type Audit, auditCommand, auditRefusal, noAudit } from './audit.ts'
 import type { ClientRegistry } from './clients.ts'
 import { type CommandPorts, type CommandResult, keyOf, type Permission } from './command.ts'
 import { createFastPublish } from './fast-publish.ts'
@@ -33,6 +34,7 @@ export interface RouterPorts {
   readonly store: HistoryStore | undefined
   readonly clock: Clock
   readonly telemetry: Telemetry
+  readonly audit?: Audit
   readonly logger: Logger
   readonly nextId: () => string
   readonly wire: { readonly allowJson: boolean; readonly limits: WireLimits }
@@ -79,7 +81,7 @@ interface Outgoing {
 }
 
 export function createRouter(ports: RouterPorts): Router {
-  const { replies, publisher, telemetry, wire } = ports
+  const { replies, publisher, telemetry, wire, audit = noAudit } = ports
   const refusals = new Map<string, number>()
   /** Frames waiting behind a command that is still running, by client. */
   const lanes = new Map<Client, Work[]>()
@@ -124,6 +126,7 @@ export function createRouter(ports: RouterPorts): Router {
         ...(typeof error.details['reason'] === 'string' && { reason: error.details['reason'] }),
       },
     })
+    auditRefusal(audit, client, error)
     client.send(replies.error(error, about))
   }
 
@@ -248,6 +251,8 @@ export function createRouter(ports: RouterPorts): Router {
 
   async function runCommand(client: Client, request: Envelope, done: (() => void) | undefined): Promise<void> {
     const name = request.command ?? ''
+    const command = findCommand(name)
+    const audited = { name, permission: command?.permission ?? 'none', args: request.args }
     let isAnswered = false
     const answer = ({ message, data }: CommandResult): void => {
       isAnswered = true
@@ -255,13 +260,13 @@ export function createRouter(ports: RouterPorts): Router {
       client.send(replies.commandResponse(request))
     }
     try {
-      const command = findCommand(name)
       if (command === undefined) throw new BusError('UNKNOWN_COMMAND')
       requirePermission(client.identity, command.permission)
       const named = textOf(request.args['tenant_id']) ?? textOf(request.metadata['tenant_id'])
       const tenant = tenantOf(client.identity, named)
       const result = await command.run({ client, request, args: request.args, tenant, answer }, ports.commands)
       if (result !== undefined) answer(result)
+      auditCommand(audit, client, audited, 'done')
       telemetry.emit({ type: 'command_completed', tenant, clientId: client.id, metadata: { command: name } })
     } catch (cause) {
       const error = toBusError(client, cause)
@@ -271,8 +276,10 @@ export function createRouter(ports: RouterPorts): Router {
         tenant: client.identity.tenant,
         clientId: client.id,
         severity: 'warning',
-        metadata: { command: findCommand(name) === undefined ? 'unknown' : name, code: error.code },
+        metadata: { command: command === undefined ? 'unknown' : name, code: error.code },
       })
+      auditCommand(audit, client, audited, error.code)
+      auditRefusal(audit, client, error, command === undefined ? 'unknown' : name)
       if (!isAnswered) client.send(replies.failedResponse(request.id, error))
     } finally {
       done?.()

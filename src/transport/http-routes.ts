@@ -7,6 +7,7 @@ import { BusError, invalid } from '../base/errors.ts'
 import type { JsonObject } from '../base/json.ts'
 import { protocolVersion, version } from '../base/version.ts'
 import { nameProblem } from '../envelope/names.ts'
+import type { Audit } from '../router/audit.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
@@ -47,6 +48,7 @@ export interface RouteContext {
   readonly authenticator?: Authenticator | undefined
   readonly admin: { readonly apiKey: string | undefined; readonly isOpenWithoutKey: boolean }
   readonly onShutdown: (() => void) | undefined
+  readonly audit: Audit
   /** Counts of the requests answered so far. */
   requests(): JsonObject
 }
@@ -57,6 +59,8 @@ export interface Route {
   readonly isGuarded?: true
   /** Asked for again and again by machines: logged at debug level. */
   readonly isProbe?: true
+  /** An administrator's: each request is told to the audit log with its outcome. */
+  readonly isAdmin?: true
   answer(request: IncomingMessage, context: RouteContext): HttpAnswer | Promise<HttpAnswer>
 }
 
@@ -177,7 +181,7 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
       },
     },
   ],
-  ['/admin/shutdown', { method: 'POST', isGuarded: true, answer: shutDown }],
+  ['/admin/shutdown', { method: 'POST', isGuarded: true, isAdmin: true, answer: shutDown }],
 ])
 
 const noHistory = refusal(503, 'FEATURE_DISABLED', 'History is off: set ARQONBUS_ENABLE_PERSISTENCE=true')
@@ -186,20 +190,23 @@ const notHere = refusal(503, 'FEATURE_DISABLED', 'This program does not offer th
 const defaultLimit = 50
 const maxLimit = 500
 
-async function answerHistory(request: IncomingMessage, { views, authenticator }: RouteContext): Promise<HttpAnswer> {
+async function answerHistory(
+  request: IncomingMessage,
+  { views, authenticator, audit }: RouteContext,
+): Promise<HttpAnswer> {
   if (views.history === undefined) return noHistory
   const identity = await identify(request, authenticator)
   if ('status' in identity) return identity
   if (!may(identity, 'channel_view'))
     throw new BusError('AUTHORIZATION_ERROR', 'The token lacks the permission channel_view')
-  const query = parseHistoryQuery(request.url ?? '/', identity)
+  const query = parseHistoryQuery(request.url ?? '/', identity, audit)
   const history = await views.history(query)
   return ok({ history, count: history.length, query })
 }
 
 const historyKeys = ['client_id', 'room', 'channel', 'limit', 'tenant']
 
-function parseHistoryQuery(target: string, identity: Identity): HistoryQuery {
+function parseHistoryQuery(target: string, identity: Identity, audit: Audit): HistoryQuery {
   const parameters = new URLSearchParams(target.split('?', 2)[1] ?? '')
   for (const key of new Set(parameters.keys())) {
     if (!historyKeys.includes(key) || parameters.getAll(key).length > 1)
@@ -209,7 +216,7 @@ function parseHistoryQuery(target: string, identity: Identity): HistoryQuery {
   if (channel !== undefined && room === undefined)
     throw invalid('BAD_QUERY', 'A channel is named together with its room')
   return {
-    tenant: tenantIn(parameters, identity),
+    tenant: tenantIn(parameters, identity, audit),
     ...(room !== undefined && { room }),
     ...(channel !== undefined && { channel }),
     ...(clientId !== undefined && { clientId }),
@@ -224,13 +231,18 @@ function nameIn(parameters: URLSearchParams, key: string): string | undefined {
   return name
 }
 
-function tenantIn(parameters: URLSearchParams, identity: Identity): string {
+function tenantIn(parameters: URLSearchParams, identity: Identity, audit: Audit): string {
   const named = parameters.get('tenant') ?? undefined
   if (named === undefined) {
     if (isOperator(identity)) throw invalid('BAD_QUERY', 'An operator names the tenant: ?tenant=')
     return identity.tenant
   }
-  if (!mayEnter(identity, named)) throw new BusError('TENANT_MISMATCH', 'The token is for another tenant')
+  if (!mayEnter(identity, named)) {
+    const { tenant, subject } = identity
+    const action = 'refused.TENANT_MISMATCH'
+    audit.record({ tenant, subject, action, outcome: 'TENANT_MISMATCH', details: { path: '/storage/history', named } })
+    throw new BusError('TENANT_MISMATCH', 'The token is for another tenant')
+  }
   return named
 }
 

@@ -6,6 +6,7 @@ import type { Authenticator } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import type { JsonObject } from '../base/json.ts'
 import type { Logger } from '../base/logger.ts'
+import { type Audit, noAudit } from '../router/audit.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { answerError, type HttpAnswer, refusal } from './http-answer.ts'
@@ -31,6 +32,7 @@ export interface HttpServerOptions {
   readonly views: HttpViews
   readonly clock: Clock
   readonly logger: Logger
+  readonly audit?: Audit
   /** Called once a permitted shutdown has been answered. */
   readonly onShutdown?: () => void
 }
@@ -61,6 +63,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     authenticator: options.authenticator,
     admin: { apiKey: options.apiKey, isOpenWithoutKey: options.profile === 'dev' && isLoopback(host) },
     onShutdown: options.onShutdown,
+    audit: options.audit ?? noAudit,
     requests: () => counts.view(clock.monotonic() - startedAtMs),
   }
 
@@ -81,6 +84,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const path = (request.url ?? '').split('?', 1)[0]!
     const route = routes.get(path)
     const { status, text, contentType, headers, after } = await answerOf(request, route)
+    if (route?.isAdmin === true) auditAdmin(request, path, status)
     if (after !== undefined) response.once('close', after)
     response.writeHead(status, {
       'content-type': contentType,
@@ -96,6 +100,17 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const line = { method: request.method, path: path.slice(0, 128), status, ms }
     if (route?.isProbe === true) logger.debug('http.request_completed', line)
     else logger.info('http.request_completed', line)
+  }
+
+  /** Whoever holds the key is no subject of a tenant: the address is what is known. */
+  function auditAdmin({ method, socket }: IncomingMessage, path: string, status: number): void {
+    context.audit.record({
+      tenant: '*',
+      subject: 'http',
+      action: `http.${method} ${path}`,
+      outcome: status < 400 ? 'done' : String(status),
+      details: { address: socket.remoteAddress ?? '' },
+    })
   }
 
   async function answerOf(request: IncomingMessage, route: Route | undefined): Promise<RenderedAnswer> {
