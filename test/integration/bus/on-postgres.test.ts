@@ -98,10 +98,10 @@ describe.skipIf(skipWithout('postgres'))('a bus on Postgres', () => {
   })
 
   it('serves on when the audit log cannot be written, and says so in its health', async () => {
-    const { url, query } = await lab.newDatabase()
-    const bus = await start(url)
+    const database = await lab.newDatabase()
+    const bus = await start(database.url)
     try {
-      await query('DROP TABLE arqonbus_audit')
+      await database.query('DROP TABLE arqonbus_audit')
       const admin = await bus.client({ token: await tokenOf('root', 'acme', 'admin') })
       expect((await admin.command('create_channel', { room: 'lab', channel: 'made' })).status).toBe('success')
       await eventually(async () => {
