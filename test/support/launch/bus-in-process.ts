@@ -1,5 +1,8 @@
 // A whole bus inside the test's own process, on free ports, as `arqonbus bus` starts it: for tests that look inside, or
 // that start many.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { type RunningBus, startBus } from '../../../src/app/bus.ts'
 import { type Clock, systemClock } from '../../../src/base/clock.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
@@ -23,9 +26,11 @@ const anyPorts = {
 export async function startBusInProcess(
   options: { history?: 'memory' | 'none'; env?: Readonly<Record<string, string>>; clock?: Clock } = {},
 ): Promise<BusInProcess> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-bus-'))
   const config = loadBusConfig({
     ...raisedLimits,
     ...anyPorts,
+    ARQONBUS_DATA_DIR: dataDir,
     ARQONBUS_ENABLE_PERSISTENCE: String(options.history !== 'none'),
     ...options.env,
   })
@@ -43,6 +48,7 @@ export async function startBusInProcess(
     async close() {
       await bus.close()
       for (const client of clients) client.ws.terminate()
+      await rm(dataDir, { recursive: true, force: true })
     },
   }
 }
