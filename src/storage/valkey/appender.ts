@@ -108,13 +108,15 @@ export function createAppender(options: AppenderOptions): Appender {
     const { meta, log, ids, order } = names.of(key)
     tenant.reserved += requests.length
     try {
+      const packed = packAppends(requests)
       const args = [
         String(baseEpoch),
         facts.runId,
         isFsyncedFirst(facts) ? '1' : '0',
         String(known?.epoch ?? 0),
         String(known?.last ?? 0),
-        packAppends(requests),
+        packed.records,
+        packed.hashes,
         String(nowMs),
         String(dedup.maxAgeMs),
         String(room),

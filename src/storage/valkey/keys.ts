@@ -6,7 +6,7 @@ import { escapeToken, unescapeToken } from '../../envelope/names.ts'
 export interface StreamKeys {
   /** Hash: epoch, extent, bytes, life. Outlives the records: sequences are never used again. */
   readonly meta: string
-  /** Stream: entry `<sequence>-0`, one field `r`. */
+  /** Stream: an entry for each append, `<sequence of its last record>-0`, with one field `r`. */
   readonly log: string
   /** Hash: id -> payload hash, time, sequence. */
   readonly ids: string

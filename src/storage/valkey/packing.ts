@@ -1,7 +1,7 @@
 // Records as they cross to and from the server: few large blocks of bytes instead of many small arguments.
 //
-// A record as stored: time (double), size of id, size of sender (16 bits each), id, sender, frame; numbers little-endian.
-// On its way there it stands between its size (32 bits) and its hash (16 bytes); on its way back behind its size.
+// A record: its size without this number (32 bits), time (double), size of id, size of sender (16 bits each), id, sender,
+// frame; numbers little-endian. It is stored and read as it was sent.
 import { BusError } from '../../base/errors.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { AppendRequest, AppendResult, StoredRecord } from '../store.ts'
@@ -11,27 +11,36 @@ const hashBytes = 16
 const placeBytes = 12
 const fullMark = -(2 ** 53)
 
-export function packAppends(requests: readonly AppendRequest[]): Buffer {
+export interface PackedAppends {
+  readonly records: Buffer
+  /** 16 bytes for each, in the same order. */
+  readonly hashes: Buffer
+}
+
+export function packAppends(requests: readonly AppendRequest[]): PackedAppends {
   let total = 0
   for (const { id, sender, frame } of requests) {
-    total += 4 + headBytes + Buffer.byteLength(id) + Buffer.byteLength(sender) + frame.length + hashBytes
+    total += 4 + headBytes + Buffer.byteLength(id) + Buffer.byteLength(sender) + frame.length
   }
-  const block = Buffer.allocUnsafe(total)
+  const records = Buffer.allocUnsafe(total)
+  const hashes = Buffer.allocUnsafe(requests.length * hashBytes)
   let at = 0
+  let hashAt = 0
   for (const { id, sender, frame, hash, atMs } of requests) {
     const text = at + 4 + headBytes
-    const idBytes = block.write(id, text)
-    const senderBytes = block.write(sender, text + idBytes)
+    const idBytes = records.write(id, text)
+    const senderBytes = records.write(sender, text + idBytes)
     const size = headBytes + idBytes + senderBytes + frame.length
-    block.writeUInt32LE(size, at)
-    block.writeDoubleLE(atMs, at + 4)
-    block.writeUInt16LE(idBytes, at + 12)
-    block.writeUInt16LE(senderBytes, at + 14)
-    block.set(frame, text + idBytes + senderBytes)
-    block.set(hash, at + 4 + size)
-    at += 4 + size + hashBytes
+    records.writeUInt32LE(size, at)
+    records.writeDoubleLE(atMs, at + 4)
+    records.writeUInt16LE(idBytes, at + 12)
+    records.writeUInt16LE(senderBytes, at + 14)
+    records.set(frame, text + idBytes + senderBytes)
+    hashes.set(hash, hashAt)
+    at += 4 + size
+    hashAt += hashBytes
   }
-  return block
+  return { records, hashes }
 }
 
 /** `outcomes` is absent when all were stored. */

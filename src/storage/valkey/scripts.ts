@@ -16,19 +16,20 @@ function script(...parts: readonly string[]): Script {
 // connection; 1 when it fsyncs before it answers; epoch and last of what this process has seen of the stream (or 0).
 //
 // `life` names the server's life in which something was last written below level disk, and is empty otherwise: another
-// life may have lost the end of it. So may a server that has less than was seen, or other records than meta counts.
+// life may have lost the end of it. So may a server that has less than was seen, or other entries than meta counts.
 const open = `
 local meta, log, ids, order = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local base, run, seen_epoch, seen_last = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
 local life_now = ARGV[3] == '1' and '' or run
-local m = redis.call('HMGET', meta, 'epoch', 'last', 'first', 'bytes', 'newest', 'disorder', 'oldest', 'life')
+local m = redis.call('HMGET', meta, 'epoch', 'last', 'first', 'bytes', 'newest', 'disorder', 'oldest', 'life', 'entries')
 local epoch, last, first, bytes = tonumber(m[1]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])
-local newest, disorder, oldest, life = tonumber(m[5]), tonumber(m[6]), tonumber(m[7]), m[8]
+local newest, disorder, oldest, life, entries = tonumber(m[5]), tonumber(m[6]), tonumber(m[7]), m[8], tonumber(m[9])
 local is_new, is_raised, is_damaged = not epoch, false, false
 if is_new then
-  epoch, last, first, bytes, newest, disorder, oldest = math.max(base, seen_epoch + 1), 0, 1, 0, 0, 0, 0
+  epoch, last, first, bytes = math.max(base, seen_epoch + 1), 0, 1, 0
+  newest, disorder, oldest, entries = 0, 0, 0, 0
 else
-  is_damaged = redis.call('XLEN', log) ~= last - first + 1
+  is_damaged = redis.call('XLEN', log) ~= entries
   if is_damaged or (life ~= '' and life ~= run)
     or epoch < seen_epoch or (epoch == seen_epoch and last < seen_last) then
     epoch, is_raised = math.max(base, epoch + 1, seen_epoch + 1), true
@@ -36,10 +37,10 @@ else
 end
 local function save()
   redis.call('HSET', meta, 'epoch', epoch, 'last', last, 'first', first, 'bytes', bytes, 'newest', newest,
-    'disorder', disorder, 'oldest', oldest, 'life', life_now)
+    'disorder', disorder, 'oldest', oldest, 'life', life_now, 'entries', entries)
 end
 if is_damaged then
-  first, bytes = last + 1, 0
+  first, bytes, entries = last + 1, 0, 0
 end`
 
 // What is left of a stream whose meta is gone, or does not fit it, would stand in the way of new records.
@@ -51,27 +52,51 @@ elseif is_raised then
   save()
 end`
 
-// Removes from the old end what is over the bounds, at most as many records as told; sizes are in the records.
+// One entry of the log holds the records that one append stored together, so that a record costs no command of its own:
+// their number (32 bits), then each as on its way (packing.ts). Its id is the sequence of its last.
+const entryReading = `
+local function each_of(entry, visit)
+  local value, count = entry[2][2], struct.unpack('<I4', entry[2][2])
+  local sequence, pos = tonumber(string.match(entry[1], '^%d+')) - count + 1, 5
+  for _ = 1, count do
+    local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', value, pos)
+    if visit(sequence, at, size - 12 - id_size - sender_size, value, pos, size) then return end
+    sequence, pos = sequence + 1, pos + 4 + size
+  end
+end
+local function id_of(sequence) return string.format('%.0f-0', sequence) end`
+
+// Removes from the old end what is over the bounds, at most as many records as told; sizes are in the records. An entry
+// goes with the last of its records.
 const trimming = `
 local function trim(now, max_records, max_bytes, max_age, at_most)
-  local before, done = first, false
-  while not done and first <= last and at_most > 0 do
-    local over = last - first + 1 - max_records
-    if over <= 0 and bytes <= max_bytes and now - oldest <= max_age then break end
-    local entries = redis.call('XRANGE', log, string.format('%.0f-0', first), '+', 'COUNT',
-      math.min(at_most, math.max(over, 15)) + 1)
-    for i = 1, #entries do
-      local value = entries[i][2][2]
-      local at, id_size, sender_size = struct.unpack('<dI2I2', value)
+  local before, is_done = first, false
+  while not is_done and first <= last and at_most > 0 do
+    if last - first + 1 <= max_records and bytes <= max_bytes and now - oldest <= max_age then break end
+    local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
+    if not entry then break end
+    each_of(entry, function(sequence, at, size)
+      if sequence < first then return false end
       local is_over = last - first + 1 > max_records or bytes > max_bytes
       oldest = at
-      if now - at <= max_age and not (is_over and first < last) then done = true break end
-      if at_most == 0 then break end
-      first, bytes, at_most = first + 1, bytes - (#value - 12 - id_size - sender_size), at_most - 1
+      is_done = at_most == 0 or (now - at <= max_age and not (is_over and first < last))
+      if is_done then return true end
+      first, bytes, at_most = first + 1, bytes - size, at_most - 1
+    end)
+  end
+  if first == before then return false end
+  -- Where an entry ended exactly, the time of the next is still to be learned.
+  if not is_done and first <= last then
+    local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
+    if entry then
+      each_of(entry, function(sequence, at)
+        oldest = at
+        return sequence >= first
+      end)
     end
   end
-  if first ~= before then redis.call('XTRIM', log, 'MINID', string.format('%.0f-0', first)) end
-  return first ~= before
+  entries = entries - redis.call('XTRIM', log, 'MINID', id_of(first))
+  return true
 end
 local function forget(now, window, at_most)
   for _ = 1, at_most do
@@ -90,59 +115,76 @@ local function forget(now, window, at_most)
   return true
 end`
 
-// ARGV 6 to 12: the packed records (packing.ts), now, the window of ids in ms, how many more ids may be remembered,
-// retention (records, bytes, age). Answers epoch, first, last, how many were stored, and, unless all were, an outcome
-// for each: its sequence when stored, minus its first one when repeated, 0 for a conflict, -2^53 for a full window.
+// ARGV 6 to 13: the records, their hashes, now, the window of ids in ms, how many more ids may be remembered, retention
+// (records, bytes, age). Answers epoch, first, last, how many were stored, and, unless all were, an outcome for each: its
+// sequence when stored, minus its first one when repeated, 0 for a conflict, -2^53 for a full window.
 const appending = `
-local packed, now, window, room = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local stamp, pos, outcomes, is_plain, failure = struct.pack('<d', now), 1, {}, true, nil
-local names, starts, sizes, times, frames = {}, {}, {}, {}, {}
-while pos <= #packed do
+local packed, hashes, now = ARGV[6], ARGV[7], tonumber(ARGV[8])
+local window, room = tonumber(ARGV[9]), tonumber(ARGV[10])
+local stamp, pos, count = struct.pack('<d', now), 1, #hashes / 16
+local names, starts, ends, times, sizes = {}, {}, {}, {}, {}
+for i = 1, count do
   local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
-  local i, start = #names + 1, pos + 4
-  names[i], starts[i], sizes[i], times[i] = string.sub(packed, start + 12, start + 11 + id_size), start, size, at
-  frames[i] = size - 12 - id_size - sender_size
-  pos = start + size + 16
+  names[i] = string.sub(packed, pos + 16, pos + 15 + id_size)
+  starts[i], ends[i], times[i], sizes[i] = pos, pos + 3 + size, at, size - 12 - id_size - sender_size
+  pos = pos + 4 + size
 end
 -- One look-up and one remembering for all: a call for each would be half of the work.
-local known, fresh, remembered, here = redis.call('HMGET', ids, unpack(names)), {}, {}, {}
-for i = 1, #names do
-  local id, start, size, at = names[i], starts[i], sizes[i], times[i]
-  local hash, earlier = string.sub(packed, start + size, start + size + 15), here[id] or known[i]
+local known, here, outcomes, is_plain = redis.call('HMGET', ids, unpack(names)), {}, {}, true
+local fresh, remembered, runs, run, next_sequence = {}, {}, {}, nil, last + 1
+for i = 1, count do
+  local id, hash = names[i], string.sub(hashes, i * 16 - 15, i * 16)
+  local earlier = here[id] or known[i]
   if earlier and now - struct.unpack('<d', earlier, 17) < window then
     outcomes[i] = string.sub(earlier, 1, 16) == hash and -tonumber(string.sub(earlier, 25)) or 0
-    is_plain = false
+    is_plain, run = false, nil
   elseif #fresh >= room then
     outcomes[i] = -9007199254740992
-    is_plain = false
+    is_plain, run = false, nil
   else
-    local sequence = string.format('%.0f', last + 1)
-    local added = redis.pcall('XADD', log, sequence .. '-0', 'r', string.sub(packed, start, start + size - 1))
-    if type(added) == 'table' and added.err then
-      failure = added
-      break
+    local value, n = hash .. stamp .. string.format('%.0f', next_sequence), #fresh
+    here[id], fresh[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, i, id, value
+    if not run or ends[i] - run.first > 65536 then
+      run = { first = starts[i], count = 0 }
+      runs[#runs + 1] = run
     end
-    last, bytes = last + 1, bytes + frames[i]
-    if first == last then oldest = at end
-    if last > 1 and at < newest then disorder = last else newest = at end
-    local value, n = hash .. stamp .. sequence, #fresh
-    here[id], fresh[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, id, id, value
-    outcomes[i] = last
+    run.last, run.count = ends[i], run.count + 1
+    outcomes[i], next_sequence = next_sequence, next_sequence + 1
   end
 end
-if #fresh > 0 then
+local before, failure = last, nil
+for i = 1, #runs do
+  local r = runs[i]
+  local value = struct.pack('<I4', r.count) .. string.sub(packed, r.first, r.last)
+  local added = redis.pcall('XADD', log, id_of(last + r.count), 'r', value)
+  if type(added) == 'table' and added.err then
+    -- Somebody else wrote into the log. What is not in it must not be remembered as if it were.
+    failure = added
+    break
+  end
+  last, entries = last + r.count, entries + 1
+end
+local stored, fresh_names = last - before, {}
+for n = 1, stored do
+  local i, sequence = fresh[n], before + n
+  bytes, fresh_names[n] = bytes + sizes[i], names[i]
+  if sequence == first then oldest = times[i] end
+  if sequence > 1 and times[i] < newest then disorder = sequence else newest = times[i] end
+end
+for n = 2 * stored + 1, #remembered do remembered[n] = nil end
+if stored > 0 then
   redis.call('HSET', ids, unpack(remembered))
-  redis.call('RPUSH', order, struct.pack('<dI4', now, #fresh) .. table.concat(fresh, '\\0'))
+  redis.call('RPUSH', order, struct.pack('<dI4', now, stored) .. table.concat(fresh_names, '\\0'))
 end
 forget(now, window, 2)
-trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), #names + 64)
-if #fresh > 0 then save() end
+trim(now, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), count + 64)
+if stored > 0 then save() end
 if failure then return failure end
-if is_plain then return { epoch, first, last, #fresh } end
-for i = 1, #names do outcomes[i] = struct.pack('<d', outcomes[i]) end
-return { epoch, first, last, #fresh, table.concat(outcomes) }`
+if is_plain then return { epoch, first, last, stored } end
+for i = 1, count do outcomes[i] = struct.pack('<d', outcomes[i]) end
+return { epoch, first, last, stored, table.concat(outcomes) }`
 
-export const appendScript = script(open, clear, trimming, appending)
+export const appendScript = script(open, clear, entryReading, trimming, appending)
 
 /** Answers epoch, first, last. Of a stream that is not there it makes nothing. */
 export const headScript = script(
@@ -154,14 +196,15 @@ return { epoch, first, last }`,
 /** KEYS as above. ARGV: now, window, retention (records, bytes, age). Answers 1 when there may be more to do. */
 export const tidyScript = script(
   `local meta, log, ids, order = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local m = redis.call('HMGET', meta, 'last', 'first', 'bytes', 'oldest')
+local m = redis.call('HMGET', meta, 'last', 'first', 'bytes', 'oldest', 'entries')
 if not m[1] then return 0 end
-local last, first, bytes, oldest = tonumber(m[1]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4])`,
+local last, first, bytes, oldest, entries = tonumber(m[1]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4]), tonumber(m[5])`,
+  entryReading,
   trimming,
   `local now = tonumber(ARGV[1])
 local has_more = forget(now, tonumber(ARGV[2]), 16)
 if trim(now, tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5]), 512) then
-  redis.call('HSET', meta, 'first', first, 'bytes', bytes, 'oldest', oldest)
+  redis.call('HSET', meta, 'first', first, 'bytes', bytes, 'oldest', oldest, 'entries', entries)
   has_more = true
 end
 return has_more and 1 or 0`,
@@ -172,55 +215,77 @@ return has_more and 1 or 0`,
  * of frames, 1 for frames and 0 for places only. Answers epoch, the sequence of the first given, what is packed, and 1
  * when nothing is left. One record is given however large; and never more than 1,024, or 1 MiB and one record.
  */
-export const pageScript = script(`
+export const pageScript = script(
+  entryReading,
+  `
 local meta, log = KEYS[1], KEYS[2]
 local low, high, is_oldest, limit, max_bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3] == 'oldest',
   math.min(tonumber(ARGV[4]), 1024), math.min(tonumber(ARGV[5]), 1048576)
 local with_frames = ARGV[6] == '1'
-local epoch = tonumber(redis.call('HGET', meta, 'epoch')) or 0
-local parts, taken, bytes, start = {}, 0, 0, 0
-local step = 16
-while taken < limit and low <= high do
-  local ask = math.min(step, limit - taken)
-  step = 64
-  local entries
-  local low_id, high_id = string.format('%.0f-0', low), string.format('%.0f-0', high)
-  if is_oldest then entries = redis.call('XRANGE', log, low_id, high_id, 'COUNT', ask)
-  else entries = redis.call('XREVRANGE', log, high_id, low_id, 'COUNT', ask) end
-  for i = 1, #entries do
-    local value = entries[i][2][2]
-    local at, id_size, sender_size = struct.unpack('<dI2I2', value)
-    local size = #value - 12 - id_size - sender_size
-    bytes = bytes + size
-    if taken > 0 and bytes > max_bytes then return { epoch, start, table.concat(parts), 0 } end
-    if taken == 0 then start = tonumber(string.match(entries[i][1], '^%d+')) end
-    taken = taken + 1
-    if with_frames then parts[taken] = struct.pack('<I4', #value) .. value
-    else parts[taken] = struct.pack('<dI4', at, size) end
+local m = redis.call('HMGET', meta, 'epoch', 'first', 'last')
+if not m[1] then return { 0, 0, '', 1 } end
+local epoch, parts, taken, bytes, start, is_full = tonumber(m[1]), {}, 0, 0, 0, limit < 1
+low, high = math.max(low, tonumber(m[2])), math.min(high, tonumber(m[3]))
+local function take(sequence, at, size, value, pos, whole)
+  bytes = bytes + size
+  if taken > 0 and bytes > max_bytes then
+    is_full = true
+    return true
   end
-  if #entries < ask then return { epoch, start, table.concat(parts), 1 } end
-  local reached = tonumber(string.match(entries[#entries][1], '^%d+'))
-  if is_oldest then low = reached + 1 else high = reached - 1 end
+  if taken == 0 then start = sequence end
+  taken = taken + 1
+  if with_frames then parts[taken] = string.sub(value, pos, pos + 3 + whole)
+  else parts[taken] = struct.pack('<dI4', at, size) end
+  is_full = taken == limit
+  if is_oldest then low = sequence + 1 else high = sequence - 1 end
+  return is_full
 end
-return { epoch, start, table.concat(parts), low > high and 1 or 0 }`)
+while not is_full and low <= high do
+  -- The entry that holds a sequence is the first one that ends at it or later.
+  local entry = redis.call('XRANGE', log, id_of(is_oldest and low or high), '+', 'COUNT', 1)[1]
+  if not entry then break end
+  local inside, before = {}, taken
+  each_of(entry, function(sequence, at, size, value, pos, whole)
+    if sequence > high then return true end
+    if sequence >= low then
+      if is_oldest then return take(sequence, at, size, value, pos, whole) end
+      inside[#inside + 1] = { sequence, at, size, value, pos, whole }
+    end
+  end)
+  for i = #inside, 1, -1 do
+    if take(unpack(inside[i])) then break end
+  end
+  if taken == before then break end
+end
+return { epoch, start, table.concat(parts), is_full and low <= high and 0 or 1 }`,
+)
 
 /**
  * KEYS: meta, log. ARGV: the earliest and latest time. Answers first, last, and the lowest and highest sequence between
  * the times; or, where the times of the stream are not in order, first, last and nothing more.
  */
-export const spanScript = script(`
+export const spanScript = script(
+  entryReading,
+  `
 local meta, log = KEYS[1], KEYS[2]
 local m = redis.call('HMGET', meta, 'first', 'last', 'disorder')
 if not m[1] then return { 1, 0, 1, 0 } end
 local first, last, disorder = tonumber(m[1]), tonumber(m[2]), tonumber(m[3])
 if first <= disorder then return { first, last } end
+-- Most steps of a search end in one entry, which is taken apart once.
+local times = {}
+local function time_of(sequence)
+  if not times[sequence] then
+    local entry = redis.call('XRANGE', log, id_of(sequence), '+', 'COUNT', 1)[1]
+    if entry then each_of(entry, function(inside, at) times[inside] = at end) end
+  end
+  return times[sequence] or -math.huge
+end
 local function at_or_after(time, is_after)
   local low, high = first, last + 1
   while low < high do
     local middle = math.floor((low + high) / 2)
-    local id = string.format('%.0f-0', middle)
-    local entry = redis.call('XRANGE', log, id, id)[1]
-    local at = entry and struct.unpack('<d', entry[2][2]) or -math.huge
+    local at = time_of(middle)
     if at < time or (is_after and at == time) then low = middle + 1 else high = middle end
   end
   return low
@@ -228,7 +293,8 @@ end
 local low, high = first, last
 if ARGV[1] ~= '' then low = at_or_after(tonumber(ARGV[1]), false) end
 if ARGV[2] ~= '' then high = at_or_after(tonumber(ARGV[2]), true) - 1 end
-return { first, last, low, high }`)
+return { first, last, low, high }`,
+)
 
 /** KEYS: order. Answers pairs: a time, and how many ids were remembered then. */
 export const countIdsScript = script(`
