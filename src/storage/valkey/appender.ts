@@ -115,12 +115,12 @@ export function createAppender(options: AppenderOptions): Appender {
         isFsyncedFirst(facts) ? '1' : '0',
         String(known?.epoch ?? 0),
         String(known?.last ?? 0),
-        packed.records,
         packed.hashes,
         String(nowMs),
         String(dedup.maxAgeMs),
         String(room),
         ...bounds,
+        ...packed.entries,
       ]
       const reply = asList(await runScript(connection, appendScript, [meta, log, ids, order], args))
       const [epoch, last, stored] = [asNumber(reply[0]), asNumber(reply[2]), asNumber(reply[3])]

@@ -11,36 +11,53 @@ const hashBytes = 16
 const placeBytes = 12
 const fullMark = -(2 ** 53)
 
+// An entry is read as a whole, so it is kept small; one larger record makes an entry of its own.
+const entryBytes = 64 * 1024
+
 export interface PackedAppends {
-  readonly records: Buffer
-  /** 16 bytes for each, in the same order. */
+  /** 16 bytes for each, in the order of the requests. */
   readonly hashes: Buffer
+  /** Entries of the log: how many records (32 bits), then the records. */
+  readonly entries: readonly Buffer[]
 }
 
 export function packAppends(requests: readonly AppendRequest[]): PackedAppends {
-  let total = 0
-  for (const { id, sender, frame } of requests) {
-    total += 4 + headBytes + Buffer.byteLength(id) + Buffer.byteLength(sender) + frame.length
-  }
-  const records = Buffer.allocUnsafe(total)
   const hashes = Buffer.allocUnsafe(requests.length * hashBytes)
-  let at = 0
-  let hashAt = 0
-  for (const { id, sender, frame, hash, atMs } of requests) {
-    const text = at + 4 + headBytes
-    const idBytes = records.write(id, text)
-    const senderBytes = records.write(sender, text + idBytes)
-    const size = headBytes + idBytes + senderBytes + frame.length
-    records.writeUInt32LE(size, at)
-    records.writeDoubleLE(atMs, at + 4)
-    records.writeUInt16LE(idBytes, at + 12)
-    records.writeUInt16LE(senderBytes, at + 14)
-    records.set(frame, text + idBytes + senderBytes)
-    hashes.set(hash, hashAt)
-    at += 4 + size
-    hashAt += hashBytes
+  const entries: Buffer[] = []
+  for (let start = 0; start < requests.length; ) {
+    let bytes = 4
+    let end = start
+    do bytes += recordBytes(requests[end++]!)
+    while (end < requests.length && bytes + recordBytes(requests[end]!) <= entryBytes)
+    entries.push(packEntry(requests, start, end, bytes))
+    start = end
   }
-  return { records, hashes }
+  for (const [i, { hash }] of requests.entries()) hashes.set(hash, i * hashBytes)
+  return { hashes, entries }
+}
+
+function recordBytes({ id, sender, frame }: AppendRequest): number {
+  return 4 + headBytes + Buffer.byteLength(id) + Buffer.byteLength(sender) + frame.length
+}
+
+function packEntry(requests: readonly AppendRequest[], start: number, end: number, bytes: number): Buffer {
+  const entry = Buffer.allocUnsafe(bytes)
+  entry.writeUInt32LE(end - start)
+  let at = 4
+  for (let i = start; i < end; i++) {
+    const { id, sender, frame, atMs } = requests[i]!
+    const text = at + 4 + headBytes
+    const idBytes = entry.write(id, text)
+    const senderBytes = entry.write(sender, text + idBytes)
+    const size = headBytes + idBytes + senderBytes + frame.length
+    entry.writeUInt32LE(size, at)
+    entry.writeDoubleLE(atMs, at + 4)
+    entry.writeUInt16LE(idBytes, at + 12)
+    entry.writeUInt16LE(senderBytes, at + 14)
+    entry.set(frame, text + idBytes + senderBytes)
+    at += 4 + size
+  }
+  return entry
 }
 
 /** `outcomes` is absent when all were stored. */

@@ -115,19 +115,24 @@ local function forget(now, window, at_most)
   return true
 end`
 
-// ARGV 6 to 13: the records, their hashes, now, the window of ids in ms, how many more ids may be remembered, retention
-// (records, bytes, age). Answers epoch, first, last, how many were stored, and, unless all were, an outcome for each: its
-// sequence when stored, minus its first one when repeated, 0 for a conflict, -2^53 for a full window.
+// ARGV 6 to 12: the hashes of the records, now, the window of ids in ms, how many more ids may be remembered, retention
+// (records, bytes, age); from 13 on the records, as entries of the log. Answers epoch, first, last, how many were stored,
+// and, unless all were, an outcome for each: its sequence when stored, minus its first one when repeated, 0 for a
+// conflict, -2^53 for a full window.
 const appending = `
-local packed, hashes, now = ARGV[6], ARGV[7], tonumber(ARGV[8])
-local window, room = tonumber(ARGV[9]), tonumber(ARGV[10])
-local stamp, pos, count = struct.pack('<d', now), 1, #hashes / 16
-local names, starts, ends, times, sizes = {}, {}, {}, {}, {}
-for i = 1, count do
-  local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
-  names[i] = string.sub(packed, pos + 16, pos + 15 + id_size)
-  starts[i], ends[i], times[i], sizes[i] = pos, pos + 3 + size, at, size - 12 - id_size - sender_size
-  pos = pos + 4 + size
+local hashes, now, window, room = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local stamp, count = struct.pack('<d', now), 0
+local names, blocks, starts, ends, times, sizes = {}, {}, {}, {}, {}, {}
+for b = 13, #ARGV do
+  local packed, pos = ARGV[b], 5
+  for _ = 1, struct.unpack('<I4', packed) do
+    local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
+    count = count + 1
+    names[count], blocks[count] = string.sub(packed, pos + 16, pos + 15 + id_size), b
+    starts[count], ends[count] = pos, pos + 3 + size
+    times[count], sizes[count] = at, size - 12 - id_size - sender_size
+    pos = pos + 4 + size
+  end
 end
 -- One look-up and one remembering for all: a call for each would be half of the work.
 local known, here, outcomes, is_plain = redis.call('HMGET', ids, unpack(names)), {}, {}, true
@@ -144,8 +149,8 @@ for i = 1, count do
   else
     local value, n = hash .. stamp .. string.format('%.0f', next_sequence), #fresh
     here[id], fresh[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, i, id, value
-    if not run or ends[i] - run.first > 65536 then
-      run = { first = starts[i], count = 0 }
+    if not run or run.block ~= blocks[i] then
+      run = { block = blocks[i], first = starts[i], count = 0 }
       runs[#runs + 1] = run
     end
     run.last, run.count = ends[i], run.count + 1
@@ -155,7 +160,11 @@ end
 local before, failure = last, nil
 for i = 1, #runs do
   local r = runs[i]
-  local value = struct.pack('<I4', r.count) .. string.sub(packed, r.first, r.last)
+  local value = ARGV[r.block]
+  -- The usual case passes the argument on as it is: the server hashes every byte of each new string of a script.
+  if r.first > 5 or r.last < #value then
+    value = struct.pack('<I4', r.count) .. string.sub(value, r.first, r.last)
+  end
   local added = redis.pcall('XADD', log, id_of(last + r.count), 'r', value)
   if type(added) == 'table' and added.err then
     -- Somebody else wrote into the log. What is not in it must not be remembered as if it were.
@@ -177,7 +186,7 @@ if stored > 0 then
   redis.call('RPUSH', order, struct.pack('<dI4', now, stored) .. table.concat(fresh_names, '\\0'))
 end
 forget(now, window, 2)
-trim(now, tonumber(ARGV[11]), tonumber(ARGV[12]), tonumber(ARGV[13]), count + 64)
+trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), count + 64)
 if stored > 0 then save() end
 if failure then return failure end
 if is_plain then return { epoch, first, last, stored } end
