@@ -225,11 +225,13 @@ BEGIN
       unfinished := unfinished || v_row;
       CONTINUE;
     END IF;
-    SELECT * INTO v_stream FROM arqonbus_streams WHERE stream_row = v_row FOR NO KEY UPDATE SKIP LOCKED;
-    IF NOT FOUND THEN -- an append has it, or another bus is trimming it
-      IF EXISTS (SELECT FROM arqonbus_streams WHERE stream_row = v_row) THEN unfinished := unfinished || v_row; END IF;
-      CONTINUE;
-    END IF;
+    -- Most have nothing to give: they are left without a lock.
+    SELECT s.* INTO v_stream FROM arqonbus_streams s WHERE s.stream_row = v_row AND s.last >= s.first
+      AND (s.last - s.first + 1 > p_max_records OR s.bytes > p_max_bytes
+        OR EXISTS (SELECT FROM arqonbus_records r
+                   WHERE r.stream_row = v_row AND r.sequence = s.first AND r.at_ms < p_cutoff_ms));
+    CONTINUE WHEN NOT FOUND;
+    SELECT * INTO v_stream FROM arqonbus_streams WHERE stream_row = v_row FOR NO KEY UPDATE;
     v_upto := v_stream.first - 1;
     v_bytes := v_stream.bytes;
     FOR v_record IN

@@ -126,7 +126,7 @@ export function createAppendCall(
         int8Array(sent.map(({ atMs }) => atMs)),
         int4Array(sent.map(({ frame }) => frame.length)),
         byteaArray(sent.map(({ frame }) => frame)),
-        nowMs,
+        Math.floor(nowMs),
         dedup.maxAgeMs,
         dedup.maxIds,
         newEpoch,

@@ -90,12 +90,13 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 
   const closeAll = (): Promise<unknown> => Promise.all(opened.map((connection) => connection.close()))
   let appender: KeptConnection
-  let reading: readonly KeptConnection[]
+  const reading: KeptConnection[] = []
   let trimming: KeptConnection
   try {
     appender = await keep('append', hotLimits, prepareAppender)
     trimming = await keep('trim', trimLimits, prepareTrimmer)
-    reading = await Promise.all(Array.from({ length: readers }, () => keep('read', readLimits, prepareReader)))
+    // One after the other: none may come up after the failure of another has closed them all.
+    while (reading.length < readers) reading.push(await keep('read', readLimits, prepareReader))
   } catch (error) {
     await closeAll()
     throw error

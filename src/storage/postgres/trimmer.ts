@@ -10,7 +10,7 @@ const recordsPerStep = 512
 const streamsPerStep = 128
 const idsPerStep = 1_000
 /** Streams that grow within this time share a step. */
-const gatherMs = 20
+const gatherMs = 50
 /** How often idle streams and remembered ids are looked at for age. */
 const sweepEveryMs = 5_000
 /** The wait after a step that failed, for instance while the server is away. */
