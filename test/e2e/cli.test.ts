@@ -104,7 +104,7 @@ describe('publish, history and tail', () => {
 
   it('work through Shield with the token that up printed', async () => {
     const shield = { ARQONBUS_WS_URL: system.shield, ARQONBUS_AUTH_JWT: system.token }
-    const tail = start(['tail', '--room', 'edge', '--limit', '1', '--timeout', '20'], shield)
+    const tail = start(['tail', '--room', 'edge', '--overflow', 'latest', '--limit', '1', '--timeout', '20'], shield)
     const printed = output(tail, /\n/)
     await output(tail, /joined/, 'stderr')
     expect(await run(['publish', '--room', 'edge', '--channel', 'one', '{"via":"shield"}'], shield)).toMatchObject({
@@ -152,6 +152,7 @@ describe('wrong calls', () => {
     [['tail'], 64],
     [['tail', '--room', 'lab', '--from', '3'], 64],
     [['tail', '--room', 'lab', '--limit', '0'], 64],
+    [['tail', '--room', 'lab', '--overflow', 'newest'], 64],
     [['token', '--ttl', 'soon'], 64],
     [['publish', '--room', 'lab', '--channel', 'general', '--url', 'http://x', '{}'], 64],
     [['publish', '--room', 'lab', '--channel', 'general', '--url', 'ws://127.0.0.1:1', '{}'], 69],

@@ -3,7 +3,7 @@ import { createFrames } from '../../../src/client/frames.ts'
 import { createMessageQueue } from '../../../src/client/message-queue.ts'
 import { ClientError } from '../../../src/client/client-error.ts'
 import { readJsonEnvelope } from '../../../src/client/read-json.ts'
-import { type JoinOptions, SubscriptionState } from '../../../src/client/subscription.ts'
+import { type Gap, type JoinOptions, SubscriptionState, toGap } from '../../../src/client/subscription.ts'
 import type { Envelope } from '../../../src/envelope/envelope.ts'
 
 const frames = createFrames()
@@ -46,6 +46,35 @@ describe('a subscription', () => {
     subscription.deliver(delivery(1, { epoch: 2 }), false)
     expect(got).toEqual([1])
     expect(subscription.recoverArgument()).toEqual({ epoch: 2, sequence: 1 })
+  })
+
+  it('goes on behind a gap it was told, and tells of it', () => {
+    const gaps: Gap[] = []
+    const { subscription, got } = subscribe('c', { onGap: (gap) => gaps.push(gap) })
+    subscription.joined({ position: { epoch: 1, sequence: 2 } })
+    const facts = { reason: 'overflow', policy: 'latest', missed: 4, recoverable: true, epoch: 1, from: 3, to: 6 }
+    const frame = { ...delivery(0), type: 'gap' as const, payload: facts }
+    const gap = toGap(frame)!
+    subscription.missed(gap)
+    expect(gaps).toEqual([
+      {
+        room: 'r',
+        channel: 'c',
+        reason: 'overflow',
+        missed: 4,
+        from: { epoch: 1, sequence: 3 },
+        to: { epoch: 1, sequence: 6 },
+      },
+    ])
+    expect(subscription.recoverArgument()).toEqual({ epoch: 1, sequence: 6 })
+    for (const sequence of [5, 7]) subscription.deliver(delivery(sequence), false)
+    expect(got).toEqual([7])
+    // Of another life, or without positions: told, and nothing else.
+    subscription.missed({ ...gap, to: { epoch: 2, sequence: 99 } })
+    subscription.missed(toGap({ ...frame, payload: { reason: 'not_stored', missed: 1 } })!)
+    expect(subscription.recoverArgument()).toEqual({ epoch: 1, sequence: 7 })
+    expect(gaps).toHaveLength(3)
+    expect(toGap({ ...frame, payload: 'no object' })).toBeUndefined()
   })
 
   it('counts own messages as read without delivering them', () => {
