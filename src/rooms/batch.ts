@@ -53,7 +53,11 @@ export class Batch {
     const end = begin + wsFrameLength(length)
     if (end > this.bytes.length) this.#grow(end)
     const payload = writeWsFrameHeader(this.bytes, begin, binary, length)
-    this.#noteSender(sender)
+    this.senders.push(sender)
+    if (sender !== this.#lastSender) {
+      this.#lastSender = sender
+      this.#distinctSenders.add(sender)
+    }
     this.#starts.push(begin)
     this.#payloads.push(payload)
     this.#end = end
@@ -106,18 +110,12 @@ export class Batch {
     this.bytes.copy(copy.bytes, 0, begin, this.#end)
     copy.#end = this.#end - begin
     for (let i = from; i < this.senders.length; i++) {
-      copy.#noteSender(this.senders[i]!)
+      copy.senders.push(this.senders[i]!)
+      copy.#distinctSenders.add(this.senders[i]!)
       copy.#starts.push(this.#starts[i]! - begin)
       copy.#payloads.push(this.#payloads[i]! - begin)
     }
     return copy
-  }
-
-  #noteSender(sender: string): void {
-    this.senders.push(sender)
-    if (sender === this.#lastSender) return
-    this.#lastSender = sender
-    this.#distinctSenders.add(sender)
   }
 
   #jsonFrames(): Uint8Array[] {

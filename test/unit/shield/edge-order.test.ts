@@ -2,11 +2,11 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
+import type { Envelope } from '../../../src/envelope/envelope.ts'
 import { Rooms } from '../../../src/rooms/rooms.ts'
 import { createEdgeOrder, type Live } from '../../../src/shield/edge-order.ts'
 import { createShieldMetrics } from '../../../src/shield/metrics.ts'
 import { frameFromEnvelope } from '../../../src/wire/message-frame.ts'
-import { testOverflow } from '../../support/test-overflow.ts'
 
 const key = { tenant: 'acme', room: 'ops', channel: 'a' }
 const frame = frameFromEnvelope(
@@ -21,6 +21,16 @@ const frame = frameFromEnvelope(
   },
   { sender: 's' },
 )
+
+const gapEnvelope: Envelope = {
+  id: 'arq_1_1_abcdef',
+  timestamp: '2026-11-23T12:00:00.000Z',
+  type: 'gap',
+  version: '1.0',
+  payload: {},
+  args: {},
+  metadata: {},
+}
 
 function live(sequence: number, epoch = 1, isPositioned = true): Live {
   return { epoch, sequence, from: 's', frame, isPositioned }
@@ -37,7 +47,15 @@ function setUp(log: { first: number; last: number; failures?: number }, maxRecov
     maxChannelsPerTenant: 10,
     epoch: 1,
     startsLoaded: true,
-    overflow: testOverflow,
+    overflow: {
+      maxQueuedBytes: 150,
+      maxHeldBytes: 10_000,
+      gapFrame({ stream: of, from, to }) {
+        const range = order.rangeOf(of, from, to)
+        gaps.push(`overflow ${range === undefined ? to - from + 1 : `${range.epoch}:${range.from}-${range.to}`}`)
+        return gapEnvelope
+      },
+    },
   })
   const order = createEdgeOrder({
     rooms,
@@ -151,6 +169,44 @@ test('a new epoch begins where its first message stands; late ones of the old ep
   expect(gaps).toEqual(['epoch_changed'])
   // Members' own numbering went on: every one of the four was written.
   expect([...stream.local.values()][0]!.cursor).toBe(4)
+})
+
+test.each([
+  { what: 'a new epoch', next: live(1, 2), told: 'epoch_changed', then: [2, 3] },
+  { what: 'a loss where nothing is stored', next: live(9, 1, false), told: 'not_stored 3', then: [10, 11] },
+] as const)('who is behind is told what it misses before $what, in the numbers of the bus', async (one) => {
+  const isPositioned = one.next.isPositioned
+  const { order, stream, gaps, rooms } = setUp({ first: 1, last: 0 })
+  let queued = 0
+  const slow = {
+    id: 'slow',
+    format: 'protobuf' as const,
+    isRemote: false,
+    write: (bytes: Uint8Array) => void (queued += bytes.length),
+    send: () => undefined,
+    queuedBytes: () => queued,
+    whenWritten: () => undefined,
+  }
+  order.learn(stream, 1, 2) // the bus is ahead of this process's own count
+  rooms.join(stream, slow, stream.head, 'drop_oldest')
+  for (const sequence of [3, 4, 5]) {
+    order.receive(stream, live(sequence, 1, isPositioned))
+    await rooms.fanOut.idle()
+  }
+  const written = [...stream.local.values()].find(({ recipient }) => recipient === slow)!.cursor
+  expect(stream.held?.behind.size).toBe(1)
+  order.receive(stream, one.next)
+  const missed = 3 - written
+  expect(gaps).toEqual([isPositioned ? `overflow 1:${3 + written}-5` : `overflow ${missed}`, one.told])
+  expect(stream.held).toBeUndefined()
+  queued = 0
+  await rooms.fanOut.idle()
+  for (const sequence of one.then) {
+    order.receive(stream, live(sequence, one.next.epoch, isPositioned))
+    queued = 0
+    await rooms.fanOut.idle()
+  }
+  expect(gaps).toHaveLength(2)
 })
 
 test('what comes before the position is known waits for it, within bounds', () => {
