@@ -2,6 +2,7 @@
 // and through Shield.
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { JsonObject } from '../../../src/base/json.ts'
+import { startBusInProcess } from '../../support/launch/bus-in-process.ts'
 import { data, type EdgeLab, startEdgeLab, type TestClient } from '../../support/edge-lab.ts'
 
 const mib = 1_024 * 1_024
@@ -102,4 +103,30 @@ describe.each([true, false])('overflow, straight to the bus: %s', (direct) => {
     // The client had said that it knows all before: none of that is told as missed.
     for (const gap of gapsOf(reader, 'a')) expect(gap['from']).toBeGreaterThan(last)
   })
+})
+
+it('is counted: gaps and the messages in them by policy, and what is held', async () => {
+  const bus = await startBusInProcess({ env: { ARQONBUS_LIMIT_MAX_QUEUED_BYTES_PER_SUBSCRIPTION: '65536' } })
+  try {
+    const { rooms } = bus.core
+    const [reader, publisher] = [await bus.client(), await bus.client()]
+    await reader.command('join_channel', { room: 'ops', channel: 'a', overflow: 'latest' })
+    reader.ws.pause()
+    let n = 0
+    const publish = () => publisher.publish('ops', 'a', { n: ++n, text: 'x'.repeat(50_000) })
+    while (rooms.overflow.heldBytes === 0) await publish()
+    for (let more = 0; more < 5; more++) await publish()
+    const metrics = async (): Promise<string> => (await fetch(`http://127.0.0.1:${bus.httpPort}/metrics`)).text()
+    expect(await metrics()).toMatch(/^arqonbus_held_bytes [1-9]\d+$/m)
+    expect(await metrics()).toMatch(/^arqonbus_gaps_total\{policy="latest"\} 0$/m)
+    reader.ws.resume()
+    await expect.poll(metrics).toMatch(/^arqonbus_gaps_total\{policy="latest"\} 1$/m)
+    const dropped = rooms.overflow.dropped.latest
+    expect(await metrics()).toMatch(
+      new RegExp(`^arqonbus_messages_dropped_total\\{policy="latest"\\} ${dropped}$`, 'm'),
+    )
+    await expect.poll(metrics).toMatch(/^arqonbus_held_bytes 0$/m)
+  } finally {
+    await bus.close()
+  }
 })

@@ -172,8 +172,8 @@ test('a new epoch begins where its first message stands; late ones of the old ep
 })
 
 test.each([
-  { what: 'a new epoch', next: live(1, 2), told: 'epoch_changed', then: [2, 3] },
-  { what: 'a loss where nothing is stored', next: live(9, 1, false), told: 'not_stored 3', then: [10, 11] },
+  { what: 'a new epoch', next: live(1, 2), told: 'epoch_changed', later: [2, 3] },
+  { what: 'a loss where nothing is stored', next: live(9, 1, false), told: 'not_stored 3', later: [10, 11] },
 ] as const)('who is behind is told what it misses before $what, in the numbers of the bus', async (one) => {
   const isPositioned = one.next.isPositioned
   const { order, stream, gaps, rooms } = setUp({ first: 1, last: 0 })
@@ -182,7 +182,9 @@ test.each([
     id: 'slow',
     format: 'protobuf' as const,
     isRemote: false,
-    write: (bytes: Uint8Array) => void (queued += bytes.length),
+    write(bytes: Uint8Array) {
+      queued += bytes.length
+    },
     send: () => undefined,
     queuedBytes: () => queued,
     whenWritten: () => undefined,
@@ -201,7 +203,7 @@ test.each([
   expect(stream.held).toBeUndefined()
   queued = 0
   await rooms.fanOut.idle()
-  for (const sequence of one.then) {
+  for (const sequence of one.later) {
     order.receive(stream, live(sequence, one.next.epoch, isPositioned))
     queued = 0
     await rooms.fanOut.idle()
