@@ -111,8 +111,11 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     )
     closers.push(
       'revocations',
-      // In the next turn: who revokes itself gets its answer first.
-      revocations.onRevoked((revoked) => void setImmediate(() => core.endRevokedSessions(revoked))),
+      revocations.onRevoked((revoked) => {
+        logger.info('auth.revoked', { tenant: revoked.tenant, subject: revoked.subject })
+        // In the next turn: who revokes itself gets its answer first.
+        setImmediate(() => core.endRevokedSessions(revoked))
+      }),
     )
 
     if (ports.link !== undefined) {

@@ -19,7 +19,7 @@ export interface Revocations {
   inForce(): Iterable<Revocation>
   /** How many are remembered; some of them may have ended. */
   readonly size: number
-  /** Told of each `revoke`; returns the way to stop listening. */
+  /** Told of each `revoke` that says something new; returns the way to stop listening. */
   onRevoked(listener: (revocation: Revocation) => void): () => void
 }
 
@@ -48,7 +48,8 @@ export function createRevocations(clock: Clock): Revocations {
     revoke(revocation) {
       const key = keyOf(revocation.tenant, revocation.subject)
       if (!ends.has(key)) makeRoom()
-      if (revocation.untilMs > (ends.get(key)?.untilMs ?? 0)) ends.set(key, revocation)
+      if (revocation.untilMs <= (ends.get(key)?.untilMs ?? 0)) return
+      ends.set(key, revocation)
       for (const listener of listeners) listener(revocation)
     },
     isRevoked: ({ tenant, subject }) => isInForce(keyOf(tenant, undefined)) || isInForce(keyOf(tenant, subject)),

@@ -107,6 +107,68 @@ onValkey('presence', () => {
   })
 })
 
+onValkey('presence of two tenants at two buses (model)', () => {
+  const rooms = ['lab', 'a:b', 'a']
+  const channels = ['general', 'b', 'b:c', '*']
+  const step = fc.record({
+    client: fc.nat(7),
+    what: fc.constantFrom('join', 'join', 'leave', 'ask'),
+    room: fc.constantFrom(...rooms),
+    channel: fc.constantFrom(...channels),
+  })
+
+  it('is what each tenant’s members did, and never names one of another tenant', async () => {
+    const buses = [await startBus(), await startBus()]
+    const runs = fc.sample(fc.array(step, { minLength: 20, maxLength: 60 }), 4)
+    for (const steps of runs) {
+      const clients = await Promise.all(
+        Array.from({ length: 8 }, async (_, n) => {
+          const tenant = n % 2 === 0 ? 'acme' : 'globex'
+          const subject = `${tenant}-${n}`
+          return {
+            tenant,
+            subject,
+            joined: new Set<string>(),
+            wire: await connect(buses[n >> 2]!, subject, { tenant }),
+          }
+        }),
+      )
+      const name = (room: string, channel: string): string => JSON.stringify([room, channel])
+      const ask = async (wire: WireClient, room: string, channel: string): Promise<string[]> => {
+        const data = dataOf(await wire.command('presence', { room, channel }))
+        return (data['members'] as { subject: string }[]).map(({ subject }) => subject).sort()
+      }
+      for (const { client: n, what, room, channel } of steps) {
+        const { tenant, wire, joined } = clients[n]!
+        if (what === 'join') {
+          await wire.join(room, channel)
+          joined.add(name(room, channel))
+        } else if (what === 'leave') {
+          const { status } = await wire.command('leave_channel', { room, channel })
+          expect(status).toBe(joined.delete(name(room, channel)) ? 'success' : 'error')
+        } else if (channel !== '*') {
+          for (const subject of await ask(wire, room, channel)) expect(subject.startsWith(`${tenant}-`)).toBe(true)
+        }
+      }
+      for (const room of rooms) {
+        for (const channel of channels.filter((one) => one !== '*')) {
+          for (const { tenant, wire } of clients) {
+            const there = clients.filter((one) => one.tenant === tenant)
+            const wanted = there
+              .filter(({ joined }) => joined.has(name(room, channel)) || joined.has(name(room, '*')))
+              .map(({ subject }) => subject)
+            const seen = async (): Promise<boolean> => (await ask(wire, room, channel)).join() === wanted.sort().join()
+            await until(seen).catch((cause: unknown) => {
+              throw new Error(`${room}:${channel} of ${tenant} after ${JSON.stringify(steps)}`, { cause })
+            })
+          }
+        }
+      }
+      await Promise.all(clients.map(({ wire }) => wire.close()))
+    }
+  })
+})
+
 onValkey('a revocation', () => {
   it('closes sessions at both buses within a second, refuses their tokens, and answers who asked for it', async () => {
     const [one, two] = [await startBus(), await startBus()]
@@ -158,6 +220,9 @@ onValkey('a revocation', () => {
     expect(await root.command('auth.revoke', { everyone: true })).toMatchObject({ error_code: 'VALIDATION_ERROR' })
     expect((await root.command('auth.revoke', { subject: 'bob', tenant_id: 'acme' })).status).toBe('success')
     expect((await user.closed).code).toBe(revokedCode)
+    const colleague = await connect(bus, 'colleague', { role: 'operator', tenant: '*' })
+    expect((await root.command('auth.revoke', { subject: 'colleague', tenant_id: '*' })).status).toBe('success')
+    expect((await colleague.closed).code).toBe(revokedCode)
     const bad = await root.command('auth.revoke', { everyone: true, tenant_id: 'a b' })
     expect(bad).toMatchObject({ error_code: 'VALIDATION_ERROR', payload: { reason: 'BAD_NAME' } })
   })

@@ -36,14 +36,31 @@ describe('a revocation', () => {
     expect(revocations.isRevoked(alice)).toBe(true)
   })
 
-  it('is told to listeners until they leave', () => {
+  it('is told to listeners once, while it says something new, until they leave', () => {
     const revocations = createRevocations(createManualClock())
     const heard: Revocation[] = []
     const leave = revocations.onRevoked((revocation) => heard.push(revocation))
     revocations.revoke({ ...alice, untilMs: 5 })
+    revocations.revoke({ ...alice, untilMs: 5 })
+    revocations.revoke({ ...alice, untilMs: 4 })
+    revocations.revoke({ ...alice, untilMs: 6 })
     leave()
     revocations.revoke({ ...bob, untilMs: 5 })
-    expect(heard).toEqual([{ ...alice, untilMs: 5 }])
+    expect(heard.map(({ untilMs }) => untilMs)).toEqual([5, 6])
+  })
+
+  it('is among those in force until its end', () => {
+    const clock = createManualClock()
+    const revocations = createRevocations(clock)
+    revocations.revoke({ ...alice, untilMs: 5 })
+    revocations.revoke({ tenant: 'other', untilMs: 10 })
+    expect([...revocations.inForce()]).toEqual([
+      { ...alice, untilMs: 5 },
+      { tenant: 'other', untilMs: 10 },
+    ])
+    clock.advance(5)
+    expect([...revocations.inForce()]).toEqual([{ tenant: 'other', untilMs: 10 }])
+    expect(revocations.size).toBe(1)
   })
 
   it('is refused, not forgotten, when 100,000 are in force; those that ended make room', () => {
