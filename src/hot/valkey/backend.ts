@@ -3,11 +3,14 @@ import { BusError, isBusError } from '../../base/errors.ts'
 import { backoffMs } from '../../base/backoff.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
 import type { CommandArguments } from '../../valkey/connection.ts'
+import type { ServerFacts } from '../../valkey/facts.ts'
 import type { ValkeyReply } from '../../valkey/replies.ts'
 import { openValkey, type ValkeyClient } from '../../valkey/valkey-client.ts'
 
 export interface Backend {
   readonly isConnected: boolean
+  /** What the server said of itself last; undefined while it was never reached. */
+  readonly facts: ServerFacts | undefined
   /** Rejects as the client does; STORE_UNAVAILABLE at once while there is no connection. */
   send(args: CommandArguments): Promise<ValkeyReply>
   /** All of them go out together; rejects with the first failure, when all have settled. */
@@ -82,6 +85,9 @@ export async function openBackend({ url, logger, mustConnect }: BackendOptions):
   return {
     get isConnected() {
       return client?.isConnected === true
+    },
+    get facts() {
+      return client?.facts
     },
     send,
     async sendAll(commands) {

@@ -2,6 +2,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
+import type { ServerFacts } from '../../valkey/facts.ts'
 import type { ValkeyReply } from '../../valkey/replies.ts'
 import type { HotOperation, HotState, HotStateReport, KnownRevocations, ValueLimits } from '../hot-state.ts'
 import { openBackend } from './backend.ts'
@@ -23,7 +24,7 @@ export interface ValkeyHotStateOptions {
 
 /**
  * Resolves with all kept revocations in force. Rejects with STORE_OPEN_FAILED, reason DENIED and others that waiting does
- * not mend, or, where it must connect, with STORE_UNAVAILABLE.
+ * not mend; where it must connect also with STORE_UNAVAILABLE, and with STORE_OPEN_FAILED, reason READ_ONLY or EVICTS.
  */
 export async function openValkeyHotState(options: ValkeyHotStateOptions): Promise<HotState> {
   const { clock, logger, limits, revocations: known, mustConnect } = options
@@ -73,11 +74,17 @@ export async function openValkeyHotState(options: ValkeyHotStateOptions): Promis
 
   function report(): HotStateReport {
     if (!backend.isConnected) return { state: 'degraded', detail: 'valkey cannot be reached', failures }
-    if (!revocations.isCurrent) return { state: 'degraded', detail: 'revocations cannot be read', failures }
+    const trouble = backend.facts === undefined ? undefined : troubleOf(backend.facts)
+    if (trouble !== undefined) return { state: 'degraded', detail: trouble.text, failures }
+    if (!revocations.isCurrent) return { state: 'degraded', detail: 'revocations cannot be exchanged', failures }
     return { state: 'up', failures }
   }
 
   try {
+    const trouble = backend.facts === undefined ? undefined : troubleOf(backend.facts)
+    if (mustConnect && trouble !== undefined) {
+      throw new BusError('STORE_OPEN_FAILED', `Hot state: ${trouble.text}`, { reason: trouble.reason })
+    }
     if (backend.isConnected) await revocations.look()
   } catch (error) {
     if (mustConnect || !(isBusError(error, 'STORE_UNAVAILABLE') || isBusError(error, 'STORE_TIMEOUT'))) {
@@ -95,6 +102,13 @@ export async function openValkeyHotState(options: ValkeyHotStateOptions): Promis
     report,
     close: () => (closing ??= close()),
   }
+}
+
+/** What the server does by its settings that breaks a promise: an evicted revocation is a token that works again. */
+function troubleOf({ role, maxMemory, evictionPolicy }: ServerFacts): { reason: string; text: string } | undefined {
+  if (role === 'replica') return { reason: 'READ_ONLY', text: 'valkey is a replica; give the address of the primary' }
+  if (maxMemory === 0 || evictionPolicy === 'noeviction') return undefined
+  return { reason: 'EVICTS', text: `valkey has maxmemory-policy ${evictionPolicy}; set noeviction` }
 }
 
 /** Without the server's address and words, which are the operator's: those are in the log. */

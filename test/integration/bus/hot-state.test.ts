@@ -84,6 +84,11 @@ const componentOf = async (bus: BusInProcess): Promise<{ ready: number; state: u
   return { ready: answer.status, state: body.components?.find(({ name }) => name === 'hot state')?.state }
 }
 
+const metricsOf = async (bus: BusInProcess): Promise<string> => {
+  const answer = await fetch(`http://127.0.0.1:${bus.httpPort}/metrics`, { headers: { authorization: 'Bearer key' } })
+  return await answer.text()
+}
+
 onValkey('presence', () => {
   it('shows the members at both buses, by either command, from either side', async () => {
     const [one, two] = [await startBus(), await startBus()]
@@ -330,6 +335,8 @@ onValkey('without its hot state', () => {
       expect((await connect(one, 'newcomer')).id).not.toBe('')
       await until(async () => (await componentOf(one)).state === 'degraded')
       expect((await componentOf(one)).ready).toBe(200)
+      expect(await metricsOf(one)).toMatch(/^arqonbus_hot_state_up 0$/m)
+      expect(await metricsOf(one)).toMatch(/^arqonbus_hot_state_failures_total\{operation="values"\} [1-9]/m)
 
       if (how === 'frozen') server.thaw()
       else await server.restart()

@@ -9,6 +9,7 @@ import type { HotState } from '../../../src/hot/hot-state.ts'
 import { openValkeyHotState, type ValkeyHotStateOptions } from '../../../src/hot/valkey/valkey-hot-state.ts'
 import { asText } from '../../../src/valkey/replies.ts'
 import { openValkey, type ValkeyClient } from '../../../src/valkey/valkey-client.ts'
+import { chooseSeed, createSeeded } from '../../support/launch/seeded.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 import { createTcpProxy, type TcpProxy } from '../../support/tcp-proxy.ts'
@@ -207,10 +208,11 @@ onValkey('presence', () => {
   it('ends where the members of each process end, whatever happened on the way', async () => {
     const proxy = await openProxy()
     const [a, b] = [await openProcess({ url: proxy.url }), await openProcess()]
-    const random = (below: number): number => Math.floor(Math.random() * below)
+    const seed = chooseSeed()
+    const random = createSeeded(seed)
     const there = new Set<string>()
     for (let step = 0; step < 600; step++) {
-      const id = `c${random(30)}`
+      const id = `c${random.int(0, 29)}`
       if (there.delete(id)) a.leave(lab, id)
       else {
         there.add(id)
@@ -221,7 +223,9 @@ onValkey('presence', () => {
       if (step % 10 === 0) await new Promise((resolve) => setTimeout(resolve, 3))
     }
     proxy.mend()
-    await until(seesOnly(b, [...there].sort()), 15_000)
+    await until(seesOnly(b, [...there].sort()), 15_000).catch((cause: unknown) => {
+      throw new Error(`TEST_SEED=${seed}`, { cause })
+    })
   })
 })
 
@@ -383,6 +387,32 @@ onValkey('a server that is away', () => {
     const b = await openProcess()
     await until(seesOnly(b, ['a1']))
     await until(() => admin.isConnected)
+  })
+
+  it('that evicts keys stops a strict start, and makes another degraded', async () => {
+    const evicting = await startValkeyServer({ settings: { maxmemory: '50mb', 'maxmemory-policy': 'allkeys-lru' } })
+    opened.push(evicting)
+    const refused = openProcess({ url: evicting.url })
+    await expect(refused).rejects.toMatchObject({ code: 'STORE_OPEN_FAILED', details: { reason: 'EVICTS' } })
+    const { hot } = await openProcess({ url: evicting.url, mustConnect: false })
+    expect(hot.report()).toMatchObject({ state: 'degraded', detail: expect.stringContaining('noeviction') })
+  })
+
+  it('that is full refuses new values as a store that is away, and loses none', async () => {
+    const { hot } = await openProcess()
+    const name = { tenant: 'acme', namespace: 'n', key: 'k' }
+    await hot.values.set(name, '1')
+    await admin.send(['CONFIG', 'SET', 'maxmemory', '1'])
+    try {
+      const refused = { code: 'STORE_UNAVAILABLE', details: { reason: 'OOM' } }
+      await expect(hot.values.set(name, '2')).rejects.toMatchObject(refused)
+      await expect(hot.revocations.add({ tenant: 'acme', untilMs: soon() })).rejects.toMatchObject(refused)
+      expect(await hot.values.get(name)).toBe('1')
+    } finally {
+      await admin.send(['CONFIG', 'SET', 'maxmemory', '0'])
+    }
+    const late = await openProcess()
+    await until(isRevoked(late, 'acme', 'anyone'))
   })
 
   it.each([true, false])('that refuses the password stops the start (must connect: %s)', async (mustConnect) => {
