@@ -57,18 +57,25 @@ export async function readFacts(send: Send): Promise<ServerFacts> {
     fsync: fsync === 'always' || fsync === 'everysec' || fsync === 'no' ? fsync : undefined,
     skipsFsyncOnRewrite: config?.get('no-appendfsync-on-rewrite') === 'yes',
     isAofHealthy: fields.get('aof_last_write_status') !== 'err',
-    canProveFsync: config === undefined && isAofOn && isAtLeast(version, 7, 2) && (await isOnDisk(send)),
+    canProveFsync: config === undefined && isAofOn && isAtLeast(version, 7, 2) && (await canAskForDisk(send)),
     maxMemory: Number(fields.get('maxmemory') ?? 0),
     evictionPolicy: fields.get('maxmemory_policy') ?? 'noeviction',
   }
 }
 
-const waitAofMs = 1_000
+// `everysec` takes a second and a little more. Less than a command of history may stay unanswered.
+const waitAofMs = 1_350
 
 /** Is everything that this connection has written on the server's own disk? Waits for it, but not for ever. */
 export async function isOnDisk(send: Send): Promise<boolean> {
+  return asNumber(asList(await send(['WAITAOF', '1', '0', String(waitAofMs)]))[0]) >= 1
+}
+
+/** May this user ask so, and is there an append-only file to ask about? Does not wait for it. */
+async function canAskForDisk(send: Send): Promise<boolean> {
   try {
-    return asNumber(asList(await send(['WAITAOF', '1', '0', String(waitAofMs)]))[0]) >= 1
+    await send(['WAITAOF', '1', '0', '1'])
+    return true
   } catch (error) {
     if (isRefusal(error)) return false
     throw error

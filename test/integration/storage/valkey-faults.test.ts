@@ -28,10 +28,13 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
   const lab = createValkeyLab()
 
   describe('when the server is killed', () => {
+    // With `everysec` the server answers before it has written while an fsync of its takes long: those last ones may go,
+    // but none of before them, and the epoch says so.
     it.each([
-      ['always', true],
-      ['everysec', false],
-    ])('loses nothing acknowledged with appendfsync %s', { timeout: 60_000 }, async (appendfsync, keepsEpoch) => {
+      ['always', true, 'nothing'],
+      ['no', false, 'nothing'],
+      ['everysec', false, 'at most the last'],
+    ])('with appendfsync %s', { timeout: 60_000 }, async (appendfsync, keepsEpoch, mayLose) => {
       const server = await lab.server({ settings: { appendfsync } })
       const store = await lab.store(server.url)
       const acked = new Map<string, Position>()
@@ -64,7 +67,13 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
       const found = new Map(records.map((record) => [record.id, record.position.sequence]))
       expect(acked.size).toBeGreaterThan(2_000)
       expect(found.size).toBe(records.length)
-      expect([...acked].filter(([id, { sequence }]) => found.get(id) !== sequence)).toEqual([])
+      const lost = [...acked].filter(([id, { sequence }]) => found.get(id) !== sequence)
+      printFigures(`killed with appendfsync ${appendfsync}`, { acked: acked.size, lost: lost.length })
+      if (mayLose === 'nothing') expect(lost).toEqual([])
+      for (const [, { epoch, sequence }] of lost) {
+        const later = [...acked].filter(([id, at]) => at.epoch === epoch && at.sequence > sequence && found.has(id))
+        expect(later).toEqual([])
+      }
       expect(epochs.size).toBe(keepsEpoch ? 1 : 5)
       expect([...epochs]).toEqual([...epochs].toSorted((a, b) => a - b))
     })
@@ -188,11 +197,12 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
     it('says that the server loads, while it loads', { timeout: 60_000 }, async () => {
       const server = await lab.server({ settings: { 'key-load-delay': '400' } })
       const store = await lab.store(server.url)
-      for (let n = 0; n < 1_500; n += 50) {
-        await Promise.all(Array.from({ length: 50 }, (_, i) => store.append([makeAppend(`id-${n + i}`)])))
-      }
-      const many = Array.from({ length: 8_000 }, (_, i) => makeAppend(`many-${i}`))
-      for (let i = 0; i < many.length; i += 1_000) await store.append(many.slice(i, i + 1_000))
+      await store.append([makeAppend('a'), makeAppend('b')])
+      // The server lets others in only after each thousand commands that it loads.
+      const client = await openValkey({ url: server.url, name: 'test', logger: silentLogger })
+      const fillers = Array.from({ length: 10_000 }, (_, i) => client.send(['SET', 'filler', String(i)]))
+      await Promise.all(fillers)
+      await client.close()
       await server.kill()
       const restarted = server.restart()
       const reasons = new Set<unknown>()
@@ -206,7 +216,7 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
       }, 30_000)
       await restarted
       expect([...reasons]).toContain('LOADING')
-      expect((await store.head(lobby)).last).toBe(9_500)
+      expect((await store.head(lobby)).last).toBe(2)
     })
 
     it('refuses a server that dies on the way without saying that nothing was stored', async () => {
