@@ -48,11 +48,10 @@ export function hashOf(previousHash: string, row: Content): string {
 }
 
 const maxText = 512
-const maxDetails = 2_048
 
 /** As Postgres can hold it: well-formed, without NUL, and no longer than it should be. */
-function plain(text: string, max = maxText): string {
-  return text.slice(0, max).toWellFormed().replaceAll('\0', '\ufffd')
+function plain(text: string): string {
+  return text.slice(0, maxText).toWellFormed().replaceAll('\0', '\ufffd')
 }
 
 /** An entry and the moment it was recorded, as the columns of its row. */
@@ -60,7 +59,7 @@ export function toContent(entry: AuditEntry, entryId: string, atMs: number): Omi
   const { details = {} } = entry
   const sorted = Object.keys(details)
     .sort()
-    .map((key) => [key, details[key]])
+    .map((key) => [key, typeof details[key] === 'string' ? plain(details[key]) : details[key]])
   return {
     entryId,
     atMs: Math.floor(atMs),
@@ -69,7 +68,7 @@ export function toContent(entry: AuditEntry, entryId: string, atMs: number): Omi
     clientId: plain(entry.clientId ?? ''),
     action: plain(entry.action),
     outcome: plain(entry.outcome),
-    details: plain(JSON.stringify(Object.fromEntries(sorted)), maxDetails),
+    details: JSON.stringify(Object.fromEntries(sorted)),
   }
 }
 

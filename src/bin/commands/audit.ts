@@ -41,7 +41,7 @@ async function verifyChain({ expect, json }: VerifyOptions, terminal: Terminal):
   if (json === true)
     terminal.out(toPrintableJson({ ok: broken === undefined, intact, head, ...(broken && { broken }) }))
   if (broken !== undefined) {
-    const hint = `The ${intact} rows before it are as they were written.`
+    const hint = `Rows before it that are as they were written: ${intact}.`
     throw new ExitError(exitCodes.failure, `row ${broken.sequence} of the audit log: ${broken.reason}`, hint)
   }
   if (json !== true) terminal.out(`${intact} rows are as they were written; head ${head.sequence}:${head.hash}`)
@@ -60,7 +60,16 @@ async function printEntries({ limit, json }: ListOptions, terminal: Terminal): P
 
 function line({ sequence, atMs, tenant, subject, clientId, action, outcome, details }: AuditRow): string {
   const who = [tenant, subject, clientId === '' ? '-' : clientId].map(toPrintableWord).join('  ')
-  return `${sequence}  ${toIsoTime(atMs)}  ${who}  ${toPrintableWord(action)}  ${toPrintableWord(outcome)}  ${toPrintableJson(details)}`
+  return `${sequence}  ${toIsoTime(atMs)}  ${who}  ${toPrintableWord(action)}  ${toPrintableWord(outcome)}  ${shownDetails(details)}`
+}
+
+/** As JSON where it still is; somebody may have changed it. */
+function shownDetails(details: string): string {
+  try {
+    return toPrintableJson(JSON.parse(details))
+  } catch {
+    return toPrintableJson(details)
+  }
 }
 
 function parseLimit(value: string): number {
