@@ -139,7 +139,7 @@ export interface HistoryStore {
   /** Names of streams with records, sorted by room, then channel, in code-unit order. */
   streams(tenant: string, room?: string): Promise<readonly StreamKey[]>
   /** Makes every position of the stream given out before invalid; returns where it stands. */
-  raiseEpoch?(key: StreamKey): Promise<StreamHead>
+  readonly raiseEpoch?: ((key: StreamKey) => Promise<StreamHead>) | undefined
   /** Of one tenant, or of all. */
   stats(tenant?: string): Promise<StoreStats>
   /** As read last; never asks the store. */

@@ -235,8 +235,9 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     },
     append,
     head: (key) => ask((store) => store.head(key)),
-    async raiseEpoch(key) {
-      return ask(async (store) => (await store.raiseEpoch?.(key)) ?? (await store.head(key)))
+    get raiseEpoch() {
+      const raise = inner?.raiseEpoch?.bind(inner)
+      return raise && ((key: StreamKey) => ask(() => raise(key)))
     },
     readBySequence: (query) => ask((store) => store.readBySequence(query)),
     readByTime: (query) => ask((store) => store.readByTime(query)),

@@ -148,6 +148,19 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     return await reader.head(key, openEpoch)
   }
 
+  /** A stream that is behind what is known of it has its epoch raised. */
+  async function raiseEpoch(key: StreamKey): Promise<StreamHead> {
+    const name = streamName(key)
+    const { epoch } = await reader.head(key, openEpoch)
+    known.set(name, { epoch, sequence: Number.MAX_SAFE_INTEGER })
+    try {
+      await call([], [key])
+    } finally {
+      known.delete(name)
+    }
+    return await reader.head(key, openEpoch)
+  }
+
   async function probe(): Promise<void> {
     const values = [probeName, Math.floor(clock.now())]
     await appender.query({
@@ -183,6 +196,10 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     async head(key) {
       requireOpen()
       return await head(key)
+    },
+    async raiseEpoch(key) {
+      requireOpen()
+      return await raiseEpoch(key)
     },
     async readBySequence(query) {
       requireOpen()

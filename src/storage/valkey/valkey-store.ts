@@ -100,9 +100,8 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     }
   }
 
-  async function head(key: StreamKey) {
+  async function head(key: StreamKey, known = seen.get(key)) {
     const connection = client.connection()
-    const known = seen.get(key)
     const { meta, log, ids, order } = names.of(key)
     const { facts } = connection
     const isDisk = isFsyncedFirst(facts) ? '1' : '0'
@@ -135,6 +134,10 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
       return requests.length === 0 ? [] : await queue.append(requests)
     },
     head: async (key) => await read(() => head(key)),
+    async raiseEpoch(key) {
+      // A stream that has less than was seen of it has its epoch raised.
+      return await read(async () => head(key, { epoch: (await head(key)).epoch, last: Number.MAX_SAFE_INTEGER }))
+    },
     readBySequence: async (query) => await read(() => reader.bySequence(query)),
     readByTime: async (query) => await read(() => reader.byTime(query)),
     streams: async (tenant, room) => await read(() => reader.streams(tenant, room)),

@@ -111,6 +111,20 @@ export function historyStoreContract(name: string, open: (given: StoreUnderTest)
         expect(ids(await readAll())).toEqual(batches.flat().map((request) => request.id))
       })
 
+      it('raises the epoch of one stream where it can, and counts on in it', async (context) => {
+        const { store, make, append } = await setUp()
+        if (store.raiseEpoch === undefined) context.skip('one epoch for all streams of this store')
+        const other = { ...lobby, channel: 'other' }
+        await append(make('a'), make('x', { key: other }))
+        const [before, beside] = [await store.head(lobby), await store.head(other)]
+        const raised = await store.raiseEpoch!(lobby)
+        expect(raised.epoch).toBeGreaterThan(before.epoch)
+        expect(raised.last).toBe(1)
+        expect(await append(make('b'))).toEqual(['stored 2'])
+        expect((await store.head(lobby)).epoch).toBe(raised.epoch)
+        expect(await store.head(other)).toEqual(beside)
+      })
+
       it('can read what it has just acknowledged', async () => {
         const { store, make } = await setUp()
         for (let n = 1; n <= 50; n++) {
