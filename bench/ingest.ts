@@ -27,6 +27,7 @@ export interface IngestRow {
 
 const window = 1_000
 const messages = 40_000
+const giveUpMs = 60_000
 
 export async function ingest(options: SuiteOptions): Promise<IngestRow[]> {
   const rows: IngestRow[] = []
@@ -96,12 +97,17 @@ function run(
     publisher.socket.write(Buffer.concat(batch))
   }
 
-  return new Promise((resolve) => {
+  return new Promise((resolve, reject) => {
+    // Refused publishes are not acknowledged: without an end to waiting nobody would learn of them.
+    const timer = setTimeout(() => {
+      reject(new Error(`${latencies.length} of ${frames.length} publishes were acknowledged in ${giveUpMs} ms`))
+    }, giveUpMs)
     publisher.onChunk = (chunk) => {
       const now = performance.now()
       for (let i = count(chunk); i > 0; i--) latencies.push(now - sentAt[latencies.length]!)
       if (latencies.length === frames.length) {
         publisher.onChunk = undefined
+        clearTimeout(timer)
         resolve({ seconds: (now - begun) / 1_000, latencies })
       } else send(Math.min(frames.length, latencies.length + window))
     }

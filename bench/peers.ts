@@ -15,15 +15,17 @@ export interface FanOutPeer {
   publishBytes(payload: string, n: number): Buffer
 }
 
+/** Two benches at once need different ones. */
+const firstPort = Number(process.env['ARQONBUS_BENCH_PORT'] ?? 21_100)
 export const ports = {
-  bus: 21_100,
-  http: 21_180,
-  telemetry: 21_181,
-  nats: 21_222,
-  natsWs: 21_223,
-  redis: 21_379,
-  shield: 21_140,
-  shieldHttp: 21_190,
+  bus: firstPort,
+  shield: firstPort + 40,
+  http: firstPort + 80,
+  telemetry: firstPort + 81,
+  shieldHttp: firstPort + 90,
+  nats: firstPort + 122,
+  natsWs: firstPort + 123,
+  redis: firstPort + 279,
 }
 
 /** The bus alone, persistence off, limits of rates raised by configuration; limiting code stays on. */

@@ -8,6 +8,8 @@ import { systemClock } from '../src/base/clock.ts'
 import { isBusError } from '../src/base/errors.ts'
 import { silentLogger } from '../src/base/logger.ts'
 import { loadBusConfig } from '../src/config/load.ts'
+import { parsePostgresAddress } from '../src/postgres/address.ts'
+import { migrateUp } from '../src/postgres/migrations.ts'
 import type { HistoryStore } from '../src/storage/store.ts'
 import { type Neighbour, programOf } from '../test/support/servers/neighbours.ts'
 import { startPostgresServer } from '../test/support/servers/postgres-server.ts'
@@ -39,9 +41,15 @@ const setups: readonly StoreSetup[] = [
   {
     name: 'postgres',
     backend: 'postgres',
-    server: { program: 'postgres', variable: 'ARQONBUS_POSTGRES_URL', start: () => startPostgresServer() },
+    server: { program: 'postgres', variable: 'ARQONBUS_POSTGRES_URL', start: startMigratedPostgres },
   },
 ]
+
+async function startMigratedPostgres(): Promise<{ url: string; close(): Promise<void> }> {
+  const server = await startPostgresServer()
+  await migrateUp({ address: parsePostgresAddress(server.url) })
+  return server
+}
 
 /** Those asked for by name, or all. */
 export function storesOf({ stores }: SuiteOptions): readonly StoreSetup[] {

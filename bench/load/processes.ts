@@ -32,6 +32,9 @@ export async function startPinned(
   args: readonly string[],
   options: StartOptions,
 ): Promise<MeasuredProcess> {
+  if (await isListening(options.port)) {
+    throw new Error(`port ${options.port} is taken: does another bench run? Set ARQONBUS_BENCH_PORT`)
+  }
   const folder = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
   for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(folder, name), text)
   const child = spawn('taskset', ['-c', String(options.core), command, ...args], {
@@ -71,16 +74,19 @@ async function untilListening(child: ChildProcess, port: number, errors: () => s
   const deadline = Date.now() + 15_000
   while (Date.now() < deadline) {
     if (child.exitCode !== null) throw new Error(`the server exited with ${child.exitCode}: ${errors()}`)
-    const isOpen = await new Promise<boolean>((resolve) => {
-      const socket = connect({ host: '127.0.0.1', port })
-      socket.once('connect', () => {
-        socket.destroy()
-        resolve(true)
-      })
-      socket.once('error', () => resolve(false))
-    })
-    if (isOpen) return
+    if (await isListening(port)) return
     await new Promise((resolve) => setTimeout(resolve, 50))
   }
   throw new Error(`nothing listens on port ${port}: ${errors()}`)
+}
+
+function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect({ host: '127.0.0.1', port })
+    socket.once('connect', () => {
+      socket.destroy()
+      resolve(true)
+    })
+    socket.once('error', () => resolve(false))
+  })
 }
