@@ -139,7 +139,7 @@ describe('records in blocks', () => {
   })
 
   it('are not remembered when they were not stored', async () => {
-    const store = await open({ maxFileBytes: 512 * 1024 })
+    const store = await open({ maxFileBytes: 512 * 1024, dedup: { maxAgeMs: windowMs, maxIds: 21 } })
     const large = many(0, 20, { frame: new Uint8Array(100_000) })
     await expect(store.append(large)).rejects.toMatchObject({ code: 'STORE_UNAVAILABLE' })
     expect(await store.append([request('id-0')])).toMatchObject([{ kind: 'stored', position: { sequence: 1 } }])
