@@ -9,6 +9,7 @@ import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import { startStore } from '../storage/guard/start-store.ts'
 import { openStore } from '../storage/open-store.ts'
 import type { ComponentReport, Health } from '../telemetry/health.ts'
+import { envelopeOfFrame } from '../wire/message-frame.ts'
 import type { BusCore } from './bus-core.ts'
 
 export interface HistoryPorts {
@@ -23,6 +24,7 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
     dataDir: storage.dataDir,
     ...(storage.valkeyUrl !== undefined && { valkeyUrl: storage.valkeyUrl.reveal() }),
     ...(storage.postgresUrl !== undefined && { postgresUrl: storage.postgresUrl.reveal() }),
+    ...(storage.postgresMirror && { mirrorAs: envelopeOfFrame }),
     retention: {
       maxRecords: storage.maxRecordsPerStream,
       maxBytes: storage.maxBytesPerStream,

@@ -220,6 +220,9 @@ export const keys = {
     secret: 'hidden',
   }),
   postgresSsl: key('ARQONBUS_POSTGRES_SSL', boolean, false, bus, { meaning: 'TLS to it, where no address is given' }),
+  postgresMirror: key('ARQONBUS_POSTGRES_MIRROR', boolean, false, bus, {
+    meaning: 'History in Postgres is copied to arqonbus_message_history too, for readers of that table',
+  }),
 
   shieldHost: key('SHIELD_HOST', host, '127.0.0.1', shield, {
     meaning: 'Address of the WebSocket listener',

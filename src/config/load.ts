@@ -128,6 +128,7 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     ...(values.storageBackend !== 'valkey' && values.valkeyUrl !== undefined && { valkeyUrl: values.valkeyUrl }),
     ...(values.storageBackend !== 'postgres' &&
       values.postgresUrl !== undefined && { postgresUrl: values.postgresUrl }),
+    postgresMirror: values.postgresMirror,
     maxRecordsPerStream: limit('maxRecordsPerStream'),
     maxBytesPerStream: limit('maxBytesPerStream'),
     maxAgeMs: limit('maxAgeMs'),

@@ -73,6 +73,8 @@ export interface StorageConfig {
   readonly dataDir: string
   readonly valkeyUrl?: Secret
   readonly postgresUrl?: Secret
+  /** Are records copied to the table of earlier systems? */
+  readonly postgresMirror: boolean
   readonly maxRecordsPerStream: number
   readonly maxBytesPerStream: number
   readonly maxAgeMs: number

@@ -4,6 +4,7 @@ import { BusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
 import { openEmbeddedStore } from './embedded/embedded-store.ts'
 import { createMemoryStore } from './memory/memory-store.ts'
+import type { FrameToJson } from './postgres/mirror.ts'
 import { openPostgresStore } from './postgres/postgres-store.ts'
 import { openValkeyStore } from './valkey/valkey-store.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
@@ -16,13 +17,15 @@ export interface StoreConfig {
   readonly valkeyUrl?: string
   /** Needed by `postgres`. Holds the password. */
   readonly postgresUrl?: string
+  /** Given: the Postgres store copies records to the table of earlier systems, as this JSON. */
+  readonly mirrorAs?: FrameToJson
   readonly retention: Retention
   readonly dedup: DedupWindow
 }
 
 /** Rejects with CONFIG_INVALID where the backend has no address, else as the backend's own opening does. */
 export async function openStore(
-  { backend, dataDir, valkeyUrl, postgresUrl, retention, dedup }: StoreConfig,
+  { backend, dataDir, valkeyUrl, postgresUrl, mirrorAs, retention, dedup }: StoreConfig,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<HistoryStore> {
   switch (backend) {
@@ -35,7 +38,14 @@ export async function openStore(
       return await openValkeyStore({ url: valkeyUrl, clock, retention, dedup, logger })
     case 'postgres':
       if (postgresUrl === undefined) throw noAddress('ARQONBUS_POSTGRES_URL')
-      return await openPostgresStore({ url: postgresUrl, clock, retention, dedup, logger })
+      return await openPostgresStore({
+        url: postgresUrl,
+        clock,
+        retention,
+        dedup,
+        logger,
+        ...(mirrorAs !== undefined && { mirrorAs }),
+      })
   }
 }
 

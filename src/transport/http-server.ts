@@ -81,10 +81,11 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const begunAtMs = clock.monotonic()
+    const address = request.socket.remoteAddress // a request that was cut short has no socket any more
     const path = (request.url ?? '').split('?', 1)[0]!
     const route = routes.get(path)
     const { status, text, contentType, headers, after } = await answerOf(request, route)
-    if (route?.isAdmin === true) auditAdmin(request, path, status)
+    if (route?.isAdmin === true) auditAdmin(request.method, path, status, address)
     if (after !== undefined) response.once('close', after)
     response.writeHead(status, {
       'content-type': contentType,
@@ -103,13 +104,13 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
   }
 
   /** Whoever holds the key is no subject of a tenant: the address is what is known. */
-  function auditAdmin({ method, socket }: IncomingMessage, path: string, status: number): void {
+  function auditAdmin(method = '', path: string, status: number, address = ''): void {
     context.audit.record({
       tenant: '*',
       subject: 'http',
       action: `http.${method} ${path}`,
       outcome: status < 400 ? 'done' : String(status),
-      details: { address: socket.remoteAddress ?? '' },
+      details: { address },
     })
   }
 

@@ -5,6 +5,7 @@ import { silentLogger } from '../../src/base/logger.ts'
 import type { StreamKey } from '../../src/envelope/envelope.ts'
 import { parsePostgresAddress } from '../../src/postgres/address.ts'
 import { migrateUp } from '../../src/postgres/migrations.ts'
+import type { FrameToJson } from '../../src/storage/postgres/mirror.ts'
 import { openPostgresStore } from '../../src/storage/postgres/postgres-store.ts'
 import type { AppendRequest, AppendResult, DedupWindow, HistoryStore, Retention } from '../../src/storage/store.ts'
 import { type PostgresServerProcess, startPostgresServer } from './servers/postgres-server.ts'
@@ -45,6 +46,7 @@ export interface LabStoreOptions {
   readonly clock?: Clock
   readonly retention?: Partial<Retention>
   readonly dedup?: Partial<DedupWindow>
+  readonly mirrorAs?: FrameToJson
 }
 
 export async function openPostgresLab(settings: Readonly<Record<string, string>> = {}): Promise<PostgresLab> {
@@ -60,11 +62,12 @@ export async function openPostgresLab(settings: Readonly<Record<string, string>>
         name,
         url,
         query: async (sql) => (await server.query(sql, [], name)).rows as Record<string, unknown>[],
-        async open({ url: other = url, clock = systemClock, retention, dedup } = {}) {
+        async open({ url: other = url, clock = systemClock, retention, dedup, mirrorAs } = {}) {
           const store = await openPostgresStore({
             url: other,
             clock,
             logger: silentLogger,
+            ...(mirrorAs !== undefined && { mirrorAs }),
             retention: { maxRecords: 1_000_000, maxBytes: 2 ** 40, maxAgeMs: 86_400_000, ...retention },
             dedup: { maxAgeMs: 600_000, maxIds: 1_000_000, ...dedup },
           })

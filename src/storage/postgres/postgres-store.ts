@@ -29,6 +29,7 @@ import type {
 } from '../store.ts'
 import { streamName } from '../stream-name.ts'
 import { createAppendCall } from './append-call.ts'
+import { createMirror, type FrameToJson } from './mirror.ts'
 import { createReader, prepareReader } from './reader.ts'
 import { readReport, requireSchema, settleLife } from './server-state.ts'
 import { createTrimmer, prepareTrimmer } from './trimmer.ts'
@@ -48,6 +49,8 @@ export interface PostgresStoreOptions {
   readonly retention: Retention
   readonly dedup: DedupWindow
   readonly logger: Logger
+  /** Given: records are copied to `arqonbus_message_history` as well. */
+  readonly mirrorAs?: FrameToJson
 }
 
 /**
@@ -55,7 +58,7 @@ export interface PostgresStoreOptions {
  * somebody has to change something, with STORE_UNAVAILABLE where waiting may help.
  */
 export async function openPostgresStore(options: PostgresStoreOptions): Promise<HistoryStore> {
-  const { url, clock, retention, dedup, logger } = options
+  const { url, clock, retention, dedup, logger, mirrorAs } = options
   const address = parsePostgresAddress(url)
   const openEpoch = newEpoch(clock)
   const opened: KeptConnection[] = []
@@ -92,9 +95,11 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   let appender: KeptConnection
   const reading: KeptConnection[] = []
   let trimming: KeptConnection
+  let mirroring: KeptConnection | undefined
   try {
     appender = await keep('append', hotLimits, prepareAppender)
     trimming = await keep('trim', trimLimits, prepareTrimmer)
+    if (mirrorAs !== undefined) mirroring = await keep('mirror', trimLimits, prepareTrimmer)
     // One after the other: none may come up after the failure of another has closed them all.
     while (reading.length < readers) reading.push(await keep('read', readLimits, prepareReader))
   } catch (error) {
@@ -104,6 +109,10 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 
   const reader = createReader(reading)
   const trimmer = createTrimmer({ connection: trimming, retention, dedup, clock, logger })
+  const mirror =
+    mirrorAs === undefined || mirroring === undefined
+      ? undefined
+      : createMirror({ connection: mirroring, toJson: mirrorAs, logger })
   const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send })
   const probeName = `probe-${randomHex(8)}`
   const reporting = setInterval(() => {
@@ -123,7 +132,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
     const [row] = await appender.query(made.statement)
     const { results, streams } = made.read(row ?? {})
     for (const { name, newest } of streams) if (newest !== undefined) known.set(name, newest)
-    trimmer.noteGrown(streams.filter(({ newest }) => newest !== undefined).map(({ row: streamRow }) => streamRow))
+    const grown = streams.filter(({ newest }) => newest !== undefined).map(({ row: streamRow }) => streamRow)
+    trimmer.noteGrown(grown)
+    mirror?.noteGrown(grown)
     return results
   }
 
@@ -180,7 +191,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   async function finish(): Promise<void> {
     clearInterval(reporting)
     await queue.drain()
-    await trimmer.stop()
+    await Promise.all([trimmer.stop(), mirror?.stop()])
     await closeAll()
   }
 
