@@ -38,6 +38,7 @@ export function parsePostgresAddress(text: string): PostgresAddress {
   const port = Number(url.searchParams.get('port') ?? (url.port || '5432'))
   const user = url.searchParams.get('user') ?? decoded(url.username)
   const database = decoded(url.pathname.slice(1)) || user
+  if (host.includes(',')) throw refused('names several hosts; one is supported')
   if (user === '') throw refused('names no user')
   const password = url.searchParams.get('password') ?? decoded(url.password)
   return {
