@@ -223,11 +223,18 @@ describe.skipIf(skipWithout('postgres'))('the Postgres store', () => {
     })
   })
 
-  const isRoot = process.getuid?.() === 0
-  it.skipIf(!isRoot)('refuses with DISK_FULL while the disk is full, and stores again when there is room', async () => {
+  it('refuses with DISK_FULL while the disk is full, and stores again when there is room', async (test) => {
     const folder = await mkdtemp(join(tmpdir(), 'arqonbus-full-'))
+    const mounting = ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs', folder]
+    const isMounted = await run('mount', mounting).then(
+      () => true,
+      () => false,
+    )
+    if (!isMounted) {
+      await rm(folder, { recursive: true })
+      test.skip('a disk of limited size needs the right to mount')
+    }
     const uid = Number((await run('id', ['-u', 'postgres'])).stdout)
-    await run('mount', ['-t', 'tmpfs', '-o', 'size=24m,mode=0700', 'tmpfs', folder])
     const space = join(folder, 'space')
     try {
       await run('install', ['-d', '-o', 'postgres', '-m', '0700', space])

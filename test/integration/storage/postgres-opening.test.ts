@@ -1,8 +1,9 @@
 // What a Postgres store says when it is opened: who may, on what, and how durable it is; and when positions given out
 // before no longer hold.
-import { readFile, writeFile } from 'node:fs/promises'
+import { execFile } from 'node:child_process'
+import { chmod, chown, readFile, stat, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
-import { inspect } from 'node:util'
+import { inspect, promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { BusError } from '../../../src/base/errors.ts'
 import { describeFailure } from '../../../src/bin/exit-codes.ts'
@@ -14,7 +15,9 @@ import {
   openPostgresLab,
   type PostgresLab,
 } from '../../support/postgres-lab.ts'
-import { skipWithout } from '../../support/servers/neighbours.ts'
+import { findProgram, skipWithout } from '../../support/servers/neighbours.ts'
+
+const run = promisify(execFile)
 
 describe.skipIf(skipWithout('postgres'))('opening the Postgres store', () => {
   let lab: PostgresLab
@@ -122,6 +125,61 @@ describe.skipIf(skipWithout('postgres'))('opening the Postgres store', () => {
       await lab.server.query('SELECT pg_reload_conf()')
     }
   })
+
+  const openssl = findProgram(['openssl'])
+  it.skipIf(openssl === undefined)(
+    'talks TLS as sslmode says, and gives up frozen TLS connections as well',
+    async () => {
+      const { dir } = lab.server
+      const [key, cert] = [join(dir, 'data', 'tls.key'), join(dir, 'tls.crt')]
+      const subject = ['-subj', '/CN=db', '-addext', 'subjectAltName=IP:127.0.0.1']
+      await run(openssl!, [
+        'req',
+        '-x509',
+        '-newkey',
+        'rsa:2048',
+        '-nodes',
+        '-days',
+        '2',
+        ...subject,
+        '-keyout',
+        key,
+        '-out',
+        cert,
+      ])
+      const { uid, gid } = await stat(join(dir, 'data'))
+      await chown(key, uid, gid)
+      await chmod(key, 0o600)
+      for (const setting of [`ssl_key_file = '${key}'`, `ssl_cert_file = '${cert}'`, 'ssl = on']) {
+        await lab.server.query(`ALTER SYSTEM SET ${setting}`)
+      }
+      await lab.server.query('SELECT pg_reload_conf()')
+      const database = await lab.newDatabase()
+      await eventually(async () => {
+        await (await database.open({ url: `${database.url}?sslmode=require` })).close()
+        return true
+      })
+      expectRefusal(
+        await refusal(database, `${database.url}?sslmode=verify-full`),
+        'STORE_UNAVAILABLE',
+        'UNREACHABLE',
+        69,
+      )
+      const verified = `${database.url}?sslmode=verify-full&sslrootcert=${encodeURIComponent(cert)}`
+      const store = await database.open({ url: verified })
+      const [row] = await database.query(
+        "SELECT count(*)::int AS n FROM pg_stat_ssl JOIN pg_stat_activity USING (pid) WHERE ssl AND application_name = 'arqonbus'",
+      )
+      expect(row).toEqual({ n: 4 })
+      await lab.server.freeze()
+      try {
+        await expect(store.append([labRequest('a')])).rejects.toMatchObject({ code: 'STORE_TIMEOUT' })
+        await store.close()
+      } finally {
+        lab.server.thaw()
+      }
+    },
+  )
 
   describe('the epoch', () => {
     it('stays over restarts of bus and server, and rises when the data comes from elsewhere', async () => {
