@@ -17,6 +17,7 @@ export function upDefaults(secret: string): Readonly<Record<string, string>> {
   return {
     ARQONBUS_STORAGE_BACKEND: 'embedded',
     ARQONBUS_ENABLE_PERSISTENCE: 'true',
+    ARQONBUS_STORAGE_MODE: 'strict', // what is acknowledged is on disk
     ARQONBUS_LOG_LEVEL: 'warn', // a person is watching
     JWT_SECRET: secret,
   }

@@ -50,11 +50,14 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
   const doubtful = new Set<Stream>()
 
   /** Hands a confirmed write to fan-out when it is the stream's next; otherwise the log is read for what is missing. */
-  function advance(stream: Stream, { sender, frame }: Confirmed, position: Position): void {
+  function advance(stream: Stream, { sender, frame, isDuplicate }: Confirmed, position: Position): void {
     const { epoch, sequence } = position
     if (!stream.isLoaded) {
+      // A repeated message may stand anywhere in the log, so it does not tell where the stream is. Members there are
+      // already joined the whole room before the stream began: all of it is new to them.
+      if (isDuplicate && stream.memberCount === 0) return
       stream.epoch = epoch
-      stream.head = sequence - 1
+      stream.head = isDuplicate ? 0 : sequence - 1
       stream.isLoaded = true
     }
     if (stream.epoch !== epoch) renumber(stream, { epoch, last: sequence - 1 })
