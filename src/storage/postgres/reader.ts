@@ -34,14 +34,21 @@ const epoch = 'greatest(s.epoch, h.min_epoch) AS epoch'
 
 function byTime(order: ReadByTime['order']): string {
   const direction = order === 'newest' ? 'DESC' : 'ASC'
-  // Records of one moment are ordered by name, in the order of JavaScript: all of them come, and are cut there.
-  return `SELECT s.stream_row, s.room, s.channel, ${epoch}, e.sequence, e.at_ms, e.size
-    FROM ${streamSource} CROSS JOIN LATERAL (
-      SELECT r.sequence, r.at_ms, octet_length(r.frame) AS size FROM arqonbus_records r
-      WHERE r.stream_row = s.stream_row AND r.at_ms BETWEEN $4 AND $5
-      ORDER BY r.at_ms ${direction}, r.sequence ${direction} LIMIT $6) e
-    WHERE t.tenant = $1 AND ($2::text IS NULL OR s.room = $2) AND ($3::text IS NULL OR s.channel = $3)
-      AND s.last >= s.first
+  const first = (columns: string, limit: string): string => `
+    SELECT ${columns} FROM arqonbus_records r
+    WHERE r.stream_row = s.stream_row AND r.at_ms BETWEEN $4 AND $5
+    ORDER BY r.at_ms ${direction}, r.sequence ${direction} LIMIT ${limit}`
+  // Only the `limit` streams whose first record comes first can hold any of the first `limit` records. Records of one
+  // moment are ordered by name, in the order of JavaScript: all of them come, and are cut there.
+  return `
+    WITH candidates AS (
+      SELECT s.stream_row, s.room, s.channel, ${epoch}, f.at_ms
+      FROM ${streamSource} CROSS JOIN LATERAL (${first('r.at_ms', '1')}) f
+      WHERE t.tenant = $1 AND ($2::text IS NULL OR s.room = $2) AND ($3::text IS NULL OR s.channel = $3)
+        AND s.last >= s.first
+      ORDER BY f.at_ms ${direction} FETCH FIRST ($6) ROWS WITH TIES)
+    SELECT s.stream_row, s.room, s.channel, s.epoch, e.sequence, e.at_ms, e.size
+    FROM candidates s CROSS JOIN LATERAL (${first('r.sequence, r.at_ms, octet_length(r.frame) AS size', '$6')}) e
     ORDER BY e.at_ms ${direction} FETCH FIRST ($6) ROWS WITH TIES`
 }
 const byTimeText = { newest: byTime('newest'), oldest: byTime('oldest') }
