@@ -1,5 +1,6 @@
-// Publishing where nothing is stored, for frames of the common shape: from the received bytes straight into the array
-// the members are written. Whatever is unusual about the frame, the client or the channel goes the general way.
+// Publishing frames of the common shape without an object for each of their parts: where nothing is stored, from the
+// received bytes straight into the array the members are written; with a store, into the one frame that is appended.
+// Whatever is unusual about the frame, the client or the channel goes the general way.
 import type { Clock } from '../base/clock.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
@@ -7,6 +8,8 @@ import type { Client } from '../session/client.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { FastScan, frameMiddle } from '../wire/fast-scan.ts'
 import type { WireLimits } from '../wire/limits.ts'
+import { hashOfPayload } from '../wire/message-frame.ts'
+import type { Publication } from './publisher.ts'
 
 export interface FastPublishPorts {
   readonly rooms: Rooms
@@ -16,6 +19,9 @@ export interface FastPublishPorts {
   readonly counts: { published: number; duplicates: number }
   /** Answers a publish that asked for it. */
   readonly acknowledge: (client: Client, id: string, isDuplicate: boolean) => void
+  /** Where there is a store: takes what is to be stored, and answers it. */
+  readonly append: ((publication: Publication) => void) | undefined
+  readonly maxInflight: number
 }
 
 /** Where a client published last, and the part of its frames that never changes. */
@@ -61,9 +67,29 @@ export function createFastPublish(ports: FastPublishPorts): FastPublish {
     return route
   }
 
+  function store(client: Client, bytes: Uint8Array, append: (publication: Publication) => void): boolean {
+    if (client.inflight >= ports.maxInflight) return false
+    const { stream, middle } = routeOf(client)
+    if (stream.isHidden) return false
+    const frame = Buffer.allocUnsafe(scan.frameLength(middle))
+    scan.writeFrame(frame, 0, middle)
+    append({
+      client,
+      key: stream.key,
+      id: scan.text(scan.idStart, scan.idEnd),
+      frame,
+      hash: hashOfPayload(bytes.subarray(scan.payloadStart, scan.payloadEnd)),
+      ack: scan.ack,
+      done: undefined,
+    })
+    return true
+  }
+
   return {
     take(client, bytes, start, end) {
-      if (client.identity.role === 'operator' || telemetry.wants?.('message_published') !== false) return false
+      if (client.identity.role === 'operator') return false
+      if (ports.append !== undefined) return scan.scan(bytes, start, end) && store(client, bytes, ports.append)
+      if (telemetry.wants?.('message_published') !== false) return false
       if (!scan.scan(bytes, start, end) || scan.ack === 'stored') return false
       const { stream, middle } = routeOf(client)
       if (stream.isHidden || stream.remote.size > 0) return false

@@ -24,6 +24,8 @@ export interface Publication {
   readonly id: string
   /** The canonical frame: sender set by the server, no position. */
   readonly frame: Uint8Array
+  /** Of its payload, where that is known already. */
+  readonly hash?: Uint8Array
   readonly ack: AckRequest | undefined
   /** For the echo in the acknowledgement; given for JSON clients only. */
   readonly payload?: JsonValue
@@ -146,7 +148,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     queue = []
     for (let start = 0; start < all.length; start += history.capabilities.maxBatch) {
       const batch = all.slice(start, start + history.capabilities.maxBatch)
-      const results = history.append(batch.map((publication) => toRequest(publication, clock.now())))
+      const atMs = clock.now()
+      const results = history.append(batch.map((publication) => toRequest(publication, atMs)))
       // Handled below, in order; without this a rejection would count as unhandled while an earlier batch is waited for.
       results.catch(() => undefined)
       tail = tail.then(async () => {
@@ -236,6 +239,6 @@ const refusals: Partial<Record<AppendResult['kind'], 'ID_CONFLICT' | 'DEDUP_FULL
   'hold-full': 'BUFFER_FULL',
 }
 
-function toRequest({ key, id, client, frame }: Publication, atMs: number): AppendRequest {
-  return { key, id, hash: payloadHash(frame), sender: client.id, frame, atMs }
+function toRequest({ key, id, client, frame, hash }: Publication, atMs: number): AppendRequest {
+  return { key, id, hash: hash ?? payloadHash(frame), sender: client.id, frame, atMs }
 }

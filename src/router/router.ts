@@ -86,21 +86,20 @@ export function createRouter(ports: RouterPorts): Router {
   /** Frames waiting behind a command that is still running, by client. */
   const lanes = new Map<Client, Work[]>()
 
-  const fast =
-    ports.store === undefined
-      ? createFastPublish({
-          rooms: ports.rooms,
-          clock: ports.clock,
-          telemetry,
-          limits: wire.limits,
-          counts: publisher.counts,
-          acknowledge: (client, id, isDuplicate) => replies.acknowledge(client, id, { level: 'memory', isDuplicate }),
-        })
-      : undefined
+  const fast = createFastPublish({
+    rooms: ports.rooms,
+    clock: ports.clock,
+    telemetry,
+    limits: wire.limits,
+    counts: publisher.counts,
+    acknowledge: (client, id, isDuplicate) => replies.acknowledge(client, id, { level: 'memory', isDuplicate }),
+    append: ports.store === undefined ? undefined : (publication) => publisher.publish(publication),
+    maxInflight: ports.maxInflight,
+  })
 
   /** Frames of the common shape, unless an earlier frame of the client is still at work. */
   function take(client: Client, bytes: Uint8Array, start: number, end: number): boolean {
-    if (fast === undefined || (lanes.size > 0 && lanes.has(client))) return false
+    if (lanes.size > 0 && lanes.has(client)) return false
     try {
       if (!fast.take(client, bytes, start, end)) return false
     } catch {
@@ -343,7 +342,7 @@ export function createRouter(ports: RouterPorts): Router {
       void runLane(client, running, work)
     },
     forget(client) {
-      fast?.forget(client)
+      fast.forget(client)
       for (const stream of ports.rooms.leaveAll(client)) {
         telemetry.emit({
           type: 'channel_left',

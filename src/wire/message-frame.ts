@@ -321,8 +321,13 @@ export function payloadOf(frame: Uint8Array): Uint8Array {
 
 /** 16 bytes naming the payload of a canonical frame: equal bytes, equal hash. */
 export function payloadHash(frame: Uint8Array): Uint8Array {
+  return hashOfPayload(payloadOf(frame))
+}
+
+/** The same, of the bytes of the payload's Struct. */
+export function hashOfPayload(payload: Uint8Array): Uint8Array {
   // Asked for as text, because making a Buffer costs twice as much as the hash itself.
-  return Buffer.from(hash('sha256', payloadOf(frame), 'binary').slice(0, 16), 'latin1')
+  return Buffer.from(hash('sha256', payload, 'binary').slice(0, 16), 'latin1')
 }
 
 /** Bounds that every frame we made ourselves is within. */

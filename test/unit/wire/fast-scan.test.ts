@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { FastScan, frameMiddle } from '../../../src/wire/fast-scan.ts'
 import { defaultWireLimits as limits } from '../../../src/wire/limits.ts'
-import { reframe, scanFrame } from '../../../src/wire/message-frame.ts'
+import { payloadHash, reframe, scanFrame, withPosition } from '../../../src/wire/message-frame.ts'
 import { encodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import {
   anyEnvelope,
@@ -49,7 +49,12 @@ function compare(bytes: Uint8Array): boolean {
     return false
   }
   if (frame === undefined) return false
-  expect(esDecode(frame)).toEqual(esDecode(reframe(scanFrame(bytes, limits), { sender })))
+  const general = reframe(scanFrame(bytes, limits), { sender })
+  expect(esDecode(frame)).toEqual(esDecode(general))
+  // A stored frame gets its position later, and its payload has the same hash by either way.
+  const position = { epoch: 7, sequence: 9 }
+  expect(esDecode(withPosition(frame, position))).toEqual(esDecode(withPosition(general, position)))
+  expect(payloadHash(frame)).toEqual(payloadHash(general))
   return true
 }
 
