@@ -20,8 +20,9 @@ export const layers = {
   router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'hot', 'telemetry'],
   transport: ['base', 'envelope', 'wire', 'auth', 'session', 'router', 'telemetry'],
   relay: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'router', 'telemetry'],
-  shield: ['base', 'envelope', 'wire', 'auth', 'link', 'rooms', 'session', 'transport', 'telemetry'],
-  rules: ['base', 'config', 'auth'],
+  policy: ['base', 'wire', 'auth', 'telemetry'],
+  shield: ['base', 'envelope', 'wire', 'auth', 'link', 'policy', 'rooms', 'session', 'transport', 'telemetry'],
+  rules: ['base', 'config', 'auth', 'policy'],
   client: ['base', 'envelope', 'wire'],
   preflight: ['base', 'config', 'auth', 'rules', 'wire', 'envelope', 'client'],
   app: [
@@ -40,12 +41,13 @@ export const layers = {
     'router',
     'transport',
     'relay',
+    'policy',
     'shield',
     'rules',
     'postgres',
     'audit',
   ],
-  bin: ['base', 'config', 'auth', 'app', 'preflight', 'client', 'envelope', 'postgres', 'audit'],
+  bin: ['base', 'config', 'auth', 'app', 'preflight', 'policy', 'client', 'envelope', 'wire', 'postgres', 'audit'],
 }
 
 /** Third-party and built-in packages that exactly one part may import: library -> part or file. */

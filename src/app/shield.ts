@@ -8,6 +8,7 @@ import { type Shield, startShield } from '../shield/shield.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
+import { openConfiguredPolicies } from './open-policies.ts'
 import { startHttpServer } from '../transport/http-server.ts'
 import { registerLinkMetrics, reportLink } from './link-health.ts'
 import { openAuthenticator } from './open-authenticator.ts'
@@ -40,6 +41,8 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       allowReservedTenants: true,
     })
     const metrics = createMetrics('shield')
+    const policies = await openConfiguredPolicies(config, { clock, logger, metrics })
+    closers.push('policies', () => policies?.close())
     const health = createHealth({ clock, canary: 'none' })
     const telemetry = createTelemetryHub({ clock, bufferSize: 1_000 })
     // Not ready before clients can come, nor once they are sent away.
@@ -57,7 +60,18 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       logger,
     })
     closers.push('http', () => http.close())
-    const shield = await startShield(config, { link, authenticator, telemetry, metrics, clock, logger })
+    const shield = await startShield(
+      { ...config, policyHeaders: config.policies.headers },
+      {
+        link,
+        authenticator,
+        telemetry,
+        metrics,
+        clock,
+        logger,
+        ...(policies !== undefined && { policy: policies }),
+      },
+    )
     closers.push('gateway', () => shield.close())
     registerLinkMetrics(metrics, link)
     health.report({ name: 'listener', state: 'up' })
@@ -65,6 +79,7 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     const report = (): void => {
       health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
       health.report(reportLink(link))
+      if (policies !== undefined) health.report(policies.health())
     }
     report()
     const timer = setInterval(report, healthIntervalMs)

@@ -7,12 +7,14 @@ import {
   limitFields,
   limitTable,
   limitVariable,
+  policyLimitTable,
   storageLimitTable,
   technicalMax,
 } from './limits.ts'
 import {
   address,
   boolean,
+  headerName,
   host,
   integer,
   list,
@@ -101,6 +103,14 @@ const backendWords = {
 } as const
 
 const algorithmWords = { HS256: 'HS256', RS256: 'RS256', ES256: 'ES256', EdDSA: 'EdDSA' } as const
+const defaultPolicyHeaders: readonly string[] = [
+  'host',
+  'origin',
+  'user-agent',
+  'accept-language',
+  'x-request-id',
+  'traceparent',
+]
 const logWords = Object.fromEntries(logLevels.map((level) => [level, level])) as {
   [L in (typeof logLevels)[number]]: L
 }
@@ -247,6 +257,12 @@ export const keys = {
     secret: 'url',
   }),
   schemaStrict: key('ARQON_SCHEMA_STRICT', boolean, true, shield, { meaning: 'Refuse frames that no schema accepts' }),
+  policyWasmPath: key('POLICY_WASM_PATH', list(path), [] as readonly string[], shield, {
+    meaning: 'Policies (Wasm modules) that every frame is put to, comma separated, asked in this order',
+  }),
+  policyHeaders: key('SHIELD_POLICY_HEADERS', list(headerName), defaultPolicyHeaders, shield, {
+    meaning: 'Headers of the upgrade request that policies may read; never those that hold credentials',
+  }),
   shieldSchemaFile: optional('SHIELD_SCHEMA_FILE', path, shield, {
     meaning: 'Serialised FileDescriptorSet in place of the shipped one',
   }),
@@ -282,6 +298,7 @@ export const limitKeys: readonly LimitKey[] = [
   ...Object.entries(storageLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
   ...Object.entries(hotLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
   ...limitFields.map((field) => limitKey('shield', field, limitTable[field])),
+  ...Object.entries(policyLimitTable).map(([field, spec]) => limitKey('shield', field, spec)),
 ]
 
 /** Every key there is, in the order of the docs. */

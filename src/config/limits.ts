@@ -1,6 +1,6 @@
 // Every bound of reliability.md 4 that the servers enforce, as one table. Each row is a variable of the bus
 // (ARQONBUS_LIMIT_…) and of Shield (SHIELD_LIMIT_…). Above the cap a production start is refused.
-import type { HotStateConfig, Limits, StorageConfig } from './shapes.ts'
+import type { HotStateConfig, Limits, PolicyConfig, StorageConfig } from './shapes.ts'
 
 export interface LimitSpec {
   readonly default: number
@@ -148,6 +148,38 @@ export const hotLimitTable = {
     meaning: 'New connections a second of one tenant, at all buses with the same hot state; 0: no bound',
   },
 } as const satisfies Readonly<Record<HotLimit & keyof HotStateConfig, LimitSpec>>
+
+type PolicyLimit = Exclude<keyof PolicyConfig, 'files' | 'headers'>
+
+/** The bounds of policies; Shield only. */
+export const policyLimitTable = {
+  policyFuel: {
+    default: 2_000_000,
+    min: 10_000,
+    cap: 20_000_000,
+    meaning: 'Fuel of one policy for one frame, about one for each instruction',
+  },
+  policyDeadlineMs: {
+    default: 25,
+    min: 5,
+    cap: 100,
+    meaning: 'Time of one frame in a policy that cannot be metered, ms; then its thread is ended',
+  },
+  policyMemoryPages: { default: 64, min: 1, cap: 256, meaning: 'Memory of one instance of a policy, pages of 64 KiB' },
+  policyInstances: {
+    default: 128,
+    min: 1,
+    cap: 1_000,
+    meaning: 'Instances of one policy kept, one for each tenant; the least recently used makes room',
+  },
+  policyThreads: { default: 2, min: 1, cap: 32, meaning: 'Threads for policies that cannot be metered' },
+  policyQueue: { default: 200, min: 1, cap: 10_000, meaning: 'Frames that wait for those threads' },
+  policyReloadMs: {
+    default: 1_000,
+    min: 0,
+    meaning: 'Time between looks at the files of policies, ms; 0: they are read once',
+  },
+} as const satisfies Readonly<Record<PolicyLimit, LimitSpec>>
 
 /** The contract's own names for limits it had already. */
 const contractNames: Readonly<Record<string, string>> = {

@@ -9,6 +9,7 @@ import type {
   AuthConfig,
   BusConfig,
   HotStateConfig,
+  PolicyConfig,
   Limits,
   ShieldConfig,
   StorageConfig,
@@ -90,6 +91,7 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     wire: wireOf(resolution),
     schemaStrict: values.schemaStrict,
     ...(values.shieldSchemaFile !== undefined && { schemaFile: values.shieldSchemaFile }),
+    policies: policiesOf(resolution),
     natsUrl: values.natsUrl,
     ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
     limits: limitsOf(limits.shield),
@@ -113,6 +115,20 @@ function wireOf({ values }: Resolution): WireConfig {
   return {
     infraProtocol: values.infraProtocol,
     allowJson: values.allowJsonInfra || values.infraProtocol === 'json',
+  }
+}
+
+function policiesOf({ values, limits: { shield } }: Resolution): PolicyConfig {
+  return {
+    files: values.policyWasmPath,
+    headers: values.policyHeaders,
+    policyFuel: shield['policyFuel']!,
+    policyDeadlineMs: shield['policyDeadlineMs']!,
+    policyMemoryPages: shield['policyMemoryPages']!,
+    policyInstances: shield['policyInstances']!,
+    policyThreads: shield['policyThreads']!,
+    policyQueue: shield['policyQueue']!,
+    policyReloadMs: shield['policyReloadMs']!,
   }
 }
 

@@ -72,7 +72,6 @@ export const unsupportedNames: ReadonlyMap<string, UnsupportedName> = new Map<st
   ['ARQONBUS_STORAGE_MAX_HISTORY', inert('set ARQONBUS_MAX_HISTORY_SIZE')],
   ['ARQONBUS_STORAGE', inert('set ARQONBUS_STORAGE_BACKEND')],
   ['ARQONBUS_RATE_LIMIT_PER_MINUTE', inert('set ARQONBUS_LIMIT_MESSAGES_PER_SECOND')],
-  ['POLICY_WASM_PATH', { switchedOn: 'when-set', instead: 'no policy would be applied' }],
 ])
 
 /** Read by clients, tests and tools; no business of the servers. */

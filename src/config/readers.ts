@@ -106,6 +106,18 @@ export function list(item: Reader<string>): Reader<readonly string[]> {
   }
 }
 
+/** Whatever proves who someone is stays with the gateway. */
+const credentialHeader =
+  /^(?:authorization|proxy-authorization|cookie|set-cookie|sec-websocket-.*|x-arqon-.*|.*token.*|.*secret.*|.*api-?key.*)$/
+
+export const headerName: Reader<string> = plain(
+  'the name of a header in lower case, not one with credentials',
+  (value) => {
+    if (!/^[a-z0-9][a-z0-9-]{0,63}$/.test(value)) return bad('NOT_A_HEADER')
+    return credentialHeader.test(value) ? bad('HOLDS_CREDENTIALS') : good(value)
+  },
+)
+
 export const origin: Reader<string> = plain('an origin such as https://app.example.com', (value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')

@@ -122,6 +122,21 @@ export interface BusConfig {
   readonly natsUrl?: Secret
 }
 
+/** The policies every frame is put to at the edge. */
+export interface PolicyConfig {
+  /** Wasm modules in the order in which they are asked; none: everything is allowed. */
+  readonly files: readonly string[]
+  /** Names of the upgrade request's headers that they may read, in lower case. */
+  readonly headers: readonly string[]
+  readonly policyFuel: number
+  readonly policyDeadlineMs: number
+  readonly policyMemoryPages: number
+  readonly policyInstances: number
+  readonly policyThreads: number
+  readonly policyQueue: number
+  readonly policyReloadMs: number
+}
+
 export interface ShieldConfig {
   readonly profile: Profile
   readonly server: Listener
@@ -131,6 +146,7 @@ export interface ShieldConfig {
   readonly schemaStrict: boolean
   /** A serialised FileDescriptorSet; the shipped one when absent. */
   readonly schemaFile?: string
+  readonly policies: PolicyConfig
   readonly natsUrl?: Secret
   readonly tls?: { readonly certFile: string; readonly keyFile: string }
   /** Shield's own: its frames are smaller than the bus's (reliability 4). */

@@ -1,5 +1,5 @@
 // The facts rules judge, gathered once. The only file of this part that looks at the machine.
-import { accessSync, constants, statSync } from 'node:fs'
+import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import type { Program } from '../config/keys.ts'
 import type { Environment, Resolution } from '../config/resolution.ts'
@@ -15,6 +15,18 @@ export const machineFiles: FileFacts = {
       return true
     } catch {
       return false
+    }
+  },
+  read(path, maxBytes) {
+    let file: number | undefined
+    try {
+      file = openSync(path, 'r')
+      const bytes = Buffer.alloc(maxBytes + 1)
+      return bytes.subarray(0, readSync(file, bytes))
+    } catch {
+      return undefined
+    } finally {
+      if (file !== undefined) closeSync(file)
     }
   },
 }

@@ -37,7 +37,7 @@ export const metaRules: readonly Rule[] = [
   {
     id: 'meta.files-readable',
     title: 'The files that are named can be read',
-    proves: 'Every key, certificate and schema file that the configuration names exists and is readable.',
+    proves: 'Every key, certificate, schema and policy file that the configuration names exists and is readable.',
     runbook: [],
     severity: 'high',
     class: 'config',
@@ -66,18 +66,31 @@ function judgeProfile(ctx: RuleContext): Judgement {
     : fail('OTHER_PROFILE', 'ARQONBUS_ENVIRONMENT', `${found}, asked for ${asked}`, fix)
 }
 
-const fileKeys: readonly KeyName[] = ['jwtKeyFile', 'shieldTlsCertFile', 'shieldTlsKeyFile', 'shieldSchemaFile']
+const fileKeys: readonly KeyName[] = [
+  'jwtKeyFile',
+  'shieldTlsCertFile',
+  'shieldTlsKeyFile',
+  'shieldSchemaFile',
+  'policyWasmPath',
+]
 
 function judgeFiles(ctx: RuleContext): Judgement {
   const findings = fileKeys.flatMap((name): Finding[] => {
-    const path = ctx.resolution.values[name]
-    if (typeof path !== 'string' || !concerns(keys[name].programs, ctx.programs) || ctx.files.isReadable(path))
-      return []
-    const variable = variableOf(ctx, name)
-    const found = `${showFound(path, undefined)} cannot be read`
-    return [{ code: 'FILE_UNREADABLE', variable, found, fix: `set ${variable} to a file that the process may read` }]
+    if (!concerns(keys[name].programs, ctx.programs)) return []
+    return pathsIn(ctx.resolution.values[name])
+      .filter((path) => !ctx.files.isReadable(path))
+      .map((path) => {
+        const variable = variableOf(ctx, name)
+        const found = `${showFound(path, undefined)} cannot be read`
+        return { code: 'FILE_UNREADABLE', variable, found, fix: `set ${variable} to a file that the process may read` }
+      })
   })
   return failIfAny(findings, 'all that are named')
+}
+
+/** A key names one file or several. */
+function pathsIn(value: unknown): string[] {
+  return [value].flat().filter((path) => typeof path === 'string')
 }
 
 /** Endpoints that a runbook line names have a rule each; this one is for the rest. */

@@ -36,6 +36,8 @@ export interface FileFacts {
   /** Permission bits, or undefined when there is no such file. */
   mode(path: string): number | undefined
   isReadable(path: string): boolean
+  /** At most `maxBytes` and one more; undefined where it cannot be read. */
+  read?(path: string, maxBytes: number): Uint8Array | undefined
 }
 
 export interface RuleContext {

@@ -1,9 +1,12 @@
 // The rules of the runbook's Shield checklist (L32-L34); its secret has a file of its own.
+import { basename } from 'node:path'
+import { isBusError } from '../base/errors.ts'
 import { showName } from '../config/resolution.ts'
 import { isLoopbackHost, parseServerList, redactUrl } from '../config/urls.ts'
+import { maxModuleBytes, prepareModule } from '../policy/prepare-module.ts'
 import { describeValue, judgeExplicit } from './explicit.ts'
-import { production, shieldOrProduction } from './predicates.ts'
-import { fail, failIfAny, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
+import { always, production, shieldOrProduction } from './predicates.ts'
+import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
 
 const skipVariable = 'JWT_SKIP_VALIDATION'
 
@@ -62,7 +65,36 @@ export const shieldRules: readonly Rule[] = [
           : { code: 'NOT_STRICT', found: describeValue(ctx, 'schemaStrict') },
       ),
   },
+  {
+    id: 'shield.policies-valid',
+    title: 'Policies are modules that may run',
+    proves: 'Each file of POLICY_WASM_PATH is a WebAssembly module of ABI arqon_host_v1 within its bounds.',
+    runbook: [],
+    severity: 'high',
+    class: 'config',
+    programs: ['shield'],
+    appliesWhen: always,
+    judge: judgePolicies,
+  },
 ]
+
+/** What cannot be read is another rule's finding. */
+function judgePolicies({ resolution: { values, limits }, files }: RuleContext): Judgement {
+  const bounds = { fuel: limits.shield['policyFuel']!, maxMemoryPages: limits.shield['policyMemoryPages']! }
+  const findings = values.policyWasmPath.flatMap((path): Finding[] => {
+    const bytes = files.read?.(path, maxModuleBytes)
+    if (bytes === undefined) return []
+    try {
+      prepareModule(basename(path), bytes, bounds)
+      return []
+    } catch (error) {
+      if (!isBusError(error)) throw error
+      const fix = 'put a module there that docs/policies.md describes, or take the file off POLICY_WASM_PATH'
+      return [{ code: String(error.details['reason']), variable: 'POLICY_WASM_PATH', found: error.message, fix }]
+    }
+  })
+  return failIfAny(findings, `${values.policyWasmPath.length} policies`)
+}
 
 const bypassForm = /SKIP.*VALID|DISABLE_AUTH|INSECURE|ALLOW_ANON/i
 

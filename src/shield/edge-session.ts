@@ -17,7 +17,8 @@ import type { Telemetry } from '../telemetry/events.ts'
 import type { Answers } from './answers.ts'
 import type { BusClient } from './bus-client.ts'
 import { judgeRefresh } from './authenticate.ts'
-import { checkTenant, type Policy } from './decide.ts'
+import type { AddedHeaders, Policy, Verdict } from '../policy/policy.ts'
+import { checkTenant } from './decide.ts'
 import { EdgeAnswers, type Pending } from './edge-answers.ts'
 import type { EdgeMemberships } from './edge-memberships.ts'
 import { FrameLane } from './frame-lane.ts'
@@ -50,6 +51,9 @@ interface Waiting {
   readonly isBinary: boolean
 }
 
+/** Headers a policy adds, at once or later. */
+type Decision = AddedHeaders | undefined | Promise<AddedHeaders | undefined>
+
 /** More refusals by schema or policy within a minute close the connection (reliability 2.2, 5). */
 const maxRefusals = 10
 const refusalWindowMs = 60_000
@@ -61,6 +65,7 @@ export class EdgeSession {
   readonly #lane: FrameLane<Pending>
   readonly #fromBus: EdgeAnswers
   readonly #trace: string
+  readonly #headers: Readonly<Record<string, string>>
   #state: 'opening' | 'open' | 'syncing' | 'closed' = 'opening'
   /** Frames behind one that is still in a step. */
   readonly #queue: Waiting[] = []
@@ -68,8 +73,10 @@ export class EdgeSession {
   #resyncing: Promise<boolean> | undefined
   readonly #refusedAt: number[] = []
 
-  constructor(session: Session, trace: string, ports: EdgeSessionPorts) {
+  /** `headers`: those of its upgrade request that policies may read. */
+  constructor(session: Session, trace: string, headers: Readonly<Record<string, string>>, ports: EdgeSessionPorts) {
     this.session = session
+    this.#headers = headers
     this.#trace = trace
     this.#ports = ports
     this.#lane = new FrameLane(ports.maxInflight)
@@ -236,24 +243,25 @@ export class EdgeSession {
       const frame = this.#ports.validator.validate(data, isBinary)
       id = frame.id
       checkTenant(session.identity, frame.tenantId)
-      const verdict = this.#decide(frame)
       const intent = frame.command === undefined ? undefined : intentOf(frame.command, session.identity)
-      if (verdict === undefined && (intent === undefined || intent.kind === 'leave')) {
-        this.#send(frame, intent && { kind: 'leave', name: intent.name })
+      // A refresh goes no further than here, and its token is nobody's to read.
+      const added = intent?.kind === 'refresh' ? undefined : this.#decide(frame)
+      if (!(added instanceof Promise) && (intent === undefined || intent.kind === 'leave')) {
+        this.#send(frame, intent && { kind: 'leave', name: intent.name }, added)
         return undefined
       }
-      return this.#finish(frame, verdict, intent).catch((error: unknown) => this.refuse(this.#toBusError(error), id))
+      return this.#finish(frame, added, intent).catch((error: unknown) => this.refuse(this.#toBusError(error), id))
     } catch (error) {
       this.refuse(this.#toBusError(error), id)
       return undefined
     }
   }
 
-  async #finish(frame: ValidFrame, verdict: Promise<void> | undefined, intent: Intent | undefined): Promise<void> {
-    await verdict
+  async #finish(frame: ValidFrame, deciding: Decision, intent: Intent | undefined): Promise<void> {
+    const added = await deciding
     if (intent?.kind === 'refresh') await this.#refresh(frame.command!, intent.token)
-    else if (intent?.kind === 'join') await this.#join(frame, intent)
-    else this.#send(frame, intent && { kind: 'leave', name: intent.name })
+    else if (intent?.kind === 'join') await this.#join(frame, intent, added)
+    else this.#send(frame, intent && { kind: 'leave', name: intent.name }, added)
   }
 
   /** Too many wait already; the id is still read, for a refusal that names its frame. */
@@ -269,27 +277,34 @@ export class EdgeSession {
     this.refuse(new BusError('INFLIGHT_EXCEEDED', undefined, { max }), id)
   }
 
-  /** Throws, or rejects, what the policy does not allow. */
-  #decide(frame: ValidFrame): Promise<void> | undefined {
-    const { policy, metrics } = this.#ports
+  /** Throws, or rejects, what the policy does not allow; else the headers it adds. */
+  #decide({ bytes, payload }: ValidFrame): Decision {
     const { identity, id: clientId } = this.session
-    const judge = (verdict: Awaited<ReturnType<Policy['decide']>>): void => {
-      metrics.count('shield_policy_decisions_total', verdict.allows ? 'allow' : verdict.code)
-      if (verdict.allows) return
-      throw new BusError(verdict.code, undefined, verdict.reason === undefined ? {} : { reason: verdict.reason })
-    }
-    const verdict = policy.decide({ identity, clientId, trace: this.#trace, frame: frame.bytes })
-    if (verdict instanceof Promise) return verdict.then(judge)
-    judge(verdict)
-    return undefined
+    const input = { identity, clientId, trace: this.#trace, frame: bytes, payload, headers: this.#headers }
+    const verdict = this.#ports.policy.decide(input)
+    return verdict instanceof Promise ? verdict.then((late) => this.#judge(late)) : this.#judge(verdict)
   }
 
-  async #join(frame: ValidFrame, { name, overflow }: Extract<Intent, { kind: 'join' }>): Promise<void> {
+  #judge(verdict: Verdict): AddedHeaders | undefined {
+    this.#ports.metrics.count('shield_policy_decisions_total', verdict.allows ? 'allow' : verdict.code)
+    if (verdict.allows) return verdict.headers
+    const { code, reason, policy } = verdict
+    throw new BusError(code, undefined, {
+      ...(reason !== undefined && { reason }),
+      ...(policy !== undefined && { policy }),
+    })
+  }
+
+  async #join(
+    frame: ValidFrame,
+    { name, overflow }: Extract<Intent, { kind: 'join' }>,
+    added: AddedHeaders | undefined,
+  ): Promise<void> {
     this.#requireBus()
     // Listening begins before the bus is asked, so that nothing falls between its answer and the first message.
     const joining = await this.#ports.memberships.begin(this.session, name, overflow)
     try {
-      this.#send(frame, { kind: 'join', joining })
+      this.#send(frame, { kind: 'join', joining }, added)
     } catch (error) {
       joining.abort()
       throw error
@@ -302,7 +317,7 @@ export class EdgeSession {
     throw new BusError('LINK_UNAVAILABLE')
   }
 
-  #send(frame: ValidFrame, intent: Pending | undefined): void {
+  #send(frame: ValidFrame, intent: Pending | undefined, added: AddedHeaders | undefined): void {
     this.#requireBus()
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
@@ -316,6 +331,7 @@ export class EdgeSession {
     })
     try {
       link.publish(inSubject(identity.tenant), frame.bytes, {
+        ...added,
         [edgeHeaders.session]: id,
         [edgeHeaders.subject]: escapeToken(identity.subject),
         [edgeHeaders.role]: identity.role,

@@ -1,5 +1,6 @@
 // Shield, the edge gateway: its listener, its sessions, its link to the bus. Fails closed: whatever it needs to judge
 // a client or a frame is there before a port is opened, or it does not start.
+import type { IncomingHttpHeaders } from 'node:http'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { type CloseName, closeTable } from '../base/close-codes.ts'
@@ -9,6 +10,7 @@ import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
 import type { Logger } from '../base/logger.ts'
 import type { WireFormat } from '../envelope/envelope.ts'
 import type { Link } from '../link/link.ts'
+import { allowAll, type Policy } from '../policy/policy.ts'
 import { overflowFacts } from '../envelope/gap.ts'
 import { subscriptionBound } from '../rooms/overflow.ts'
 import { Rooms } from '../rooms/rooms.ts'
@@ -21,7 +23,6 @@ import { startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
 import { createAnswers } from './answers.ts'
 import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
 import { type BusClient, startBusClient } from './bus-client.ts'
-import { allowAll, type Policy } from './decide.ts'
 import { createEdgeMemberships } from './edge-memberships.ts'
 import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
 import { createShieldMetrics, registerOverflowMetrics, type ShieldMetrics } from './metrics.ts'
@@ -35,6 +36,8 @@ export interface ShieldOptions {
   readonly wire: { readonly allowJson: boolean }
   readonly schemaStrict: boolean
   readonly schemaFile?: string
+  /** Names of the upgrade request's headers that policies may read. */
+  readonly policyHeaders?: readonly string[]
   readonly limits: WsServerLimits & {
     readonly maxInflight: number
     readonly maxQueuedBytesPerClient: number
@@ -97,6 +100,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
   const tls = options.tls === undefined ? undefined : await readTls(options.tls)
   const timing = { ...standardTiming, ...ports.timing }
   const policy = ports.policy ?? allowAll
+  const policyHeaders = options.policyHeaders ?? []
   const process = randomHex(4)
   const nextId = createMessageIds(clock.now())
   const metrics = createShieldMetrics(ports.metrics)
@@ -223,7 +227,11 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
   }, timing.tickMs)
   closers.push('tick', () => clearInterval(ticking))
 
-  function openConnection(connection: SocketConnection, identity: Identity): ConnectionOwner {
+  function openConnection(
+    connection: SocketConnection,
+    identity: Identity,
+    { headers }: { readonly headers: IncomingHttpHeaders },
+  ): ConnectionOwner {
     const format: WireFormat = options.wire.allowJson ? 'json' : 'protobuf'
     const session = new Session(connection, {
       id: createClientId(process),
@@ -235,7 +243,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       onSlow: ({ id }) =>
         telemetry.emit({ type: 'slow_consumer', tenant: identity.tenant, clientId: id, severity: 'warning' }),
     })
-    const edge = new EdgeSession(session, randomHex(16), sessionPorts)
+    const edge = new EdgeSession(session, randomHex(16), readableHeaders(headers, policyHeaders), sessionPorts)
     sessions.set(session.id, edge)
     metrics.count('shield_connections_total', 'opened')
     void edge.open()
@@ -315,6 +323,16 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     await closers.close()
     throw error
   }
+}
+
+/** The named headers, each as one text. */
+function readableHeaders(headers: IncomingHttpHeaders, names: readonly string[]): Readonly<Record<string, string>> {
+  const readable: Record<string, string> = {}
+  for (const name of names) {
+    const value = headers[name]
+    if (value !== undefined) readable[name] = typeof value === 'string' ? value : value.join(', ')
+  }
+  return readable
 }
 
 /** Resolves when it is so, or when the time is over. */

@@ -7,7 +7,7 @@ import type { JsonValue } from '../base/json.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { decodeJson } from '../wire/json-codec.ts'
 import type { WireLimits } from '../wire/limits.ts'
-import { scanFrame } from '../wire/message-frame.ts'
+import { argumentsOf, scanFrame } from '../wire/message-frame.ts'
 import { decodeProtobuf, encodeProtobuf } from '../wire/protobuf-codec.ts'
 import type { ShieldMetrics } from './metrics.ts'
 import type { Schema } from './schema.ts'
@@ -19,6 +19,8 @@ export interface ValidFrame {
   readonly tenantId: string | undefined
   /** Given for commands, which the gateway may have a part in. */
   readonly command: Envelope | undefined
+  /** For the policy: the Struct of the payload, or of a command's arguments, as a view of `bytes`. */
+  readonly payload: Uint8Array
   /** The payload of a JSON message: its acknowledgement repeats it. */
   readonly echo: JsonValue | undefined
 }
@@ -65,11 +67,13 @@ export function createValidator(options: ValidatorOptions): Validator {
     const envelope = decodeJson(utf8.decode(data), limits, { nextId: options.nextId, nowMs: options.now() })
     const bytes = encodeProtobuf(envelope)
     checkSchema(bytes)
-    const { tenantId, type } = scanFrame(bytes, limits)
+    const scan = scanFrame(bytes, limits)
+    const { tenantId, type } = scan
     return {
       bytes,
       id: envelope.id,
       tenantId,
+      payload: type === 'command' ? argumentsOf(scan) : scan.payload,
       command: type === 'command' ? envelope : undefined,
       echo: type === 'message' ? envelope.payload : undefined,
     }
@@ -79,9 +83,13 @@ export function createValidator(options: ValidatorOptions): Validator {
     validate(data, isBinary) {
       if (!isBinary) return validateJson(data)
       checkSchema(data)
-      const { id, type, tenantId } = scanFrame(data, limits)
-      const command = type === 'command' ? decodeProtobuf(data, limits) : undefined
-      return { bytes: data, id, tenantId, command, echo: undefined }
+      const scan = scanFrame(data, limits)
+      const { id, type, tenantId } = scan
+      if (type !== 'command') {
+        return { bytes: data, id, tenantId, payload: scan.payload, command: undefined, echo: undefined }
+      }
+      const command = decodeProtobuf(data, limits)
+      return { bytes: data, id, tenantId, payload: argumentsOf(scan), command, echo: undefined }
     },
   }
 }

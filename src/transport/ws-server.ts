@@ -32,7 +32,8 @@ export interface WsServerOptions {
   authenticate(request: IncomingMessage): Promise<{ identity: Identity } | HttpRefusal>
   /** Answers plain HTTP requests on this port. */
   answer(request: IncomingMessage): HttpRefusal | Promise<HttpRefusal>
-  open(connection: SocketConnection, identity: Identity): ConnectionOwner
+  /** `request` is the upgrade's. */
+  open(connection: SocketConnection, identity: Identity, request: IncomingMessage): ConnectionOwner
 }
 
 export interface WsServer {
@@ -163,7 +164,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     socket.once('close', () => connections.delete(socket))
     // No HTTP answer can be given any more: what fails from here on is said in a close frame.
     try {
-      connection.attach(options.open(connection, identity), head)
+      connection.attach(options.open(connection, identity, request), head)
     } catch (error) {
       connection.fail('open', error)
     }

@@ -88,6 +88,11 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
   }
 }
 
+/** A command's arguments: their Struct, still bytes. */
+export function argumentsOf({ raw }: FrameScan): Uint8Array {
+  return raw.bytes.subarray(raw.starts[slots.args], raw.ends[slots.args])
+}
+
 /** Outside or in the metadata; one cannot be judged while members are shown the other. */
 function tenantOf(outer: string | undefined, inner: JsonValue | undefined): string | undefined {
   if (typeof inner !== 'string') return outer

@@ -658,6 +658,27 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
   ),
   broken(
     undefined,
+    'a policy that is not there',
+    production({ POLICY_WASM_PATH: '/nowhere/policy.wasm' }),
+    shield,
+    high('meta.files-readable', 'FILE_UNREADABLE', 'POLICY_WASM_PATH'),
+  ),
+  broken(
+    undefined,
+    'a policy that may read tokens',
+    production({ SHIELD_POLICY_HEADERS: 'user-agent,authorization' }),
+    shield,
+    invalidConfig('HOLDS_CREDENTIALS', 'SHIELD_POLICY_HEADERS'),
+  ),
+  broken(
+    undefined,
+    'more fuel for policies than was tried',
+    production({ SHIELD_LIMIT_POLICY_FUEL: '100000000' }),
+    shield,
+    high('shield.limits-within-caps', 'ABOVE_CAP', 'SHIELD_LIMIT_POLICY_FUEL'),
+  ),
+  broken(
+    undefined,
     'a configuration file that is not there',
     production({ ARQONBUS_CONFIG_FILE: '/nowhere/arqonbus.env' }),
     both,

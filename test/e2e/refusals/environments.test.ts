@@ -48,7 +48,7 @@ function expectedFindings({ program, entry }: Run): string[] {
 
 /** A problem of the other program's variable is none of this one's. */
 function isOnlyOther(variable: string, program: Program, id: string): boolean {
-  const isShields = variable.startsWith('SHIELD_') || variable === 'ARQON_SCHEMA_STRICT'
+  const isShields = variable.startsWith('SHIELD_') || ['ARQON_SCHEMA_STRICT', 'POLICY_WASM_PATH'].includes(variable)
   return id.startsWith('meta.') && isShields && program === 'bus'
 }
 

@@ -6,6 +6,7 @@ import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, describe, expect, it } from 'vitest'
+import { assemble } from '../../../scripts/assemble.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
 import { type Started, start, type Variables } from '../../support/launch/watched-command.ts'
 
@@ -102,5 +103,24 @@ describe('Shield', () => {
     expect({ code, hasListened }).toEqual({ code: 78, hasListened: false })
     expect(stderr).toMatch(/SHIELD_SCHEMA_FILE: .* cannot be read/)
     expect(stderr).toContain('rule  meta.files-readable FILE_UNREADABLE')
+  })
+
+  it('refuses a policy that is no module, one without its export, and one that asks for too much memory', async () => {
+    const check = '(func (export "policy_check") (param i32 i32) (result i32) (i32.const 0))'
+    const files: Record<string, Uint8Array> = {
+      'text.wasm': Buffer.from('(module)'),
+      'deaf.wasm': await assemble('deaf', '(module (memory (export "memory") 1))'),
+      'large.wasm': await assemble('large', `(module (memory (export "memory") 65) ${check})`),
+    }
+    for (const [name, bytes] of Object.entries(files)) writeFileSync(join(folder, name), bytes)
+    const POLICY_WASM_PATH = Object.keys(files)
+      .map((name) => join(folder, name))
+      .join(',')
+    const { code, stdout, stderr, hasListened } = await run('shield', { ...development, POLICY_WASM_PATH }).ended
+    expect({ code, stdout, hasListened }).toEqual({ code: 78, stdout: '', hasListened: false })
+    expect(stderr).toContain('Policy text.wasm is refused: it is no valid WebAssembly module')
+    expect(stderr).toContain('Policy deaf.wasm is refused: it exports no function named "policy_check"')
+    expect(stderr).toContain('its memory begins with 65 pages of 65536 bytes, at most 64')
+    expect(stderr.match(/rule {2}shield\.policies-valid (\w+)/g)).toHaveLength(3)
   })
 })

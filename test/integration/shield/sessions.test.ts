@@ -1,7 +1,7 @@
 // One session's life at the edge: tokens that end or are renewed, policy, limits, refusals.
 import { afterEach, describe, expect, test } from 'vitest'
 import { closeTable } from '../../../src/base/close-codes.ts'
-import type { Policy, Verdict } from '../../../src/shield/decide.ts'
+import type { Policy, Verdict } from '../../../src/policy/policy.ts'
 import { encodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import { createTestClock, data, type EdgeLab, startEdgeLab, type TestClient } from '../../support/edge-lab.ts'
 

@@ -259,12 +259,16 @@ describe('names', () => {
   })
 
   it('that are not supported warn, and are refused in prod where they would switch something on', () => {
-    const env = { ARQONBUS_CASIL_ENABLED: 'true', ARQONBUS_OMEGA_ENABLED: 'false', POLICY_WASM_PATH: '/p.wasm' }
+    const env = {
+      ARQONBUS_CASIL_ENABLED: 'true',
+      ARQONBUS_OMEGA_ENABLED: 'false',
+      ARQONBUS_OPERATOR_AUTH_TOKEN: 'any',
+    }
     expect(resolveKeys(env).problems).toEqual([])
     expect(resolveKeys(env).warnings).toHaveLength(3)
     expect(problemsOf({ ...env, ARQONBUS_ENVIRONMENT: 'prod' })).toEqual([
       'ARQONBUS_CASIL_ENABLED NOT_SUPPORTED',
-      'POLICY_WASM_PATH NOT_SUPPORTED',
+      'ARQONBUS_OPERATOR_AUTH_TOKEN NOT_SUPPORTED',
     ])
   })
 
