@@ -3,6 +3,7 @@
 import type { IncomingMessage } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
 import { createAuditLog } from '../audit/audit-log.ts'
+import { skewSeconds } from '../auth/claims.ts'
 import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
 import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
 import { createRevocations } from '../auth/revocations.ts'
@@ -31,9 +32,6 @@ import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
 import { registerLinkMetrics } from './link-health.ts'
 import { openHistory, watchHistory } from './open-history.ts'
-
-/** A token is honoured this long after its end, for clocks that differ (reliability 4). */
-const skewMs = 30_000
 
 export interface BusPorts {
   readonly clock: Clock
@@ -66,8 +64,9 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
   try {
     const revocations = createRevocations(clock)
     const authenticator = config.auth.enabled
-      ? await openAuthenticator(config.auth, { clock, revocations, allowReservedTenants: true })
+      ? await openAuthenticator(config.auth, { clock, logger, revocations, allowReservedTenants: true })
       : undefined
+    closers.push('keys', () => authenticator?.close())
     const store = config.storage.enabled ? await openHistory(config, ports) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
@@ -107,7 +106,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
       'session expiry',
-      every(1_000, () => core.endExpiredSessions(skewMs)),
+      every(1_000, () => core.endExpiredSessions(skewSeconds * 1_000)),
     )
     closers.push(
       'revocations',
@@ -153,6 +152,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       clock,
       logger,
       ...(ports.link !== undefined && { link: ports.link }),
+      ...(authenticator !== undefined && { keys: () => authenticator.keys() }),
     })
     closers.push('health checks', () => checks.close())
     await checks.first

@@ -7,7 +7,7 @@ import type { HotState } from '../hot/hot-state.ts'
 import type { Link } from '../link/link.ts'
 import { loadStream } from '../router/load-stream.ts'
 import type { GuardedStore } from '../storage/guard/guarded-store.ts'
-import type { Health } from '../telemetry/health.ts'
+import type { ComponentReport, Health } from '../telemetry/health.ts'
 import type { BusCore } from './bus-core.ts'
 import { reportHotState } from './bus-hot-state.ts'
 import { createCanary } from './canary.ts'
@@ -34,6 +34,8 @@ export function startHealthChecks(ports: {
   logger: Logger
   link?: Link
   audit?: AuditLog
+  /** How the keys of tokens are, where they can change. */
+  keys?: () => ComponentReport | undefined
 }): HealthChecks {
   const { core, store, hot, health, clock, logger, link, audit } = ports
   const canary = createCanary({
@@ -60,6 +62,8 @@ export function startHealthChecks(ports: {
     if (store !== undefined) await probeStore(store)
     health.report(reportHotState(hot))
     if (link !== undefined) health.report(reportLink(link))
+    const keys = ports.keys?.()
+    if (keys !== undefined) health.report(keys)
     if (audit?.state.isKept === true) reportAudit(audit)
     if (!isClosed) timer = setTimeout(() => void round(), intervalMs)
   }

@@ -37,9 +37,11 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     // Reserved tenants are the system's own probes: only the holder of the key can name them.
     const authenticator = await openAuthenticator(config.auth, {
       clock,
+      logger,
       requireClaims: true,
       allowReservedTenants: true,
     })
+    closers.push('keys', () => authenticator.close())
     const metrics = createMetrics('shield')
     const policies = await openConfiguredPolicies(config, { clock, logger, metrics })
     closers.push('policies', () => policies?.close())
@@ -80,6 +82,8 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       health.report({ name: 'bus', state: shield.isBusReachable ? 'up' : 'down' })
       health.report(reportLink(link))
       if (policies !== undefined) health.report(policies.health())
+      const keys = authenticator.keys()
+      if (keys !== undefined) health.report(keys)
     }
     report()
     const timer = setInterval(report, healthIntervalMs)

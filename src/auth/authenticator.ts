@@ -7,15 +7,26 @@ import type { JsonObject } from '../base/json.ts'
 import { judgeClaims, parseJsonObject } from './claims.ts'
 import type { Authenticator, AuthRefusal, AuthResult } from './identity.ts'
 import { hasDuplicateKeys } from './json-keys.ts'
+import { createKeySet } from './key-set.ts'
 import type { Revocations } from './revocations.ts'
 import { type Algorithm, openVerificationKey } from './verification-key.ts'
 
 /** Longer tokens are refused before they are looked at (reliability 3.1, row 9). */
 export const maxTokenBytes = 8 * 1_024
 
+/** Where the key of a token comes from. */
+export interface TokenKeys {
+  /** Waits only where the place the keys come from has to be asked; never rejects. */
+  find(kid: string | undefined): FoundKey | Promise<FoundKey>
+}
+/** `unavailable`: which key is meant cannot be known now. */
+export type FoundKey = KeyObject | 'unknown' | 'unavailable'
+
 export interface AuthenticatorOptions {
   /** The one accepted `alg`, compared exactly. */
   readonly algorithm: Algorithm
+  /** Keys that change while the process runs; otherwise there is one, of the next three. */
+  readonly keys?: TokenKeys
   /** HS256: at least 32 bytes. */
   readonly secret?: string
   /** RS256 (2048 bits or more), ES256 (P-256), EdDSA (Ed25519). */
@@ -34,7 +45,7 @@ export interface AuthenticatorOptions {
 /** Rejects with `CONFIG_INVALID` when the key is absent, weak or of another kind than the algorithm needs. */
 export async function createAuthenticator(options: AuthenticatorOptions): Promise<Authenticator> {
   const { algorithm, clock, keyId, revocations, issuer, audience } = options
-  const key = openVerificationKey(options)
+  const keys = options.keys ?? fixedKey(openVerificationKey(options), keyId)
   const rules = {
     ...(issuer !== undefined && { issuer }),
     ...(audience !== undefined && { audience }),
@@ -46,8 +57,13 @@ export async function createAuthenticator(options: AuthenticatorOptions): Promis
     async authenticate(token) {
       const parts = splitToken(token)
       if (typeof parts === 'string') return refused(parts)
-      const refusal = judgeHeader(parts.header, algorithm, keyId)
+      const refusal = judgeHeader(parts.header, algorithm)
       if (refusal !== undefined) return refused(refusal)
+      const kid = parts.header['kid']
+      if (kid !== undefined && typeof kid !== 'string') return refused('AUTH_KEY_UNKNOWN')
+      const key = await keys.find(kid)
+      if (key === 'unknown') return refused('AUTH_KEY_UNKNOWN')
+      if (key === 'unavailable') return refused('AUTH_KEYS_UNAVAILABLE')
       if (!(await hasGoodSignature(token, key, algorithm))) return refused('AUTH_SIGNATURE')
       const claims = parseJsonObject(parts.payload)
       if (claims === undefined) return refused('AUTH_MALFORMED')
@@ -97,19 +113,22 @@ function decodeSegment(segment: string): string | undefined {
   }
 }
 
-/** `jku`, `x5u`, `jwk` and `x5c` are never looked at: the key is the configured one. */
-function judgeHeader(header: JsonObject, algorithm: Algorithm, keyId: string | undefined): AuthRefusal | undefined {
-  if (header['alg'] !== algorithm) return 'AUTH_ALG_NOT_ALLOWED'
-  if (header['crit'] !== undefined || header['b64'] !== undefined) return 'AUTH_MALFORMED'
-  const { kid } = header
-  if (kid === undefined) return undefined
-  const isKnown = keyId === undefined ? typeof kid === 'string' && isPlainKeyId(kid) : kid === keyId
-  return isKnown ? undefined : 'AUTH_KEY_UNKNOWN'
+function fixedKey(key: KeyObject, keyId: string | undefined): TokenKeys {
+  const set = createKeySet(keyId === undefined ? { unnamed: key } : { named: new Map([[keyId, key]]) })
+  return { find: (kid) => set.find(kid) ?? 'unknown' }
 }
 
-/** Where no key is named, a `kid` chooses nothing; one that looks like a path or a URL is still refused. */
-function isPlainKeyId(kid: string): boolean {
-  return /^[\w=+@/.-]{1,256}$/.test(kid) && !kid.includes('..') && !kid.startsWith('/')
+/** Tokens of other types (RFC 8725, 3.11) are signed with the same keys and mean something else. */
+const tokenTypes: ReadonlySet<string> = new Set(['jwt', 'at+jwt'])
+
+/** `jku`, `x5u`, `jwk` and `x5c` are never looked at: keys come from the configuration alone. */
+function judgeHeader(header: JsonObject, algorithm: Algorithm): AuthRefusal | undefined {
+  const { alg, typ, crit, b64 } = header
+  if (alg !== algorithm) return 'AUTH_ALG_NOT_ALLOWED'
+  if (crit !== undefined || b64 !== undefined) return 'AUTH_MALFORMED'
+  if (typ === undefined) return undefined
+  const type = typeof typ === 'string' ? typ.toLowerCase().replace(/^application\//, '') : ''
+  return tokenTypes.has(type) ? undefined : 'AUTH_TYPE_NOT_ALLOWED'
 }
 
 async function hasGoodSignature(token: string, key: KeyObject, algorithm: Algorithm): Promise<boolean> {

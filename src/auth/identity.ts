@@ -21,7 +21,10 @@ export const authRefusals = [
   'AUTH_MALFORMED',
   'AUTH_TOO_LARGE',
   'AUTH_ALG_NOT_ALLOWED',
+  'AUTH_TYPE_NOT_ALLOWED',
   'AUTH_KEY_UNKNOWN',
+  /** The keys are too old to be trusted and no newer ones can be had: no fault of the token. */
+  'AUTH_KEYS_UNAVAILABLE',
   'AUTH_SIGNATURE',
   'AUTH_EXP_REQUIRED',
   'AUTH_EXP_INVALID',

@@ -25,15 +25,25 @@ export function openVerificationKey({ algorithm, secret, publicKeyPem }: KeySour
   if (publicKeyPem.includes('PRIVATE KEY'))
     throw bad('KEY_PRIVATE', 'this is a private key; a server that only verifies must not hold it')
   const key = publicKey(publicKeyPem)
+  const fault = keyFault(key, algorithm)
+  if (fault !== undefined) throw bad(fault.reason, fault.message)
+  return key
+}
+
+/** Why a public key may not verify tokens of that algorithm. */
+export function keyFault(key: KeyObject, algorithm: Algorithm): { reason: string; message: string } | undefined {
   const { asymmetricKeyType: kind, asymmetricKeyDetails: details } = key
   if (algorithm === 'RS256') {
-    if (kind !== 'rsa') throw bad('KEY_KIND', 'RS256 needs an RSA key')
-    if ((details?.modulusLength ?? 0) < minRsaBits)
-      throw bad('KEY_WEAK', `the RSA key has ${details?.modulusLength} bits; ${minRsaBits} are needed`)
-  } else if (algorithm === 'ES256') {
-    if (kind !== 'ec' || details?.namedCurve !== 'prime256v1') throw bad('KEY_KIND', 'ES256 needs a P-256 key')
-  } else if (kind !== 'ed25519') throw bad('KEY_KIND', 'EdDSA needs an Ed25519 key')
-  return key
+    if (kind !== 'rsa') return { reason: 'KEY_KIND', message: 'RS256 needs an RSA key' }
+    const bits = details?.modulusLength ?? 0
+    if (bits >= minRsaBits) return undefined
+    return { reason: 'KEY_WEAK', message: `the RSA key has ${bits} bits; ${minRsaBits} are needed` }
+  }
+  if (algorithm === 'ES256') {
+    const isP256 = kind === 'ec' && details?.namedCurve === 'prime256v1'
+    return isP256 ? undefined : { reason: 'KEY_KIND', message: 'ES256 needs a P-256 key' }
+  }
+  return kind === 'ed25519' ? undefined : { reason: 'KEY_KIND', message: 'EdDSA needs an Ed25519 key' }
 }
 
 /** An HS256 key. Throws `CONFIG_INVALID` when it is absent, short, or a PEM text given by mistake. */

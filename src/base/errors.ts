@@ -66,6 +66,7 @@ export const errorTable = {
   LINK_UNAVAILABLE: upstream('The link to the bus is down; nothing was stored', 'not_stored', 1_000),
   LINK_GAP: upstream('An earlier frame of this session was lost; send again with the same id', 'not_stored', 0),
   LINK_TIMEOUT: upstream('The bus did not answer in time; send again with the same id', 'unknown', 1_000),
+  KEYS_UNAVAILABLE: upstream('The keys that tokens are verified with cannot be fetched', 'not_stored', 5_000),
   DRAINING: upstream('The server is going away; reconnect', 'not_stored', 1_000),
   // Ours.
   EXECUTION_ERROR: { fault: 'server', retry: false, outcome: 'not_stored', text: 'The command failed' },

@@ -29,6 +29,7 @@ const byCode: Readonly<Record<string, ExitCode>> = {
   STORE_TIMEOUT: exitCodes.unreachable,
   PORT_UNAVAILABLE: exitCodes.unreachable,
   LINK_UNAVAILABLE: exitCodes.unreachable,
+  KEYS_UNAVAILABLE: exitCodes.unreachable,
   CONNECTION_FAILED: exitCodes.unreachable,
   CONNECTION_LOST: exitCodes.unreachable,
   CLIENT_CLOSED: exitCodes.unreachable,

@@ -17,6 +17,7 @@ import {
   headerName,
   host,
   integer,
+  keysAddress,
   list,
   oneOf,
   origin,
@@ -158,7 +159,14 @@ export const keys = {
     meaning: 'The one algorithm tokens may be signed with',
   }),
   jwtKeyFile: optional('ARQONBUS_AUTH_JWT_KEY_FILE', path, both, {
-    meaning: 'PEM public key for RS256, ES256 and EdDSA',
+    meaning: 'Public key in PEM, or a JSON Web Key Set of up to 16 keys; for HS256 further keys beside the secret',
+  }),
+  jwksUrl: optional('ARQONBUS_AUTH_JWKS_URL', keysAddress, both, {
+    meaning: 'Where an identity provider publishes its keys (JWKS), in place of the key file; never for HS256',
+    secret: 'url',
+  }),
+  jwksMaxStaleS: key('ARQONBUS_AUTH_JWKS_MAX_STALE_S', integer(60, 86_400), 3_600, both, {
+    meaning: 'Seconds for which the last keys hold while the provider does not answer; then tokens are refused',
   }),
   jwtIssuer: optional('ARQONBUS_AUTH_JWT_ISSUER', text, both, { meaning: 'Required `iss` of tokens' }),
   jwtAudience: optional('ARQONBUS_AUTH_JWT_AUDIENCE', text, both, { meaning: 'Required `aud` of tokens' }),

@@ -101,9 +101,11 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
 }
 
 function authBase({ values }: Resolution): Omit<AuthConfig, 'enabled' | 'secret' | 'allowQueryToken'> {
-  const { jwtAlgorithm, jwtKeyFile, jwtIssuer, jwtAudience } = values
+  const { jwtAlgorithm, jwtKeyFile, jwksUrl, jwksMaxStaleS, jwtIssuer, jwtAudience } = values
   return {
     algorithm: jwtAlgorithm,
+    ...(jwksUrl !== undefined && { keysUrl: jwksUrl.reveal() }),
+    keysMaxStaleMs: jwksMaxStaleS * 1_000,
     ...(jwtKeyFile !== undefined && { keyFile: jwtKeyFile }),
     ...(jwtIssuer !== undefined && { issuer: jwtIssuer }),
     ...(jwtAudience !== undefined && { audience: jwtAudience }),

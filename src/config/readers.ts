@@ -1,6 +1,7 @@
 // How the text of a variable becomes a value. Strict and total: nothing is trimmed, no tail is ignored, no word other
 // than the listed ones is a boolean; whatever is not understood is refused with a code and what was expected.
 import { Secret } from './secret.ts'
+import { isLoopbackHost } from './urls.ts'
 
 export type Parsed<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly code: string }
 
@@ -79,6 +80,15 @@ export const secret: Reader<Secret> = plain('a secret text', (value, name) => go
 
 /** An address that may hold a password; its form is judged where it is used. */
 export const address: Reader<Secret> = { ...secret, expects: 'an address' }
+
+/** Where a file of keys is fetched: encrypted, unless it does not leave this machine. */
+export const keysAddress: Reader<Secret> = plain('an https address (http only to this machine)', (value, name) => {
+  const url = URL.canParse(value) ? new URL(value) : undefined
+  if (url === undefined || (url.protocol !== 'https:' && url.protocol !== 'http:')) return bad('NOT_AN_ADDRESS')
+  if (url.username !== '' || url.password !== '') return bad('HAS_CREDENTIALS')
+  if (url.protocol === 'http:' && !isLoopbackHost(url.hostname)) return bad('NO_TLS')
+  return good(new Secret(name, value))
+})
 
 /** One of a list of words in any letter case; a word may stand for another one. */
 export function oneOf<const T extends string>(words: Readonly<Record<string, T>>): Reader<T> {

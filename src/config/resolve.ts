@@ -194,16 +194,9 @@ function unsupported(given: ReadonlyMap<string, Given>, profile: Profile): { ref
 /** Values that are fine alone and wrong together. */
 function combinations(values: Values): Problem[] {
   const problems: Problem[] = []
-  const { jwtAlgorithm, jwtKeyFile, shieldTlsCertFile, shieldTlsKeyFile } = values
-  if (jwtAlgorithm !== 'HS256' && jwtKeyFile === undefined) {
-    problems.push({
-      variable: 'ARQONBUS_AUTH_JWT_KEY_FILE',
-      code: 'MISSING',
-      found: `not set, but ARQONBUS_AUTH_JWT_ALGORITHM is ${jwtAlgorithm}`,
-      fix: 'set the path of the PEM public key',
-      programs: bothPrograms,
-    })
-  }
+  const { shieldTlsCertFile, shieldTlsKeyFile } = values
+  const keys = keyProblem(values)
+  if (keys !== undefined) problems.push({ ...keys, programs: bothPrograms })
   if ((shieldTlsCertFile === undefined) !== (shieldTlsKeyFile === undefined)) {
     const missing = shieldTlsCertFile === undefined ? 'SHIELD_TLS_CERT_FILE' : 'SHIELD_TLS_KEY_FILE'
     problems.push({
@@ -215,4 +208,32 @@ function combinations(values: Values): Problem[] {
     })
   }
   return problems
+}
+
+/** Keys come from one place. */
+function keyProblem({ jwtAlgorithm, jwtKeyFile, jwksUrl }: Values): Omit<Problem, 'programs'> | undefined {
+  const algorithm = `ARQONBUS_AUTH_JWT_ALGORITHM is ${jwtAlgorithm}`
+  if (jwksUrl !== undefined && jwtAlgorithm === 'HS256') {
+    return {
+      variable: 'ARQONBUS_AUTH_JWKS_URL',
+      code: 'CONTRADICTS',
+      found: `set, but ${algorithm}, and a shared secret is never fetched`,
+      fix: 'set ARQONBUS_AUTH_JWT_ALGORITHM to RS256, ES256 or EdDSA, or remove ARQONBUS_AUTH_JWKS_URL',
+    }
+  }
+  if (jwksUrl !== undefined && jwtKeyFile !== undefined) {
+    return {
+      variable: 'ARQONBUS_AUTH_JWKS_URL',
+      code: 'CONTRADICTS',
+      found: 'set, and so is ARQONBUS_AUTH_JWT_KEY_FILE',
+      fix: 'remove one of the two',
+    }
+  }
+  if (jwtAlgorithm === 'HS256' || jwtKeyFile !== undefined || jwksUrl !== undefined) return undefined
+  return {
+    variable: 'ARQONBUS_AUTH_JWT_KEY_FILE',
+    code: 'MISSING',
+    found: `not set, but ${algorithm}`,
+    fix: 'set the path of the public key, or ARQONBUS_AUTH_JWKS_URL',
+  }
 }

@@ -14,11 +14,14 @@ export interface Listener {
 /** How bearer tokens are verified. */
 export interface AuthConfig {
   readonly enabled: boolean
-  /** HS256, or the one asymmetric algorithm whose public key `keyFile` holds. */
+  /** HS256, or the one asymmetric algorithm whose public keys `keyFile` or `keysUrl` gives. */
   readonly algorithm: 'HS256' | 'RS256' | 'ES256' | 'EdDSA'
   readonly secret?: Secret
-  /** PEM public key file for RS256, ES256, EdDSA. */
+  /** A public key in PEM, or a JSON Web Key Set; for HS256 further keys beside `secret`. */
   readonly keyFile?: string
+  /** Where an identity provider publishes its keys; never for HS256. */
+  readonly keysUrl?: string
+  readonly keysMaxStaleMs: number
   readonly issuer?: string
   readonly audience?: string
   /** Are the query keys token, access_token and auth_token read? (never at Shield) */

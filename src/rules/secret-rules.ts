@@ -64,13 +64,17 @@ export const secretRules: readonly Rule[] = [
     runbook: ['L31'],
     severity: 'high',
     appliesWhen: secretInUseInProduction,
-    judge: (ctx) => each(ctx, (secret) => uncleanliness(ctx, secret)),
+    judge: (ctx) => each(ctx, (secret) => uncleanliness(ctx, secret), keyFileOpenness(ctx)),
   }),
 ]
 
-function each(ctx: RuleContext, judge: (secret: TokenSecret) => readonly Finding[]): Judgement {
+function each(
+  ctx: RuleContext,
+  judge: (secret: TokenSecret) => readonly Finding[],
+  more: readonly Finding[] = [],
+): Judgement {
   const secrets = tokenSecrets(ctx, isProduction(ctx))
-  return failIfAny(secrets.flatMap(judge), secrets.map(({ variable }) => variable).join(','))
+  return failIfAny([...secrets.flatMap(judge), ...more], secrets.map(({ variable }) => variable).join(','))
 }
 
 function weakness({ variable, text }: TokenSecret): Finding[] {
@@ -110,9 +114,8 @@ function uncleanliness({ resolution: { given }, files }: RuleContext, { variable
     })
   }
   const path = given.get(variable)?.source.kind === 'file' ? given.get('ARQONBUS_CONFIG_FILE')?.text : undefined
-  const mode = path === undefined ? undefined : files.mode(path)
-  if (mode !== undefined && (mode & 0o077) !== 0) {
-    const found = `in a file with mode ${(mode & 0o777).toString(8).padStart(4, '0')}`
+  const found = openness(files, path)
+  if (found !== undefined) {
     findings.push({
       code: 'FILE_OPEN_TO_OTHERS',
       variable,
@@ -121,6 +124,21 @@ function uncleanliness({ resolution: { given }, files }: RuleContext, { variable
     })
   }
   return findings
+}
+
+/** With HS256 the key file holds secrets too. */
+function keyFileOpenness({ resolution, files }: RuleContext): Finding[] {
+  const found = openness(files, resolution.values.jwtKeyFile)
+  const variable = 'ARQONBUS_AUTH_JWT_KEY_FILE'
+  return found === undefined
+    ? []
+    : [{ code: 'FILE_OPEN_TO_OTHERS', variable, found, fix: `chmod 600 the file ${variable} names` }]
+}
+
+function openness(files: RuleContext['files'], path: string | undefined): string | undefined {
+  const mode = path === undefined ? undefined : files.mode(path)
+  if (mode === undefined || (mode & 0o077) === 0) return undefined
+  return `in a file with mode ${(mode & 0o777).toString(8).padStart(4, '0')}`
 }
 
 /** These two may be equal: then one token serves both programs. */

@@ -1,7 +1,7 @@
 // Before the upgrade: is this a WebSocket request for /ws, and who sends it? The header is read strictly and no other
 // place for a token is looked at (original-contract 10.2).
 import type { IncomingMessage } from 'node:http'
-import type { Authenticator, Identity } from '../auth/identity.ts'
+import type { Authenticator, AuthRefusal, Identity } from '../auth/identity.ts'
 import { anonymousIdentity } from '../auth/identity.ts'
 import { BusError } from '../base/errors.ts'
 import type { HttpRefusal } from '../transport/http-refusal.ts'
@@ -37,23 +37,41 @@ export function answerPlainRequest(request: IncomingMessage): HttpRefusal {
   return { status: 426, body: { error: 'Upgrade Required' }, headers: { upgrade: 'websocket', connection: 'Upgrade' } }
 }
 
+/** Told why a token was refused: clients are not. */
+export type OnRefused = (refusal: AuthRefusal) => void
+
 /** The identity of the bearer token. `authenticator` is absent only where authentication is switched off. */
 export async function authenticateUpgrade(
   request: IncomingMessage,
   authenticator: Authenticator | undefined,
+  onRefused: OnRefused,
 ): Promise<{ identity: Identity } | HttpRefusal> {
   if (authenticator === undefined) return { identity: anonymousIdentity }
   const { authorization } = request.headers
-  if (authorization === undefined) return unauthorized('Missing Authorization header')
+  if (authorization === undefined) {
+    onRefused('AUTH_MISSING')
+    return unauthorized('Missing Authorization header')
+  }
   if (!authorization.startsWith(prefix) || authorization.length === prefix.length) {
+    onRefused('AUTH_SCHEME')
     return unauthorized('Authorization header is not Bearer token format')
   }
   const token = authorization.slice(prefix.length)
   if (token.length > maxTokenBytes) {
+    onRefused('AUTH_TOO_LARGE')
     return { status: 431, body: { error: 'Request Header Fields Too Large', details: 'the token is too long' } }
   }
   const result = await authenticator.authenticate(token)
-  return result.ok ? { identity: result.identity } : unauthorized('JWT decode failed')
+  if (result.ok) return { identity: result.identity }
+  onRefused(result.refusal)
+  return result.refusal === 'AUTH_KEYS_UNAVAILABLE' ? keysUnavailable : unauthorized('JWT decode failed')
+}
+
+/** No fault of the token: another time, or another Shield, may take it. */
+const keysUnavailable: HttpRefusal = {
+  status: 503,
+  body: { error: 'Service Unavailable', code: 'KEYS_UNAVAILABLE', details: 'the keys of tokens cannot be fetched' },
+  headers: { 'retry-after': '5' },
 }
 
 export type RefreshJudgement =
@@ -65,13 +83,18 @@ export async function judgeRefresh(
   authenticator: Authenticator | undefined,
   token: unknown,
   current: Identity,
+  onRefused: OnRefused,
 ): Promise<RefreshJudgement> {
   const refused = (error: BusError, isForAnother = false): RefreshJudgement => ({ error, isForAnother })
   if (authenticator === undefined) {
     return refused(new BusError('FEATURE_DISABLED', 'Authentication is off on this server'))
   }
   const result = typeof token === 'string' ? await authenticator.authenticate(token) : undefined
-  if (result?.ok !== true) return refused(new BusError('AUTHENTICATION_FAILED', 'The new token is not valid'))
+  if (result?.ok !== true) {
+    onRefused(result?.refusal ?? 'AUTH_MISSING')
+    if (result?.refusal === 'AUTH_KEYS_UNAVAILABLE') return refused(new BusError('KEYS_UNAVAILABLE'))
+    return refused(new BusError('AUTHENTICATION_FAILED', 'The new token is not valid'))
+  }
   const { identity } = result
   if (identity.tenant !== current.tenant || identity.subject !== current.subject) {
     return refused(new BusError('AUTHENTICATION_FAILED', 'The new token is for another subject or tenant'), true)

@@ -3,6 +3,7 @@
 //
 // States: opening -> open <-> syncing -> closed. While opening, frames wait (as many as may be unanswered). While
 // syncing (a bus has started anew) they are refused with LINK_UNAVAILABLE, which says that nothing was stored.
+import { skewSeconds } from '../auth/claims.ts'
 import type { Authenticator } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
@@ -178,7 +179,7 @@ export class EdgeSession {
   tick(): void {
     const { clock } = this.#ports
     const { expiresAtMs } = this.session.identity
-    if (expiresAtMs !== undefined && clock.now() >= expiresAtMs) {
+    if (expiresAtMs !== undefined && clock.now() >= expiresAtMs + skewSeconds * 1_000) {
       this.session.close('TOKEN_EXPIRED')
       return
     }
@@ -349,9 +350,14 @@ export class EdgeSession {
 
   /** A newer token for the same subject and tenant; it ends here and never travels on. */
   async #refresh(request: Envelope, token: unknown): Promise<void> {
-    const { authenticator, answers } = this.#ports
+    const { authenticator, answers, metrics } = this.#ports
     const fail = (error: BusError): void => this.session.send(answers.failed(request, error))
-    const { identity, error, isForAnother } = await judgeRefresh(authenticator, token, this.session.identity)
+    const { identity, error, isForAnother } = await judgeRefresh(
+      authenticator,
+      token,
+      this.session.identity,
+      (refusal) => metrics.count('shield_auth_refusals_total', refusal),
+    )
     if (identity === undefined) {
       fail(error)
       if (isForAnother) this.session.close('TOKEN_REVOKED', error.message)

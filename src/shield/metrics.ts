@@ -5,6 +5,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 /** Counters by name: help text, and the name of the one label, if any. Label values come from fixed sets. */
 export const shieldCounters = {
   shield_connections_total: ['Upgrade requests by outcome', 'outcome'],
+  shield_auth_refusals_total: ['Tokens refused at the upgrade or at a refresh, by reason', 'reason'],
   shield_frames_total: ['Client frames by outcome: forwarded, or the code of the refusal', 'outcome'],
   shield_schema_violations_total: ['Frames against the schema, also where they are let through', 'rule'],
   shield_policy_decisions_total: ['Policy decisions', 'decision'],

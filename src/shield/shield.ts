@@ -262,7 +262,10 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
   async function authenticate(
     request: Parameters<typeof screenUpgrade>[0],
   ): Promise<{ identity: Identity } | HttpRefusal> {
-    const outcome = await authenticateUpgrade(request, ports.authenticator)
+    const outcome = await authenticateUpgrade(request, ports.authenticator, (refusal) => {
+      metrics.count('shield_auth_refusals_total', refusal)
+      logger.debug('shield.token_refused', { refusal })
+    })
     if (!('identity' in outcome)) {
       metrics.count('shield_connections_total', String(outcome.status))
       return outcome

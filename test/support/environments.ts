@@ -114,6 +114,11 @@ export const healthyEnvironments: readonly EnvironmentCase[] = [
     ARQONBUS_VALKEY_URL: 'redis://127.0.0.1:6379',
     NATS_URL: 'nats://nats.staging:4222',
   }),
+  healthy('production with the keys of a provider', {
+    ...without('JWT_SECRET'),
+    ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256',
+    ARQONBUS_AUTH_JWKS_URL: 'https://id.example/.well-known/jwks.json',
+  }),
   healthy('development with nothing but a secret', { JWT_SECRET: strongSecret }),
   healthy('development under the production rules', {
     ...production(),
@@ -676,6 +681,59 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     production({ SHIELD_LIMIT_POLICY_FUEL: '100000000' }),
     shield,
     high('shield.limits-within-caps', 'ABOVE_CAP', 'SHIELD_LIMIT_POLICY_FUEL'),
+  ),
+  broken(
+    undefined,
+    'tokens by key pair without a key',
+    production({ ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256' }),
+    both,
+    invalidConfig('MISSING', 'ARQONBUS_AUTH_JWT_KEY_FILE'),
+  ),
+  broken(
+    undefined,
+    'keys of a provider for a shared secret',
+    production({ ARQONBUS_AUTH_JWKS_URL: 'https://id.example/jwks' }),
+    both,
+    invalidConfig('CONTRADICTS', 'ARQONBUS_AUTH_JWKS_URL'),
+  ),
+  broken(
+    undefined,
+    'keys from two places',
+    production({
+      ARQONBUS_AUTH_JWT_ALGORITHM: 'ES256',
+      ARQONBUS_AUTH_JWKS_URL: 'https://id.example/jwks',
+      ARQONBUS_AUTH_JWT_KEY_FILE: '/nowhere/keys.pem',
+    }),
+    both,
+    invalidConfig('CONTRADICTS', 'ARQONBUS_AUTH_JWKS_URL'),
+    high('meta.files-readable', 'FILE_UNREADABLE', 'ARQONBUS_AUTH_JWT_KEY_FILE'),
+  ),
+  ...(
+    [
+      ['keys fetched in the clear from another machine', 'NO_TLS', 'http://id.example/jwks'],
+      ['a key address with a password', 'HAS_CREDENTIALS', 'https://arqon:hunter-two@id.example/jwks'],
+      ['a key address that is none', 'NOT_AN_ADDRESS', 'id.example/jwks'],
+      ['keys from a file address', 'NOT_AN_ADDRESS', 'file:///etc/keys'],
+    ] as const
+  ).map(([name, code, url]) =>
+    broken(
+      undefined,
+      name,
+      production({
+        ARQONBUS_AUTH_JWT_ALGORITHM: 'EdDSA',
+        ARQONBUS_AUTH_JWKS_URL: url,
+      }),
+      both,
+      invalidConfig(code, 'ARQONBUS_AUTH_JWKS_URL'),
+      invalidConfig('MISSING', 'ARQONBUS_AUTH_JWT_KEY_FILE'),
+    ),
+  ),
+  broken(
+    undefined,
+    'keys that hold for ever',
+    production({ ARQONBUS_AUTH_JWKS_MAX_STALE_S: '1000000' }),
+    both,
+    invalidConfig('OUT_OF_RANGE', 'ARQONBUS_AUTH_JWKS_MAX_STALE_S'),
   ),
   broken(
     undefined,

@@ -69,6 +69,9 @@ describe('a token is accepted', () => {
       hs256(goodClaims, { jku: 'https://evil.example', x5u: 'https://evil.example', jwk: { kty: 'oct', k: 'AA' } }),
       {},
     ],
+    ['of type at+jwt', hs256(goodClaims, { typ: 'at+jwt' }), {}],
+    ['of type application/JWT', hs256(goodClaims, { typ: 'application/JWT' }), {}],
+    ['without a type', hmacToken('{"alg":"HS256"}', JSON.stringify(goodClaims)), {}],
     ['with the configured iss and aud', claims({ iss: 'https://id.example', aud: 'arqonbus' }), {}, dated],
     ['with an aud list that holds ours', claims({ iss: 'https://id.example', aud: ['x', 'arqonbus'] }), {}, dated],
     ['with an aud nobody asked about, on the bus', claims({ aud: 'x' }), {}],
@@ -166,6 +169,19 @@ describe('a token is refused', () => {
     ['with a kid that is a query', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: "' OR 1=1 --" })],
     ['with a kid of 2,000 characters', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 'k'.repeat(2_000) })],
     ['with a kid of 10 KB', 'AUTH_TOO_LARGE', hs256(goodClaims, { kid: 'k'.repeat(10_000) })],
+    ['of type JOSE', 'AUTH_TYPE_NOT_ALLOWED', hs256(goodClaims, { typ: 'JOSE' })],
+    [
+      'of type dpop+jwt, which is a proof and no token',
+      'AUTH_TYPE_NOT_ALLOWED',
+      hs256(goodClaims, { typ: 'dpop+jwt' }),
+    ],
+    ['with a type that is a list', 'AUTH_TYPE_NOT_ALLOWED', hs256(goodClaims, { typ: ['JWT'] })],
+    ['with a kid that is an address', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 'https://evil.example/jwks' })],
+    ['with a kid of statements', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: "k1' UNION SELECT 'key" })],
+    ['with kid __proto__ among named keys', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { ['kid']: '__proto__' }), keyed],
+    ['with kid constructor among named keys', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 'constructor' }), keyed],
+    ['with kid toString among named keys', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 'toString' }), keyed],
+    ['with kid null', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: null })],
     ['with a kid that is a number', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 1 })],
     ['with an unknown kid', 'AUTH_KEY_UNKNOWN', hs256(goodClaims, { kid: 'k2' }), keyed],
     ['with another secret', 'AUTH_SIGNATURE', hs256(goodClaims, {}, 'b'.repeat(40))],
@@ -242,7 +258,7 @@ describe('a token is refused', () => {
     expect(await outcome(options, token)).toBe(refusal)
   })
 
-  it('covers more than 60 tokens and every refusal but two that others make', () => {
+  it('covers more than 60 tokens and every refusal but those that others make', () => {
     const seen = new Set(cases.map(([, refusal]) => refusal))
     expect(cases.length).toBeGreaterThan(60)
     expect([...seen].sort()).toEqual(
@@ -251,6 +267,7 @@ describe('a token is refused', () => {
         'AUTH_MALFORMED',
         'AUTH_TOO_LARGE',
         'AUTH_ALG_NOT_ALLOWED',
+        'AUTH_TYPE_NOT_ALLOWED',
         'AUTH_KEY_UNKNOWN',
         'AUTH_SIGNATURE',
         'AUTH_EXP_REQUIRED',

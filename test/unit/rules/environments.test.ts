@@ -124,6 +124,21 @@ describe('a secret in a file', () => {
   })
 })
 
+describe('secrets in a key file', () => {
+  const env = { ...productionEnvironment, ARQONBUS_AUTH_JWT_KEY_FILE: '/etc/arqonbus.jwks' }
+  const codesAt = (mode: number, more: object = {}): string[] => {
+    const files = { mode: () => mode, isReadable: () => true }
+    const ctx = createRuleContext({ ...env, ...more }, { ...machine, files })
+    return gate('shield', ctx).findings.map(({ code, variable }) => `${variable} ${code}`)
+  }
+
+  it('are refused where others may read it; public keys are not', () => {
+    expect(codesAt(0o100644)).toEqual(['ARQONBUS_AUTH_JWT_KEY_FILE FILE_OPEN_TO_OTHERS'])
+    expect(codesAt(0o100600)).toEqual([])
+    expect(codesAt(0o100644, { ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256' })).toEqual([])
+  })
+})
+
 describe('tokens signed with a key pair', () => {
   it('need no secret, but a key that can be read', () => {
     const { JWT_SECRET: _, ...rest } = productionEnvironment
