@@ -2,6 +2,7 @@
 // reads it and what it means. Parser, defaults, docs/config.md, `config --print` and the preflight all come from here.
 import { logLevels } from '../base/logger.ts'
 import {
+  edgeLimitTable,
   hotLimitTable,
   type LimitSpec,
   limitFields,
@@ -258,6 +259,9 @@ export const keys = {
     meaning: 'Port of the metrics listener',
     endpoint: true,
   }),
+  trustedProxyHops: key('SHIELD_TRUSTED_PROXY_HOPS', integer(0, 8), 0, shield, {
+    meaning: "Proxies of your own before it, each appending to X-Forwarded-For; 0: the socket's address counts",
+  }),
   shieldTlsCertFile: optional('SHIELD_TLS_CERT_FILE', path, shield, { meaning: 'PEM certificate chain; TLS when set' }),
   shieldTlsKeyFile: optional('SHIELD_TLS_KEY_FILE', path, shield, { meaning: 'PEM private key of that certificate' }),
   natsUrl: key('NATS_URL', address, new Secret('NATS_URL', 'nats://127.0.0.1:4222'), both, {
@@ -307,6 +311,7 @@ export const limitKeys: readonly LimitKey[] = [
   ...Object.entries(hotLimitTable).map(([field, spec]) => limitKey('bus', field, spec)),
   ...limitFields.map((field) => limitKey('shield', field, limitTable[field])),
   ...Object.entries(policyLimitTable).map(([field, spec]) => limitKey('shield', field, spec)),
+  ...Object.entries(edgeLimitTable).map(([field, spec]) => limitKey('shield', field, spec)),
 ]
 
 /** Every key there is, in the order of the docs. */

@@ -1,6 +1,6 @@
 // Every bound of reliability.md 4 that the servers enforce, as one table. Each row is a variable of the bus
 // (ARQONBUS_LIMIT_…) and of Shield (SHIELD_LIMIT_…). Above the cap a production start is refused.
-import type { HotStateConfig, Limits, PolicyConfig, StorageConfig } from './shapes.ts'
+import type { EdgeLimits, HotStateConfig, Limits, PolicyConfig, StorageConfig } from './shapes.ts'
 
 export interface LimitSpec {
   readonly default: number
@@ -58,6 +58,18 @@ export const limitTable = {
   messagesBurst: { default: 100, min: 1, cap: 2_000, meaning: 'Frames one connection may send at once' },
   bytesPerSecond: { default: 512 * kib, min: 1_024, cap: 8 * mib, meaning: 'Bytes taken from one connection a second' },
   bytesBurst: { default: 2 * mib, min: 1_024, cap: 16 * mib, meaning: 'Bytes one connection may send at once' },
+  messagesPerSecondPerTenant: {
+    default: 2_000,
+    devDefault: 1_000_000,
+    min: 1,
+    meaning: 'Frames taken from all connections of one tenant a second (twice as many at once)',
+  },
+  bytesPerSecondPerTenant: {
+    default: 16 * mib,
+    devDefault: 1_024 * mib,
+    min: 1_024,
+    meaning: 'Bytes taken from all connections of one tenant a second (twice as many at once)',
+  },
   controlFramesPerSecond: {
     default: 5,
     min: 1,
@@ -180,6 +192,31 @@ export const policyLimitTable = {
     meaning: 'Time between looks at the files of policies, ms; 0: they are read once',
   },
 } as const satisfies Readonly<Record<PolicyLimit, LimitSpec>>
+
+/** The bounds that only the gateway has. */
+export const edgeLimitTable = {
+  handshakesPerSecondPerTenant: {
+    default: 500,
+    devDefault: 100_000,
+    min: 1,
+    meaning: 'New connections a second of one tenant (twice as many at once)',
+  },
+  maxInflightPerTenant: {
+    default: 4_096,
+    devDefault: 1_000_000,
+    min: 1,
+    meaning: 'Unanswered frames of all connections of one tenant',
+  },
+  maxInflightPerProcess: {
+    default: 20_000,
+    devDefault: 1_000_000,
+    min: 1,
+    meaning: 'Unanswered frames of all connections together',
+  },
+  closesPerSecond: { default: 500, min: 1, cap: 5_000, meaning: 'Connections closed a second on shutdown' },
+} as const satisfies Readonly<Record<keyof EdgeLimits, LimitSpec>>
+
+export const edgeLimitFields: readonly (keyof EdgeLimits)[] = Object.keys(edgeLimitTable) as (keyof EdgeLimits)[]
 
 /** The contract's own names for limits it had already. */
 const contractNames: Readonly<Record<string, string>> = {

@@ -1,13 +1,14 @@
 // From a resolution to the frozen objects the programs take. Nothing here has a default of its own.
 import { BusError } from '../base/errors.ts'
 import type { Program } from './keys.ts'
-import { limitFields as limitFieldNames } from './limits.ts'
+import { edgeLimitFields, limitFields as limitFieldNames } from './limits.ts'
 import { describeProblem, type Environment, type Problem, type Resolution } from './resolution.ts'
 import { type ResolveOptions, resolveKeys } from './resolve.ts'
 import { Secret } from './secret.ts'
 import type {
   AuthConfig,
   BusConfig,
+  EdgeLimits,
   HotStateConfig,
   PolicyConfig,
   Limits,
@@ -94,7 +95,8 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     policies: policiesOf(resolution),
     natsUrl: values.natsUrl,
     ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
-    limits: limitsOf(limits.shield),
+    limits: { ...limitsOf(limits.shield), ...edgeLimitsOf(limits.shield) },
+    trustedProxyHops: values.trustedProxyHops,
     allowedOrigins: values.allowedOrigins,
     logLevel: values.logLevel,
   })
@@ -205,6 +207,12 @@ function limitsOf(values: Readonly<Record<string, number>>): Limits {
   const limits: Record<string, number> = {}
   for (const field of limitFieldNames) limits[field] = values[field]!
   return limits as unknown as Limits // built from the table whose keys are those of Limits
+}
+
+function edgeLimitsOf(values: Readonly<Record<string, number>>): EdgeLimits {
+  const limits: Record<string, number> = {}
+  for (const field of edgeLimitFields) limits[field] = values[field]!
+  return limits as unknown as EdgeLimits // as above
 }
 
 /** Freezes the object and the plain objects and lists inside; a Secret has no state to freeze. */

@@ -48,6 +48,8 @@ export interface Limits {
   readonly messagesBurst: number
   readonly bytesPerSecond: number
   readonly bytesBurst: number
+  readonly messagesPerSecondPerTenant: number
+  readonly bytesPerSecondPerTenant: number
   readonly controlFramesPerSecond: number
   readonly controlFramesBurst: number
   /** Refused-for-rate frames within a minute before the socket is closed. */
@@ -67,6 +69,14 @@ export interface Limits {
   readonly maxJsonKeys: number
   readonly maxTelemetryClients: number
   readonly drainTimeoutMs: number
+}
+
+/** Bounds that only the gateway has. */
+export interface EdgeLimits {
+  readonly handshakesPerSecondPerTenant: number
+  readonly maxInflightPerTenant: number
+  readonly maxInflightPerProcess: number
+  readonly closesPerSecond: number
 }
 
 export interface StorageConfig {
@@ -153,7 +163,9 @@ export interface ShieldConfig {
   readonly natsUrl?: Secret
   readonly tls?: { readonly certFile: string; readonly keyFile: string }
   /** Shield's own: its frames are smaller than the bus's (reliability 4). */
-  readonly limits: Limits
+  readonly limits: Limits & EdgeLimits
+  /** Proxies before it that append to X-Forwarded-For; 0: the socket's address counts. */
+  readonly trustedProxyHops: number
   readonly allowedOrigins: readonly string[]
   readonly logLevel: LogLevel
 }

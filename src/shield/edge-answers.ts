@@ -82,8 +82,12 @@ export class EdgeAnswers {
   /** Resolves when no frame is unanswered. */
   drained(): Promise<void> {
     if (this.#ports.lane.unanswered.size === 0) return Promise.resolve()
+    const before = this.#whenDrained
     return new Promise((resolve) => {
-      this.#whenDrained = resolve
+      this.#whenDrained = () => {
+        before?.()
+        resolve()
+      }
     })
   }
 

@@ -23,6 +23,7 @@ import { checkTenant } from './decide.ts'
 import { EdgeAnswers, type Pending } from './edge-answers.ts'
 import type { EdgeMemberships } from './edge-memberships.ts'
 import { FrameLane } from './frame-lane.ts'
+import type { InflightShare } from './inflight.ts'
 import { type Intent, intentOf } from './intent.ts'
 import type { ShieldMetrics } from './metrics.ts'
 import type { ValidFrame, Validator } from './validate.ts'
@@ -41,6 +42,7 @@ export interface EdgeSessionPorts {
   readonly logger: Logger
   readonly allowJson: boolean
   readonly maxInflight: number
+  readonly inflightOf: (tenant: string) => InflightShare
   /** Has the session opened again soon, and again until that succeeds or it is closed. */
   readonly requestResync: (session: EdgeSession) => void
   /** How long an answer of the bus is waited for. */
@@ -71,6 +73,7 @@ export class EdgeSession {
   /** Frames behind one that is still in a step. */
   readonly #queue: Waiting[] = []
   #isBusy = false
+  #isLeaving = false
   #resyncing: Promise<boolean> | undefined
   readonly #refusedAt: number[] = []
 
@@ -80,7 +83,7 @@ export class EdgeSession {
     this.#headers = headers
     this.#trace = trace
     this.#ports = ports
-    this.#lane = new FrameLane(ports.maxInflight)
+    this.#lane = new FrameLane(ports.maxInflight, ports.inflightOf(session.identity.tenant))
     this.#fromBus = new EdgeAnswers({
       session,
       lane: this.#lane,
@@ -149,9 +152,13 @@ export class EdgeSession {
   /** A frame of the client. Refused, forwarded or handled, in the order of the calls. */
   receive(data: Uint8Array, isBinary: boolean): void {
     if (this.session.isClosed) return
-    if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) this.#take({ data, isBinary })
+    if (this.#isLeaving) this.#refuseUnread({ data, isBinary }, new BusError('DRAINING'))
+    else if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) this.#take({ data, isBinary })
     else if (this.#queue.length < this.#ports.maxInflight) this.#queue.push({ data, isBinary })
-    else this.#refuseUnread({ data, isBinary })
+    else {
+      const { maxInflight: max } = this.#ports
+      this.#refuseUnread({ data, isBinary }, new BusError('INFLIGHT_EXCEEDED', undefined, { max }))
+    }
   }
 
   /** Tells the client why its frame goes no further; `details.message_id` names the frame. */
@@ -168,6 +175,16 @@ export class EdgeSession {
       metadata: { code: error.code, ...(typeof details['reason'] === 'string' && { reason: details['reason'] }) },
     })
     if (isSchemaOrPolicy(error)) this.#countRefusal()
+  }
+
+  /** Takes no more frames, has those under way answered, and closes; waits no longer than `patienceMs` for that. */
+  async leave(patienceMs: number): Promise<void> {
+    this.#isLeaving = true
+    const { promise: late, resolve } = Promise.withResolvers<void>()
+    const timer = setTimeout(resolve, patienceMs)
+    await Promise.race([this.#fromBus.drained(), late])
+    clearTimeout(timer)
+    this.session.close('RESTART')
   }
 
   /** A message on this session's own subject. */
@@ -265,9 +282,9 @@ export class EdgeSession {
     else this.#send(frame, intent && { kind: 'leave', name: intent.name }, added)
   }
 
-  /** Too many wait already; the id is still read, for a refusal that names its frame. */
-  #refuseUnread({ data, isBinary }: Waiting): void {
-    const { maxInflight: max, validator } = this.#ports
+  /** It goes no further whatever it is; the id is still read, for a refusal that names its frame. */
+  #refuseUnread({ data, isBinary }: Waiting, refusal: BusError): void {
+    const { validator } = this.#ports
     let id: string | undefined
     try {
       id = validator.validate(data, isBinary).id
@@ -275,7 +292,7 @@ export class EdgeSession {
       const read = isBusError(error) ? error.details['message_id'] : undefined
       if (typeof read === 'string') id = read
     }
-    this.refuse(new BusError('INFLIGHT_EXCEEDED', undefined, { max }), id)
+    this.refuse(refusal, id)
   }
 
   /** Throws, or rejects, what the policy does not allow; else the headers it adds. */

@@ -2,6 +2,7 @@
 // when one before them was lost, given up with LINK_TIMEOUT when no answer comes. Nothing is ever sent twice.
 import { BusError } from '../base/errors.ts'
 import type { JsonValue } from '../base/json.ts'
+import type { InflightShare } from './inflight.ts'
 
 /** A frame under way. */
 export interface Unanswered<Intent> {
@@ -23,13 +24,16 @@ export class FrameLane<Intent> {
   next = 1
   readonly unanswered = new Map<number, Unanswered<Intent>>()
   readonly #maxInflight: number
+  readonly #share: InflightShare | undefined
   /** From here on frames may not have reached the bus; undefined while all are known to arrive. */
   #doubtFrom: number | undefined
   /** The last frame sent with a reset. */
   #lastReset = 0
 
-  constructor(maxInflight: number) {
+  /** `share`: in what its tenant and the process may have unanswered. */
+  constructor(maxInflight: number, share?: InflightShare) {
     this.#maxInflight = maxInflight
+    this.#share = share
   }
 
   /**
@@ -42,6 +46,7 @@ export class FrameLane<Intent> {
         max: this.#maxInflight,
       })
     }
+    this.#share?.begin()
     const entry = { ...frame, frame: this.next++, isAnswered: false }
     const isReset = this.#mayReset()
     if (isReset) {
@@ -54,14 +59,14 @@ export class FrameLane<Intent> {
 
   /** The frame could not be sent at all: its number stays unused at the bus. */
   cancel(frame: number): void {
-    this.unanswered.delete(frame)
+    this.#remove(frame)
     this.#doubt(frame)
   }
 
   /** All of the answer to the frame has come. */
   settle(frame: number): Unanswered<Intent> | undefined {
     const entry = this.unanswered.get(frame)
-    this.unanswered.delete(frame)
+    this.#remove(frame)
     return entry
   }
 
@@ -70,7 +75,7 @@ export class FrameLane<Intent> {
     // Frames from a later reset on are not behind this hole any more.
     const end = this.#lastReset > frame ? this.#lastReset : this.next
     const missing = [...this.unanswered.values()].filter((entry) => entry.frame >= expected && entry.frame < end)
-    for (const entry of missing) this.unanswered.delete(entry.frame)
+    for (const entry of missing) this.#remove(entry.frame)
     if (this.#lastReset <= frame) this.#doubt(expected)
     return missing
   }
@@ -81,7 +86,7 @@ export class FrameLane<Intent> {
     for (const entry of this.unanswered.values()) {
       if (entry.sentMs >= beforeMs) break // in the order of sending
       late.push(entry)
-      this.unanswered.delete(entry.frame)
+      this.#remove(entry.frame)
       this.#doubt(entry.frame)
     }
     return late
@@ -91,8 +96,13 @@ export class FrameLane<Intent> {
   restart(): readonly Unanswered<Intent>[] {
     const left = [...this.unanswered.values()]
     this.unanswered.clear()
+    this.#share?.end(left.length)
     this.#doubtFrom = undefined
     return left
+  }
+
+  #remove(frame: number): void {
+    if (this.unanswered.delete(frame)) this.#share?.end(1)
   }
 
   #doubt(frame: number): void {

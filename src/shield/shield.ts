@@ -23,8 +23,10 @@ import { startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
 import { createAnswers } from './answers.ts'
 import { answerPlainRequest, authenticateUpgrade, screenUpgrade } from './authenticate.ts'
 import { type BusClient, startBusClient } from './bus-client.ts'
+import { type DrainLimits, drainSessions } from './drain.ts'
 import { createEdgeMemberships } from './edge-memberships.ts'
 import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
+import { createInflight, type InflightLimits } from './inflight.ts'
 import { createShieldMetrics, registerOverflowMetrics, type ShieldMetrics } from './metrics.ts'
 import { openSchema, readTls } from './start-files.ts'
 import { createValidator } from './validate.ts'
@@ -38,16 +40,19 @@ export interface ShieldOptions {
   readonly schemaFile?: string
   /** Names of the upgrade request's headers that policies may read. */
   readonly policyHeaders?: readonly string[]
-  readonly limits: WsServerLimits & {
-    readonly maxInflight: number
-    readonly maxQueuedBytesPerClient: number
-    readonly maxQueuedBytesPerSubscription: number
-    readonly maxHeldBytesPerProcess: number
-    readonly maxRecoverMessages: number
-    readonly maxJsonDepth: number
-    readonly maxJsonKeys: number
-  }
+  readonly limits: WsServerLimits &
+    InflightLimits &
+    DrainLimits & {
+      readonly maxInflight: number
+      readonly maxQueuedBytesPerClient: number
+      readonly maxQueuedBytesPerSubscription: number
+      readonly maxHeldBytesPerProcess: number
+      readonly maxRecoverMessages: number
+      readonly maxJsonDepth: number
+      readonly maxJsonKeys: number
+    }
   readonly allowedOrigins: readonly string[]
+  readonly trustedProxyHops: number
 }
 
 export interface ShieldPorts {
@@ -85,8 +90,6 @@ export interface Shield {
 const standardTiming: ShieldTiming = { leaseMs: 3_000, requestMs: 2_000, answerMs: 2_000, tickMs: 250 }
 const linkOverheadBytes = 16 * 1024
 const resyncsAtOnce = 50
-/** Clients of a Shield that goes come back over this long. */
-const maxSpreadMs = 10_000
 
 export async function startShield(options: ShieldOptions, ports: ShieldPorts): Promise<Shield> {
   const { limits } = options
@@ -161,6 +164,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     logger,
     allowJson: options.wire.allowJson,
     maxInflight: limits.maxInflight,
+    inflightOf: createInflight(limits),
     requestResync(session) {
       suspended.add(session)
       void resyncAll()
@@ -279,23 +283,13 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     }
   }
 
-  /** Says goodbye to all, spread over time; lets what is under way be answered; then closes, and waits for the peers. */
-  async function drain(): Promise<void> {
-    const count = sessions.size
-    for (const [index, { session }] of [...sessions.values()].entries()) {
-      session.send(answers.goaway(Math.round((index / count) * Math.min(maxSpreadMs, count * 2))))
-    }
-    await settled(() => [...sessions.values()].every((edge) => edge.unanswered === 0), timing.answerMs)
-    for (const { session } of sessions.values()) session.close('RESTART')
-    await settled(() => sessions.size === 0, limits.closeTimeoutMs)
-  }
-
   try {
     const server = await startWsServer({
       ...options.server,
       ...(tls !== undefined && { tls }),
       limits,
       allowedOrigins: options.allowedOrigins,
+      trustedProxyHops: options.trustedProxyHops,
       clock,
       logger,
       screen: screenUpgrade,
@@ -306,7 +300,11 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     closers.push('listener', () => server.close())
     closers.push('sessions', async () => {
       await server.stopAccepting()
-      await drain()
+      await drainSessions(limits, {
+        sessions,
+        goaway: (afterMs) => answers.goaway(afterMs),
+        answerMs: timing.answerMs,
+      })
     })
     logger.info('shield.started', { port: server.port, policy: policy.name, isSchemaStrict: options.schemaStrict })
     return {
@@ -337,11 +335,3 @@ function readableHeaders(headers: IncomingHttpHeaders, names: readonly string[])
   }
   return readable
 }
-
-/** Resolves when it is so, or when the time is over. */
-async function settled(isSo: () => boolean, timeoutMs: number): Promise<void> {
-  for (let waitedMs = 0; !isSo() && waitedMs < timeoutMs; waitedMs += settleStepMs) {
-    await new Promise((resolve) => setTimeout(resolve, settleStepMs))
-  }
-}
-const settleStepMs = 20

@@ -11,6 +11,8 @@ export interface AdmissionLimits {
   readonly handshakesPerSecond: number
   readonly handshakesPerSecondPerAddress: number
   readonly maxHalfOpen: number
+  /** Absent: no bound here. */
+  readonly handshakesPerSecondPerTenant?: number
 }
 
 /** Why a handshake is refused; the HTTP status says whether others fare better. */
@@ -25,30 +27,33 @@ export interface Admission {
   arrive(address: string): { release(): void } | undefined
   /** Before anything is read of the request. On success `leave` must be called when the handshake has ended. */
   enter(address: string, nowMs: number): Refusal | { leave(): void }
-  /** After authentication. On success `release` must be called when the socket has closed. */
+  /** After authentication: may the tenant open another one now? */
+  judgeTenant(tenant: string, nowMs: number): Refusal | undefined
+  /** After that. On success `release` must be called when the socket has closed. */
   admit(address: string, identity: Identity): Refusal | { release(): void }
   readonly open: number
 }
 
 /** Sockets of one address, for each connection it may have: room for handshakes, and for refusals being read. */
 const socketsPerConnection = 2
-/** Addresses remembered for their rate; beyond it the oldest is forgotten. */
-const rememberedAddresses = 10_000
+/** Addresses, and tenants, remembered for their rate; beyond it the oldest is forgotten. */
+const rememberedNames = 10_000
 
 export function createAdmission(limits: AdmissionLimits, nowMs: number): Admission {
   const process = new TokenBucket(limits.handshakesPerSecond, limits.handshakesPerSecond * 2, nowMs)
   const byAddress = new Map<string, TokenBucket>()
+  const byTenant = new Map<string, TokenBucket>()
   const counts = new Map<string, number>()
   let halfOpen = 0
   let open = 0
 
-  function bucketOf(address: string, now: number): TokenBucket {
-    let bucket = byAddress.get(address)
+  function bucketOf(buckets: Map<string, TokenBucket>, name: string, rate: number, now: number): TokenBucket {
+    let bucket = buckets.get(name)
     if (bucket === undefined) {
-      bucket = new TokenBucket(limits.handshakesPerSecondPerAddress, limits.handshakesPerSecondPerAddress * 2, now)
-      byAddress.set(address, bucket)
-      const oldest = byAddress.keys().next()
-      if (byAddress.size > rememberedAddresses && !oldest.done) byAddress.delete(oldest.value)
+      bucket = new TokenBucket(rate, rate * 2, now)
+      buckets.set(name, bucket)
+      const oldest = buckets.keys().next()
+      if (buckets.size > rememberedNames && !oldest.done) buckets.delete(oldest.value)
     }
     return bucket
   }
@@ -68,12 +73,18 @@ export function createAdmission(limits: AdmissionLimits, nowMs: number): Admissi
     },
     enter(address, now) {
       if (halfOpen >= limits.maxHalfOpen) return { status: 503, limit: 'half-open', retryAfterSeconds: 1 }
-      if (!bucketOf(addressGroup(address), now).take(1, now)) {
+      const ofAddress = bucketOf(byAddress, addressGroup(address), limits.handshakesPerSecondPerAddress, now)
+      if (!ofAddress.take(1, now)) {
         return { status: 429, limit: 'handshakes-per-address', retryAfterSeconds: 1 }
       }
       if (!process.take(1, now)) return { status: 503, limit: 'handshakes', retryAfterSeconds: 1 }
       halfOpen++
       return { leave: once(() => halfOpen--) }
+    },
+    judgeTenant(tenant, now) {
+      const rate = limits.handshakesPerSecondPerTenant
+      if (rate === undefined || bucketOf(byTenant, tenant, rate, now).take(1, now)) return undefined
+      return { status: 429, limit: 'handshakes-per-tenant', retryAfterSeconds: 1 }
     },
     admit(address, { tenant, subject }) {
       if (open >= limits.maxConnections) return { status: 503, limit: 'connections', retryAfterSeconds: 5 }

@@ -8,6 +8,7 @@ import type { Connection } from '../session/session.ts'
 import { TokenBucket } from '../session/rate-limit.ts'
 import { FrameParser, type FrameSink } from './frame-parser.ts'
 import { closeReason } from './safe-socket.ts'
+import type { SharedRate } from './tenant-rates.ts'
 
 export interface ConnectionLimits {
   readonly messagesPerSecond: number
@@ -41,10 +42,14 @@ export interface ConnectionOptions {
   readonly address: string
   readonly clock: Clock
   readonly limits: ConnectionLimits
+  /** What its tenant may send over all connections. */
+  readonly shared?: SharedRate
   /** Told what an owner threw, and in which of its methods; must not throw itself. */
   readonly report: (where: string, error: unknown) => void
 }
 
+/** How often `tick` is called, about. */
+const tickMs = 1_000
 /** A strike is forgotten after this long. */
 const strikeWindowMs = 60_000
 /** Closed for what they send, or for sending nothing: they are not listened to any more. */
@@ -66,11 +71,15 @@ export class SocketConnection implements Connection, FrameSink {
   readonly #messages: TokenBucket
   readonly #bytes: TokenBucket
   readonly #control: TokenBucket
+  readonly #shared: SharedRate | undefined
   #strikes: number[] | undefined
   #owner: ConnectionOwner | undefined
   #state: State = 'open'
   #closeCode = abnormal
   #isCorked = false
+  /** Not read, because its owner asked for it, or until the next tick because its tenant sends too much. */
+  #isHeld = false
+  #isThrottled = false
   /** When the chunk at work arrived. */
   #now: number
   #nextPingMs: number
@@ -85,6 +94,7 @@ export class SocketConnection implements Connection, FrameSink {
     this.address = options.address
     this.#clock = clock
     this.#report = options.report
+    this.#shared = options.shared
     this.#limits = limits
     this.#parser = new FrameParser(limits, this)
     this.#messages = new TokenBucket(limits.messagesPerSecond, limits.messagesBurst, now)
@@ -126,8 +136,14 @@ export class SocketConnection implements Connection, FrameSink {
     return this.#socket.writableLength
   }
 
-  /** While paused its pongs go unread too, so no deadline runs. */
   pauseReading(isPaused: boolean): void {
+    this.#isHeld = isPaused
+    this.#applyPause()
+  }
+
+  /** While paused its pongs go unread too, so no deadline runs. */
+  #applyPause(): void {
+    const isPaused = this.#isHeld || this.#isThrottled
     if (this.#state !== 'open' || this.#socket.isPaused() === isPaused) return
     if (isPaused) {
       this.#pongDueMs = undefined
@@ -172,6 +188,10 @@ export class SocketConnection implements Connection, FrameSink {
   /** Called about once a second: pings, pong deadlines, and bytes that never became frames. */
   tick(nowMs: number): void {
     if (this.#state !== 'open') return
+    if (this.#isThrottled) {
+      this.#isThrottled = false
+      this.#applyPause()
+    }
     const read = this.#socket.bytesRead - this.#bytesSeen
     this.#bytesSeen = this.#socket.bytesRead
     // Fragments do not surface as frames: only the bytes read show that flood (reliability 0.2, L23).
@@ -205,6 +225,10 @@ export class SocketConnection implements Connection, FrameSink {
     if (this.#state !== 'open') return // what had arrived already when the connection was closed
     if (!this.#messages.take(1, this.#now) || !this.#bytes.take(end - start, this.#now)) {
       this.#strike()
+      return
+    }
+    if (this.#shared?.take(end - start, this.#now) === false) {
+      this.#throttle()
       return
     }
     const owner = this.#owner
@@ -267,6 +291,14 @@ export class SocketConnection implements Connection, FrameSink {
     if (this.#control.take(1, this.#now)) return true
     this.#strike()
     return false
+  }
+
+  /** No strike, for the connection may send little itself; what it sends on waits in the kernel and costs nothing. */
+  #throttle(): void {
+    this.#isThrottled = true
+    this.#applyPause()
+    const error = new BusError('RATE_LIMIT_EXCEEDED', undefined, { limit: 'tenant', retry_after_ms: tickMs })
+    this.#guard('refused', () => this.#owner?.refused(error))
   }
 
   #strike(): void {

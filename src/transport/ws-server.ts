@@ -8,11 +8,13 @@ import type { Clock } from '../base/clock.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import { type AdmissionLimits, createAdmission, type Refusal } from './admission.ts'
 import { type ConnectionLimits, type ConnectionOwner, SocketConnection } from './connection.ts'
+import { clientAddress } from './client-address.ts'
 import { acceptUpgrade, judgeUpgrade } from './handshake.ts'
 import type { HttpRefusal } from './http-refusal.ts'
 import { listen } from './listen.ts'
+import { createTenantRates, type TenantRateLimits } from './tenant-rates.ts'
 
-export interface WsServerLimits extends AdmissionLimits, ConnectionLimits {
+export interface WsServerLimits extends AdmissionLimits, ConnectionLimits, TenantRateLimits {
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
   readonly maxQueuedBytesPerProcess: number
@@ -25,6 +27,8 @@ export interface WsServerOptions {
   readonly limits: WsServerLimits
   /** Origins browsers may come from, compared exactly; requests without Origin are not browsers'. */
   readonly allowedOrigins: readonly string[]
+  /** Proxies before this listener whose X-Forwarded-For counts; 0 by default. */
+  readonly trustedProxyHops?: number
   readonly clock: Clock
   readonly logger: Logger
   /** Judges method, path and headers before anything else of an upgrade. */
@@ -46,8 +50,9 @@ export interface WsServer {
 }
 
 export async function startWsServer(options: WsServerOptions): Promise<WsServer> {
-  const { limits, clock, logger } = options
+  const { limits, clock, logger, trustedProxyHops: hops = 0 } = options
   const admission = createAdmission(limits, clock.monotonic())
+  const rateOf = createTenantRates(limits, () => clock.monotonic())
   const connections = new Map<Socket, SocketConnection>()
   const sockets = new Set<Socket>()
   const answering = new Set<Socket>()
@@ -55,8 +60,8 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
 
   const server = createListener(options)
   server.on('connection', (socket: Socket) => {
-    // Silent sockets of one address must not use up what is there for all.
-    const arrived = admission.arrive(socket.remoteAddress ?? '')
+    // Silent sockets of one address must not use up what is there for all. Behind proxies all come from theirs.
+    const arrived = hops > 0 ? { release() {} } : admission.arrive(socket.remoteAddress ?? '')
     if (arrived === undefined) return void socket.destroy()
     sockets.add(socket)
     socket.once('close', () => {
@@ -92,7 +97,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   async function respond(request: IncomingMessage): Promise<HttpRefusal> {
     try {
       // An answer can cost the check of a token: requests count as handshakes do.
-      const entered = admission.enter(request.socket.remoteAddress ?? '', clock.monotonic())
+      const entered = admission.enter(clientAddress(request, hops), clock.monotonic())
       if ('status' in entered) return tooMany(entered)
       try {
         return await options.answer(request)
@@ -109,7 +114,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     // Before the first await: a reset during authentication must not be an unhandled error (reliability 3.2, 41).
     socket.on('error', () => socket.destroy())
     if (answering.has(socket)) return void socket.destroy() // an earlier answer would be written into the WebSocket
-    const address = socket.remoteAddress ?? ''
+    const address = clientAddress(request, hops)
     const entered = admission.enter(address, clock.monotonic())
     if ('status' in entered) return refuse(socket, tooMany(entered))
     const timer = setTimeout(() => refuse(socket, plainRefusal(408)), limits.handshakeTimeoutMs)
@@ -154,12 +159,20 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     if (!('identity' in outcome)) return outcome
     if (!socket.writable) return undefined // gone, or told that it took too long
     const { identity } = outcome
+    const tooFast = admission.judgeTenant(identity.tenant, clock.monotonic())
+    if (tooFast !== undefined) return tooMany(tooFast)
     const admitted = admission.admit(address, identity)
     if ('status' in admitted) return tooMany(admitted)
     socket.once('close', () => admitted.release())
     socket.setNoDelay(true)
     acceptUpgrade(request, socket)
-    const connection = new SocketConnection(socket, { address, clock, limits, report })
+    const connection = new SocketConnection(socket, {
+      address,
+      clock,
+      limits,
+      shared: rateOf(identity.tenant),
+      report,
+    })
     connections.set(socket, connection)
     socket.once('close', () => connections.delete(socket))
     // No HTTP answer can be given any more: what fails from here on is said in a close frame.

@@ -176,7 +176,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
     const shield = await startShield(
       {
         ...config,
-        limits: limitsOf(config.limits),
+        limits: { ...config.limits, ...limitsOf(config.limits) },
         server: { host: '127.0.0.1', port: 0 },
         schemaStrict: given?.schemaStrict ?? true,
         ...(given?.schemaFile !== undefined && { schemaFile: given.schemaFile }),

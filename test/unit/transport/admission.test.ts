@@ -44,6 +44,19 @@ describe('admission', () => {
     expect(limitOf(admission.enter('1.1.1.1', 1_000))).toBeUndefined()
   })
 
+  test('bounds how fast a tenant opens connections, where that is set', () => {
+    const admission = createAdmission({ ...limits, handshakesPerSecondPerTenant: 2 }, 0)
+    const outcomes = Array.from({ length: 5 }, () => admission.judgeTenant('acme', 0))
+    expect(outcomes.map((outcome) => outcome?.limit)).toEqual([
+      ...Array<undefined>(4).fill(undefined),
+      'handshakes-per-tenant',
+    ])
+    expect(outcomes[4]).toMatchObject({ status: 429, retryAfterSeconds: 1 })
+    expect(admission.judgeTenant('globex', 0)).toBeUndefined()
+    expect(admission.judgeTenant('acme', 500)).toBeUndefined()
+    expect(createAdmission(limits, 0).judgeTenant('acme', 0)).toBeUndefined()
+  })
+
   test('groups IPv6 by /64 and mapped IPv4 with IPv4', () => {
     expect(addressGroup('2001:db8:1:2:3:4:5:6')).toBe(addressGroup('2001:db8:1:2::1'))
     expect(addressGroup('2001:db8:1:2::1')).not.toBe(addressGroup('2001:db8:1:3::1'))
