@@ -15,6 +15,7 @@ export const layers = {
   wire: ['base', 'envelope'],
   storage: ['base', 'envelope', 'valkey', 'postgres'],
   hot: ['base', 'envelope', 'valkey'],
+  projector: ['base', 'envelope', 'link', 'postgres'],
   rooms: ['base', 'envelope', 'wire', 'storage'],
   session: ['base', 'envelope', 'wire', 'auth', 'telemetry'],
   router: ['base', 'envelope', 'wire', 'auth', 'rooms', 'session', 'storage', 'hot', 'telemetry'],
@@ -46,8 +47,22 @@ export const layers = {
     'rules',
     'postgres',
     'audit',
+    'projector',
   ],
-  bin: ['base', 'config', 'auth', 'app', 'preflight', 'policy', 'client', 'envelope', 'wire', 'postgres', 'audit'],
+  bin: [
+    'base',
+    'config',
+    'auth',
+    'app',
+    'preflight',
+    'policy',
+    'client',
+    'envelope',
+    'wire',
+    'postgres',
+    'audit',
+    'projector',
+  ],
 }
 
 /** Third-party and built-in packages that exactly one part may import: library -> part or file. */

@@ -48,7 +48,12 @@ export interface MigrationOptions {
   readonly address: PostgresAddress
   /** Default: those of this version. */
   readonly migrations?: readonly Migration[]
+  /** Names of those to apply; default all. One ledger holds them all, whoever applies which. */
+  readonly only?: (name: string) => boolean
 }
+
+/** The projector's: the lane can live in a database that holds nothing else of ours. */
+export const isProjectorMigration = (name: string): boolean => name.includes('_continuum_projector_')
 
 /** Rejects with STORE_OPEN_FAILED or STORE_UNAVAILABLE. */
 export async function migrationStatus(options: MigrationOptions): Promise<readonly MigrationStatus[]> {
@@ -64,7 +69,9 @@ export async function migrateUp(options: MigrationOptions): Promise<readonly str
   return await withConnection(options, async (connection, migrations) => {
     await takeLock(connection)
     try {
-      const wanted = requireKnown(await compare(connection, migrations)).filter(({ state }) => state === 'pending')
+      const { only = () => true } = options
+      const known = requireKnown(await compare(connection, migrations))
+      const wanted = known.filter(({ name, state }) => state === 'pending' && only(name))
       for (const { name } of wanted) await apply(connection, migrations.find((one) => one.name === name)!)
       return wanted.map(({ name }) => name)
     } finally {

@@ -31,12 +31,12 @@ describe('unanswered frames', () => {
   })
 
   it.each<[string, (lane: FrameLane<never>) => void]>([
-    ['answered', (lane) => [1, 2, 3, 4].forEach((n) => lane.settle(n))],
-    ['answered twice', (lane) => [1, 1, 2, 2, 3, 4, 4].forEach((n) => lane.settle(n))],
+    ['answered', (lane) => [1, 2, 3, 4].forEach((n) => void lane.settle(n))],
+    ['answered twice', (lane) => [1, 1, 2, 2, 3, 4, 4].forEach((n) => void lane.settle(n))],
     ['refused by a gap', (lane) => lane.gap(4, 1)],
     ['given up', (lane) => lane.expire(1)],
     ['ended by a restart', (lane) => lane.restart()],
-    ['never sent', (lane) => [1, 2, 3, 4].forEach((n) => lane.cancel(n))],
+    ['never sent', (lane) => [1, 2, 3, 4].forEach((n) => void lane.cancel(n))],
   ])('that are %s make room for exactly as many', (_how, end) => {
     const [a, b] = lanes() as [FrameLane<never>, FrameLane<never>]
     begin(a, 4)

@@ -1,0 +1,49 @@
+// Does the database have the lane's tables, exactly as this version made them? Judged by the catalogue, since the file
+// may have been applied with psql, and by the ledger, where there is one.
+import { BusError } from '../base/errors.ts'
+import { expectedCatalogue, readCatalogue } from '../postgres/catalogue.ts'
+import type { PostgresConnection } from '../postgres/connection.ts'
+import { compare, isProjectorMigration } from '../postgres/migrations.ts'
+
+const isLanes = (line: string): boolean => /\barqonbus_continuum_/.test(line)
+/** What somebody else may add without harm: an index, or a column that may be empty. */
+const isHarmless = (line: string): boolean =>
+  line.startsWith('index CREATE INDEX') || (line.startsWith('column ') && !line.includes(' not null'))
+
+/** Throws STORE_OPEN_FAILED with the command that helps: SCHEMA_MISSING, EDITED_MIGRATION, SCHEMA_DRIFT, NEWER_SCHEMA. */
+export async function requireProjectorSchema(connection: Pick<PostgresConnection, 'query'>): Promise<void> {
+  const status = await compare(connection)
+  const newer = status.find(({ state }) => state === 'unknown')
+  if (newer !== undefined) {
+    throw refused('NEWER_SCHEMA', `A newer version has changed this database (${newer.name}); use that version`)
+  }
+  const edited = status.find(({ name, state }) => state === 'edited' && isProjectorMigration(name))
+  if (edited !== undefined) {
+    const message = `${edited.name} was applied with another content; put the file back as it was (arqonbus migrate status)`
+    throw refused('EDITED_MIGRATION', message)
+  }
+  const found = new Set((await readCatalogue(connection)).filter(isLanes))
+  const expected = new Set(expectedCatalogue().filter(isLanes))
+  if (found.size === 0) {
+    throw refused(
+      'SCHEMA_MISSING',
+      'The database does not have the tables of the projector; run `arqonbus projector migrate`',
+    )
+  }
+  const missing = [...expected].filter((line) => !found.has(line))
+  const extra = [...found].filter((line) => !expected.has(line) && !isHarmless(line))
+  if (missing.length + extra.length === 0) return
+  const shown = [...missing.map((line) => `missing: ${line}`), ...extra.map((line) => `not ours: ${line}`)].slice(0, 3)
+  const isPending = status.some(({ name, state }) => state === 'pending' && isProjectorMigration(name))
+  const help = isPending
+    ? 'run `arqonbus projector migrate`, and if that is not enough put back what was changed by hand'
+    : 'put back what was changed by hand (arqonbus migrate verify)'
+  throw refused(
+    'SCHEMA_DRIFT',
+    `The tables of the projector differ from those of this version (${shown.join('; ')}); ${help}`,
+  )
+}
+
+function refused(reason: string, message: string): BusError {
+  return new BusError('STORE_OPEN_FAILED', message, { reason })
+}
