@@ -39,6 +39,11 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, 
   metrics.countersFrom('arqonbus_frames_refused_total', 'Frames refused, by error code', 'code', () =>
     Object.fromEntries(Object.keys(errorTable).map((code) => [code, core.router.refusals.get(code) ?? 0])),
   )
+  metrics.gauge(
+    'arqonbus_pending_bytes',
+    'Bytes of publishes that wait for the store',
+    () => core.publisher.pendingBytes,
+  )
   metrics.gauge('arqonbus_store_enabled', 'Is history kept? 1 or 0', () => (store === undefined ? 0 : 1))
   metrics.counterFrom('arqonbus_audit_written_total', 'Audit entries written to Postgres', () => audit.state.written)
   metrics.counterFrom('arqonbus_audit_lost_total', 'Audit entries that are in no row', () => audit.state.lost)

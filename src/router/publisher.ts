@@ -43,6 +43,8 @@ export interface Publisher {
    */
   storeReturned(heads: readonly { key: StreamKey; head: StreamHead }[]): void
   readonly counts: { published: number; duplicates: number; refused: number }
+  /** Bytes of frames that wait for the store. */
+  readonly pendingBytes: number
 }
 
 export interface PublisherPorts {
@@ -230,6 +232,9 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       log?.lookForLate()
     },
     counts,
+    get pendingBytes() {
+      return pendingBytes
+    },
   }
 }
 

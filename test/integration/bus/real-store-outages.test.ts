@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout as pause } from 'node:timers/promises'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import type { JsonObject } from '../../../src/base/json.ts'
 import type { Envelope } from '../../../src/envelope/envelope.ts'
@@ -155,6 +156,69 @@ describe.each(backends)('%s, degraded', (backend) => {
       expect(numbers(reader)).toEqual(Array.from({ length: 22 }, (_, n) => n))
       await expect.poll(async () => (await http(bus, '/ready')).body['degraded'], { timeout: 5_000 }).toBe(false)
     })
+  })
+})
+
+describe.skipIf(skipWithout('valkey'))('a Valkey that comes and goes', () => {
+  test('is told of at most once a second, and costs nothing that was acknowledged', async () => {
+    const { server, publisher, member } = await setUp('valkey', 'strict')
+    const told: number[] = []
+    member.ws.on('message', () => {
+      if (member.frames.at(-1)?.type === 'state') told.push(performance.now())
+    })
+    const acked: unknown[] = [0]
+    let isFlapping = true
+    const publishing = (async () => {
+      for (let n = 1; isFlapping; n++) {
+        const answer = await publisher.publish('lab', 'one', { n })
+        if (answer.type === 'message_response') acked.push(n)
+        else await pause(20)
+      }
+    })()
+    for (let flap = 0; flap < 4; flap++) {
+      await server.freeze()
+      await pause(2_000) // up and down for so long is the fault
+      server.thaw()
+      await pause(2_000)
+    }
+    isFlapping = false
+    await publishing
+    await member.until(
+      (frame) => frame.type === 'message' && (frame.payload as JsonObject)['n'] === acked.at(-1),
+      'the last',
+    )
+    expect(acked.filter((n) => !numbers(member).includes(n))).toEqual([])
+    expect(new Set(numbers(member)).size).toBe(numbers(member).length)
+    expect(told.length).toBeGreaterThan(1)
+    for (const [i, at] of told.entries()) if (i > 0) expect(at - told[i - 1]!).toBeGreaterThan(990)
+  })
+})
+
+describe.skipIf(skipWithout('valkey'))('publishers faster than a frozen store', () => {
+  test('are not read on, get every answer, and cost the bound and no more', async () => {
+    const max = 1_048_576
+    const lab = await setUp('valkey', 'strict', {
+      ARQONBUS_LIMIT_MAX_PENDING_BYTES: String(max),
+      ARQONBUS_LIMIT_MAX_INFLIGHT: '100000',
+    })
+    await lab.server.freeze()
+    let highest = 0
+    const looking = setInterval(() => {
+      highest = Math.max(highest, lab.bus.core.publisher.pendingBytes)
+    }, 1)
+    const count = 1_000
+    const pad = 'x'.repeat(16 * 1_024)
+    const before = lab.publisher.frames.length
+    for (let n = 0; n < count; n++) lab.publisher.send({ room: 'lab', channel: 'one', payload: { n, pad } })
+    const answered = (): number =>
+      lab.publisher.frames.slice(before).filter(({ type }) => type === 'message_response' || type === 'error').length
+    await pause(1_000) // as long as the fault: all of it could have been read
+    expect(lab.publisher.ws.bufferedAmount).toBeGreaterThan(max)
+    expect(highest).toBeLessThan(max + 256 * 1_024) // what one read of the socket brings comes on top
+    lab.server.thaw()
+    await expect.poll(answered, { timeout: 15_000 }).toBe(count)
+    clearInterval(looking)
+    expect(highest).toBeGreaterThan(max / 2)
   })
 })
 
