@@ -32,6 +32,8 @@ export const edgeHeaders = {
   trace: 'x-arqon-trace',
   /** Number of a client's frame, from 1; on an answer: all of the answer to that frame has been sent. */
   frame: 'x-arqon-frame',
+  /** On a receipt for several frames: the first of them; `frame` names the last. */
+  since: 'x-arqon-since',
   /** Counts all messages to a session, from 1: a lost part of an answer is noticed. */
   out: 'x-arqon-out',
   /** Marks a frame that changes memberships: the receipt then tells what became of it. */
@@ -48,10 +50,11 @@ export const edgeHeaders = {
   joined: 'x-arqon-joined',
   /** On the receipt: how many streams all `joined` headers of this join name together. */
   joinedTotal: 'x-arqon-joined-total',
+  /** Of the first message in the body; the others follow without holes. */
   sequence: 'x-arqon-seq',
   epoch: 'x-arqon-epoch',
-  /** Client id of the publisher. */
-  from: 'x-arqon-from',
+  /** JSON `[[client id of the publisher, byte length, byte length, …], …]` of the frames laid end to end in the body. */
+  live: 'x-arqon-live',
   /** `1` when clients see the position, `0` when nothing is stored and it only orders. */
   positioned: 'x-arqon-positioned',
   /** JSON `[[sequence, sender, byte length], …]` of the frames laid end to end in the body. */
@@ -192,6 +195,41 @@ export function parseRecords(
     offset += length
     return { sequence, sender, frame }
   })
+}
+
+export interface LiveFrame {
+  readonly sender: string
+  readonly frame: Uint8Array
+}
+
+/** The `live` header: runs of one sender's messages are named once. */
+export function liveHeader(messages: readonly LiveFrame[]): string {
+  const runs: (string | number)[][] = []
+  let run: (string | number)[] | undefined
+  for (const { sender, frame } of messages) {
+    if (run === undefined || run[0] !== sender) {
+      run = [sender]
+      runs.push(run)
+    }
+    run.push(frame.length)
+  }
+  return JSON.stringify(runs)
+}
+
+/** Cuts live messages apart; the frames are parts of one copy of the body. Throws as all parsers here. */
+export function parseLive(header: string, data: Uint8Array): LiveFrame[] {
+  const body = data.slice()
+  const frames: LiveFrame[] = []
+  let offset = 0
+  for (const [sender, ...lengths] of rows(header, 'live')) {
+    if (typeof sender !== 'string') return fail('live')
+    for (const length of lengths) {
+      if (!isCount(length) || offset + length > body.length) return fail('live')
+      frames.push({ sender, frame: body.subarray(offset, offset + length) })
+      offset += length
+    }
+  }
+  return offset === body.length ? frames : fail('live')
 }
 
 /** A header's whole number, or undefined. */

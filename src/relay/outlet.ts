@@ -1,7 +1,7 @@
 // What leaves the bus for members behind gateways: each message once per stream, the heads of those streams, and the
 // end of memberships nobody asked to end.
 import { describeError, type Logger } from '../base/logger.ts'
-import { edgeHeaders, edgeSubjects, encodeControl, type Head } from '../envelope/edge-protocol.ts'
+import { edgeHeaders, edgeSubjects, encodeControl, type Head, liveHeader } from '../envelope/edge-protocol.ts'
 import { outRoomSubject } from '../envelope/subjects.ts'
 import type { Link } from '../link/link.ts'
 import type { Delivery } from '../rooms/delivery.ts'
@@ -18,6 +18,10 @@ export interface EdgeOutlet {
   /** Deliveries that could not be sent; gateways find them by the heads. */
   readonly lost: number
 }
+
+/** Messages of a turn that leave as one message of the link: together no larger than this, or one alone. */
+const maxBatchBytes = 64 * 1_024
+const maxBatchMessages = 256
 
 /** Streams named in one message of heads: some 100 KiB at most. */
 const headsPerMessage = 200
@@ -57,17 +61,18 @@ export function createEdgeOutlet(ports: {
         return
       }
       const subject = subjectOf(stream)
-      for (const { sequence, sender, frame, position } of deliveries) {
+      for (const batch of batchesOf(deliveries)) {
+        const [{ sequence, position }] = batch
         try {
-          link.publish(subject, frame, {
+          link.publish(subject, batch.length === 1 ? batch[0].frame : Buffer.concat(batch.map(({ frame }) => frame)), {
             [edgeHeaders.sequence]: String(sequence),
             [edgeHeaders.epoch]: String(ports.epochOf(stream)),
-            [edgeHeaders.from]: sender,
+            [edgeHeaders.live]: liveHeader(batch),
             [edgeHeaders.positioned]: isPositioned && position !== undefined ? '1' : '0',
           })
         } catch (error) {
-          // One frame the link refuses must not keep the others, or local members, from theirs.
-          lost++
+          // What the link refuses must not keep the rest, or local members, from theirs.
+          lost += batch.length
           ports.logger.warn('relay.delivery_lost', describeError(error))
         }
       }
@@ -96,4 +101,30 @@ export function createEdgeOutlet(ports: {
       return lost
     },
   }
+}
+
+type Batch = [Delivery, ...Delivery[]]
+
+/** In their order; each without holes, and all with a position or all without. */
+function batchesOf(deliveries: readonly Delivery[]): Batch[] {
+  const batches: Batch[] = []
+  let batch: Batch | undefined
+  let bytes = 0
+  for (const delivery of deliveries) {
+    const before = batch?.at(-1)
+    const fits =
+      before !== undefined &&
+      before.sequence + 1 === delivery.sequence &&
+      (before.position === undefined) === (delivery.position === undefined) &&
+      batch!.length < maxBatchMessages &&
+      bytes + delivery.frame.length <= maxBatchBytes
+    if (fits) batch!.push(delivery)
+    else {
+      batch = [delivery]
+      batches.push(batch)
+      bytes = 0
+    }
+    bytes += delivery.frame.length
+  }
+  return batches
 }

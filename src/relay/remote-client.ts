@@ -55,6 +55,8 @@ export class RemoteClient implements Client {
   #held: Uint8Array | undefined
   #sent = 0
   #joined: { key: StreamKey; position: Position }[] = []
+  /** Frames whose receipt is all there is to say, and has not left yet. */
+  #receipts: { readonly first: number; last: number } | undefined
 
   constructor(options: RemoteClientOptions) {
     this.#options = options
@@ -96,6 +98,10 @@ export class RemoteClient implements Client {
   /** All that answers the frame has been sent. */
   finish(frame: number, hasIntent: boolean): void {
     if (this.isClosed) return
+    if (!hasIntent && this.#held === undefined) {
+      this.#noteReceipt(frame)
+      return
+    }
     const headers: Record<string, string> = { [edgeHeaders.frame]: String(frame) }
     if (hasIntent) this.#reportMembership(headers)
     const data = this.#held ?? empty
@@ -115,6 +121,7 @@ export class RemoteClient implements Client {
   close(name: CloseName, detail?: string): void {
     if (this.isClosed) return
     this.#flushHeld()
+    this.#flushReceipts()
     this.isClosed = true
     this.#options.onClose(this, name, detail)
   }
@@ -147,8 +154,31 @@ export class RemoteClient implements Client {
     return encodeProtobuf(this.#options.tooLarge(envelope, error))
   }
 
+  /** Receipts of one turn leave as one, where their frames follow each other. */
+  #noteReceipt(frame: number): void {
+    if (this.#receipts !== undefined && frame === this.#receipts.last + 1) {
+      this.#receipts.last = frame
+      return
+    }
+    this.#flushReceipts()
+    this.#receipts = { first: frame, last: frame }
+    queueMicrotask(() => this.#flushReceipts())
+  }
+
+  #flushReceipts(): void {
+    const receipts = this.#receipts
+    if (receipts === undefined || this.isClosed) return
+    this.#receipts = undefined
+    const { first, last } = receipts
+    this.#publish(empty, {
+      [edgeHeaders.frame]: String(last),
+      ...(first < last && { [edgeHeaders.since]: String(first) }),
+    })
+  }
+
   /** Counted also when it cannot be sent: the gateway notices by the next one. */
   #publish(data: Uint8Array, headers: LinkHeaders): void {
+    this.#flushReceipts()
     this.#options.publish(this.#subject, data, { ...headers, [edgeHeaders.out]: String(++this.#sent) })
   }
 

@@ -51,7 +51,10 @@ export class EdgeAnswers {
       if (data.length > 0) this.#forward(data, frame)
       const joined = headers[edgeHeaders.joined]
       if (joined !== undefined) this.#joined.push(...parseJoined(joined))
-      if (frame !== undefined) this.#settle(frame, headers)
+      if (frame === undefined) return
+      const since = countOf(headers[edgeHeaders.since])
+      if (since !== undefined) lane.settleRange(since, frame)
+      this.#settle(frame, headers)
     }
   }
 

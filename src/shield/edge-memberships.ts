@@ -1,6 +1,13 @@
 // Who at this edge is a member of what. A join listens first, is then asked of the bus, and begins at the position the
 // bus answered: what came meanwhile is held for the joiner, at most 1 MiB, and released above that position.
-import { edgeHeaders, countOf, type Head, type MembershipName } from '../envelope/edge-protocol.ts'
+import {
+  countOf,
+  edgeHeaders,
+  type Head,
+  type LiveFrame,
+  type MembershipName,
+  parseLive,
+} from '../envelope/edge-protocol.ts'
 import type { OverflowPolicy, StreamKey } from '../envelope/envelope.ts'
 import type { MissedRange } from '../envelope/gap.ts'
 import { unescapeToken } from '../envelope/names.ts'
@@ -127,13 +134,18 @@ export function createEdgeMemberships(ports: EdgeMembershipsPorts): EdgeMembersh
     const sequence = countOf(headers[edgeHeaders.sequence])
     const epoch = countOf(headers[edgeHeaders.epoch])
     if (key === undefined || sequence === undefined || epoch === undefined) return
-    edge.receive(rooms.open(key), {
-      epoch,
-      sequence,
-      from: headers[edgeHeaders.from] ?? '',
-      frame: data.slice(),
-      isPositioned: headers[edgeHeaders.positioned] === '1',
-    })
+    let messages: readonly LiveFrame[]
+    try {
+      messages = parseLive(headers[edgeHeaders.live] ?? '', data)
+    } catch {
+      metrics.count('shield_holes_total', 'malformed') // as if it had been lost: the next head tells
+      return
+    }
+    const stream = rooms.open(key)
+    const isPositioned = headers[edgeHeaders.positioned] === '1'
+    for (const [index, { sender, frame }] of messages.entries()) {
+      edge.receive(stream, { epoch, sequence: sequence + index, from: sender, frame, isPositioned })
+    }
   }
 
   /** Where the session's place in the stream is, and what was held for it; undefined when something is missing. */

@@ -70,6 +70,14 @@ export class FrameLane<Intent> {
     return entry
   }
 
+  /** The frames from `first` on and before `end` have been answered in full. */
+  settleRange(first: number, end: number): void {
+    for (const frame of this.unanswered.keys()) {
+      if (frame >= end) return // in the order of sending
+      if (frame >= first) this.#remove(frame)
+    }
+  }
+
   /** The bus waits for `expected` and stored neither that nor what followed. Returns what the client is to be told. */
   gap(frame: number, expected: number): readonly Unanswered<Intent>[] {
     // Frames from a later reset on are not behind this hole any more.

@@ -154,9 +154,11 @@ test('junk on control subjects is answered or ignored, and changes nothing', asy
     ]) {
       stranger.publish(subject, bytes)
     }
-    stranger.publish('out.t.acme.r.ops.a', bytes, { 'x-arqon-seq': text === '' ? 'x' : '-1' })
-    stranger.publish(`out.t.acme.s.${lab.shield.process}.${'0'.repeat(24)}`, bytes, { 'x-arqon-frame': '1' })
     const own = `out.t.acme.s.${lab.shield.process}.${witnessJson.id.slice('arq_client_'.length + 8)}`
+    stranger.publish('out.t.acme.r.ops.a', bytes, { 'x-arqon-seq': text === '' ? 'x' : '-1' })
+    stranger.publish('out.t.acme.r.ops.a', bytes, { 'x-arqon-seq': '1', 'x-arqon-epoch': '0', 'x-arqon-live': text })
+    stranger.publish(own, bytes, { 'x-arqon-frame': '9', 'x-arqon-since': text })
+    stranger.publish(`out.t.acme.s.${lab.shield.process}.${'0'.repeat(24)}`, bytes, { 'x-arqon-frame': '1' })
     stranger.publish(own, bytes, { 'x-arqon-frame': '1', 'x-arqon-joined': text })
   }
   await stranger.flush()

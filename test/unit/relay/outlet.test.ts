@@ -60,7 +60,11 @@ test('a head never tells of a message that has not left yet: a gateway would giv
     [{ ...key, epoch: 77, last: 0, isPositioned: false }],
     [{ ...key, epoch: 77, last: 1, isPositioned: false }],
   ])
-  expect(live.messages[0]!.headers).toMatchObject({ 'x-arqon-seq': '1', 'x-arqon-epoch': '77', 'x-arqon-from': 's' })
+  expect(live.messages[0]!.headers).toMatchObject({
+    'x-arqon-seq': '1',
+    'x-arqon-epoch': '77',
+    'x-arqon-live': JSON.stringify([['s', frame.length]]),
+  })
 })
 
 test('says nothing of streams without remote members, and counts what a lost link kept back', async () => {
