@@ -6,6 +6,8 @@ import type { LinkHeaders } from './link.ts'
 const headerName = /^[a-z0-9-]{1,64}$/
 /** Control characters would break the line, white space at an end would be trimmed. */
 const badValue = /\p{Cc}|^\s|\s$/u
+/** What nearly every value is: as many bytes as characters, and nothing that could go wrong. */
+const plainValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/
 const encoder = new TextEncoder()
 /** The version line and the empty line that frame a header block. */
 const headerFrame = 'NATS/1.0\r\n\r\n'.length
@@ -21,10 +23,11 @@ export function payloadBytes(data: Uint8Array, headers: LinkHeaders = {}): numbe
   if (entries.length === 0) return data.length
   let total = data.length + headerFrame
   for (const [name, value] of entries) {
-    if (!headerName.test(name) || badValue.test(value) || !value.isWellFormed()) {
+    const isPlain = plainValue.test(value)
+    if (!headerName.test(name) || (!isPlain && (badValue.test(value) || !value.isWellFormed()))) {
       throw invalid('BAD_HEADER', 'not a header of the link')
     }
-    total += name.length + perHeader + encoder.encode(value).length
+    total += name.length + perHeader + (isPlain ? value.length : encoder.encode(value).length)
   }
   return total
 }
