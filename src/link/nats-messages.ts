@@ -13,6 +13,7 @@ export function replySubject({ reply }: Msg): string | undefined {
 }
 
 const version = 'NATS/1.0\r\n'
+const decoder = new TextDecoder()
 
 /**
  * For headers that `checkPayload` has checked. The client asks a message's headers for nothing but their bytes when it
@@ -27,9 +28,32 @@ export function toNatsHeaders(headers: LinkHeaders | undefined): { headers?: Msg
   return { headers: block as unknown as MsgHdrs } // of which only `encode` is called: the link's contract suite holds it to that
 }
 
-export function toLinkHeaders({ headers }: Msg): LinkHeaders {
+/** The client's message before its headers are taken apart; its own way costs several objects for each of them. */
+interface RawMessage {
+  readonly _rdata?: Uint8Array
+  readonly _msg?: { readonly hdr: number }
+}
+
+export function toLinkHeaders(message: Msg): LinkHeaders {
+  const { _rdata: data, _msg: parts } = message as RawMessage
+  if (data === undefined || parts === undefined) return headersOf(message)
+  if (parts.hdr <= 0) return {}
+  const text = decoder.decode(data.subarray(0, parts.hdr))
+  const headers: Record<string, string> = {}
+  for (let start = text.indexOf('\r\n') + 2; start > 1; ) {
+    const end = text.indexOf('\r\n', start)
+    if (end <= start) break
+    const colon = text.indexOf(':', start)
+    // Of several with one name the first counts, as with the client's own.
+    if (colon > start && colon < end) headers[text.slice(start, colon)] ??= text.slice(colon + 1, end).trim()
+    start = end + 2
+  }
+  return headers
+}
+
+/** Where the client keeps its messages otherwise than it did. */
+function headersOf({ headers }: Msg): LinkHeaders {
   if (headers === undefined) return {}
-  // In turn: a look by name compares it with every other.
   return Object.fromEntries(Array.from(headers, ([name, values]) => [name, values[0] ?? '']))
 }
 
