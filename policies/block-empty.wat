@@ -1,4 +1,4 @@
-;; Denies frames without a payload: messages whose payload is {}, commands without arguments.
+;; Denies messages with nothing in them, whose payload is {}. Commands may do without arguments: the host says -1 then.
 (module
   (import "env" "host_get_payload" (func $payload (param i32 i32) (result i32)))
   (memory (export "memory") 4 4)

@@ -6,6 +6,7 @@ import { busCommand } from './commands/bus.ts'
 import { configCommand } from './commands/config.ts'
 import { historyCommand } from './commands/history.ts'
 import { migrateCommand } from './commands/migrate.ts'
+import { policyCommand } from './commands/policy.ts'
 import { preflightCommand } from './commands/preflight.ts'
 import { publishCommand } from './commands/publish.ts'
 import { shieldCommand } from './commands/shield.ts'
@@ -22,6 +23,7 @@ const commands = [
   busCommand,
   shieldCommand,
   preflightCommand,
+  policyCommand,
   tokenCommand,
   publishCommand,
   tailCommand,

@@ -102,6 +102,12 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
   })
 }
 
+/** Only the bounds: for tools that need no secret. Throws CONFIG_INVALID as `toShieldConfig` does. */
+export function toShieldLimits(resolution: Resolution): Pick<ShieldConfig, 'limits' | 'policies'> {
+  refuseProblems(resolution, 'shield')
+  return { limits: limitsOf(resolution.limits.shield), policies: policiesOf(resolution) }
+}
+
 function authBase({ values }: Resolution): Omit<AuthConfig, 'enabled' | 'secret' | 'allowQueryToken'> {
   const { jwtAlgorithm, jwtKeyFile, jwksUrl, jwksMaxStaleS, jwtIssuer, jwtAudience } = values
   return {

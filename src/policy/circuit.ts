@@ -9,6 +9,7 @@ const firstWaitMs = 1_000
 const maxWaitMs = 30_000
 
 export class Circuit {
+  readonly #isOff: boolean
   #failures = 0
   /** Counted from the first failure of the window. */
   #calls = 0
@@ -16,6 +17,11 @@ export class Circuit {
   #waitMs = firstWaitMs
   #openUntilMs: number | undefined
   #isTrying = false
+
+  /** `isOff`: counts nothing and never opens. */
+  constructor(isOff = false) {
+    this.#isOff = isOff
+  }
 
   get isOpen(): boolean {
     return this.#openUntilMs !== undefined
@@ -40,6 +46,7 @@ export class Circuit {
 
   /** True when this failure opened it. */
   failed(nowMs: number): boolean {
+    if (this.#isOff) return false
     if (this.#openUntilMs !== undefined) {
       this.#isTrying = false
       this.#waitMs = Math.min(this.#waitMs * 2, maxWaitMs)

@@ -7,7 +7,7 @@ import { checkExport, type HostFunction, importModules, memoryExport } from './a
 /** What a module may ask about the frame it judges. */
 export interface CallInput {
   readonly frame: Uint8Array
-  readonly payload: Uint8Array
+  readonly payload: Uint8Array | undefined
   readonly headers: Readonly<Record<string, string>>
   /** By claim name. */
   claim(name: string): string | undefined
@@ -151,6 +151,7 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
     },
     host_get_payload(out, capacity) {
       const { payload } = current()
+      if (payload === undefined) return absent
       return payload.length > capacity! >>> 0 ? payload.length : write(payload, out!)
     },
     host_add_header(namePointer, nameLength, valuePointer, valueLength) {

@@ -37,6 +37,8 @@ export interface LoadOptions {
   readonly pool: () => WorkerPool
   readonly clock: Clock
   readonly notes: PolicyNotes
+  /** False: a policy that keeps failing is asked all the same, as replaying needs it. */
+  readonly hasCircuit?: boolean
 }
 
 /** What is told of a policy while it works. */
@@ -80,7 +82,7 @@ export async function loadPolicy(options: LoadOptions): Promise<LoadedPolicy> {
   function circuitOf(tenant: string): Circuit {
     const known = circuits.get(tenant)
     if (known !== undefined) return known
-    const circuit = new Circuit()
+    const circuit = new Circuit(options.hasCircuit === false)
     circuits.set(tenant, circuit)
     return circuit
   }
@@ -169,12 +171,12 @@ function inPool(settings: ModuleSettings, options: LoadOptions): Judge {
 
 /** A copy: sending a view would send the whole buffer that it is a part of. */
 function toJob({ frame, payload, headers, identity }: PolicyInput): Job {
-  const start = payload.byteOffset - frame.byteOffset
+  const start = payload === undefined ? 0 : payload.byteOffset - frame.byteOffset
   const claims = Object.fromEntries(claimNames.map((name) => [name, claimOf(identity, name)]))
   return {
     tenant: identity.tenant,
     frame: new Uint8Array(frame),
-    payload: [start, start + payload.length],
+    payload: payload && [start, start + payload.length],
     headers,
     claims: claims as Record<string, string>, // an absent one stays undefined on the way
   }

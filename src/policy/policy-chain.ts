@@ -24,6 +24,8 @@ export interface PolicyOptions {
   readonly maxWaiting: number
   /** How often the files are looked at; 0: never. */
   readonly reloadMs: number
+  /** False: a policy that keeps failing is asked all the same. */
+  readonly hasCircuits?: boolean
 }
 
 export interface PolicyPorts {
@@ -63,8 +65,9 @@ export async function openPolicies(options: PolicyOptions, ports: PolicyPorts): 
       log: (id, tenant, line) => meter.logged(meter.policyOf(id), tenant, line),
     }))
 
+  const circuits = options.hasCircuits === false ? { hasCircuit: false } : {}
   const load = (name: string, bytes: Uint8Array): Promise<LoadedPolicy> =>
-    loadPolicy({ name, bytes, limits: options, pool: openPool, clock, notes: meter })
+    loadPolicy({ name, bytes, limits: options, pool: openPool, clock, notes: meter, ...circuits })
 
   const slots: Slot[] = []
   try {

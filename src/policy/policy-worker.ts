@@ -19,7 +19,7 @@ parentPort?.on('message', (message: ToWorker) => {
     const { tenant, frame, payload, headers, claims } = message.job
     const outcome = modules.get(id)?.call(tenant, {
       frame,
-      payload: frame.subarray(...payload),
+      payload: payload && frame.subarray(...payload),
       headers,
       claim: (name) => (Object.hasOwn(claims, name) ? claims[name] : undefined),
     })

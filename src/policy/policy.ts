@@ -8,8 +8,8 @@ export interface PolicyInput {
   readonly trace: string
   /** The protobuf frame; to be read, not kept or changed. */
   readonly frame: Uint8Array
-  /** Of that frame: the Struct of a message's payload or of a command's arguments, as a view of `frame`. */
-  readonly payload: Uint8Array
+  /** A view of that frame: the Struct of a message's payload, or of a command's arguments where it has any. */
+  readonly payload: Uint8Array | undefined
   /** Headers of the client's upgrade request that policies may read, by lower-case name. */
   readonly headers: Readonly<Record<string, string>>
 }

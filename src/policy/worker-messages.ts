@@ -7,7 +7,7 @@ export interface Job {
   readonly tenant: string
   readonly frame: Uint8Array
   /** The payload is `[start, end)` of the frame. */
-  readonly payload: readonly [number, number]
+  readonly payload: readonly [number, number] | undefined
   readonly headers: Readonly<Record<string, string>>
   readonly claims: Readonly<Record<string, string>>
 }

@@ -19,8 +19,8 @@ export interface ValidFrame {
   readonly tenantId: string | undefined
   /** Given for commands, which the gateway may have a part in. */
   readonly command: Envelope | undefined
-  /** For the policy: the Struct of the payload, or of a command's arguments, as a view of `bytes`. */
-  readonly payload: Uint8Array
+  /** For the policy: the Struct of the payload, or of a command's arguments if any, as a view of `bytes`. */
+  readonly payload: Uint8Array | undefined
   /** The payload of a JSON message: its acknowledgement repeats it. */
   readonly echo: JsonValue | undefined
 }

@@ -88,8 +88,9 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
   }
 }
 
-/** A command's arguments: their Struct, still bytes. */
-export function argumentsOf({ raw }: FrameScan): Uint8Array {
+/** A command's arguments, if any: their Struct, still bytes. */
+export function argumentsOf({ raw }: FrameScan): Uint8Array | undefined {
+  if (!raw.has(slots.args)) return undefined
   return raw.bytes.subarray(raw.starts[slots.args], raw.ends[slots.args])
 }
 
