@@ -12,6 +12,7 @@ import { idle } from './idle.ts'
 import { ingest } from './ingest.ts'
 import { latency } from './latency.ts'
 import { raisedLimits } from './peers.ts'
+import { policy } from './policy.ts'
 import { shield } from './shield.ts'
 import { store } from './store.ts'
 import type { Suite, SuiteOptions } from './suite.ts'
@@ -22,6 +23,7 @@ const suites: Readonly<Record<string, Suite>> = {
   ingest,
   store,
   shield,
+  policy,
   history,
   fairness,
   idle,

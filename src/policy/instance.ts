@@ -64,8 +64,8 @@ const maxAdded = 8
 const maxAddedBytes = 256
 const addedName = /^x-policy-[a-z0-9-]{1,48}$/
 const addedValue = /^[\x20-\x7e]*$/
-const hostCallFuel = 100
-const bytesPerFuel = 8
+const hostCallFuel = 500
+const bytesPerFuel = 4
 
 /** Ends a call from inside a host function. */
 class Rejected extends Error {}

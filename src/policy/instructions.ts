@@ -34,7 +34,7 @@ export interface Instruction {
   readonly bulkShift: number | undefined
 }
 
-const bytesPerFuelBits = 3
+const bytesPerFuelBits = 2
 const elementsPerFuelBits = 1
 const maxAlignment = 0x40
 

@@ -38,10 +38,10 @@ export interface PolicyChain extends Policy {
   readonly meter: PolicyMeter
   readonly policies: readonly LoadedPolicy[]
   /** `degraded` while a circuit is open or a changed file is refused; frames are judged all the same. */
-  health(): ComponentReport
+  readonly health: () => ComponentReport
   /** Looks at the files now. Never rejects: what cannot be loaded is said in health. */
-  reload(): Promise<void>
-  close(): Promise<void>
+  readonly reload: () => Promise<void>
+  readonly close: () => Promise<void>
 }
 
 interface Slot {
@@ -61,6 +61,7 @@ export async function openPolicies(options: PolicyOptions, ports: PolicyPorts): 
   let pool: WorkerPool | undefined
   const openPool = (): WorkerPool =>
     (pool ??= createWorkerPool({
+      nowMs: () => clock.monotonic(),
       ...options,
       log: (id, tenant, line) => meter.logged(meter.policyOf(id), tenant, line),
     }))

@@ -1,7 +1,7 @@
 // The thread in which modules run that could not be metered. It may be ended at any time, in the middle of anything.
 import { parentPort, workerData } from 'node:worker_threads'
 import { createTenantInstances, type TenantInstances } from './tenants.ts'
-import type { FromWorker, ToWorker, WorkerStart } from './worker-messages.ts'
+import { type FromWorker, progressAt, shortTime, type ToWorker, type WorkerStart } from './worker-messages.ts'
 
 const progress = new Int32Array((workerData as WorkerStart).progress)
 const modules = new Map<number, TenantInstances>()
@@ -16,6 +16,8 @@ parentPort?.on('message', (message: ToWorker) => {
     )
   } else if (message.do === 'unload') modules.delete(id)
   else {
+    Atomics.store(progress, progressAt.begunAtMs, shortTime())
+    Atomics.store(progress, progressAt.begun, message.number)
     const { tenant, frame, payload, headers, claims } = message.job
     const outcome = modules.get(id)?.call(tenant, {
       frame,
@@ -23,7 +25,7 @@ parentPort?.on('message', (message: ToWorker) => {
       headers,
       claim: (name) => (Object.hasOwn(claims, name) ? claims[name] : undefined),
     })
-    Atomics.store(progress, 0, message.number)
+    Atomics.store(progress, progressAt.done, message.number)
     post({
       kind: 'judged',
       number: message.number,

@@ -30,7 +30,7 @@ export type Verdict =
 
 export interface Policy {
   readonly name: string
-  decide(input: PolicyInput): Verdict | Promise<Verdict>
+  readonly decide: (input: PolicyInput) => Verdict | Promise<Verdict>
 }
 
 export const allowed: Verdict = Object.freeze({ allows: true })

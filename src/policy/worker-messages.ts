@@ -23,6 +23,18 @@ export type FromWorker =
   | { readonly kind: 'judged'; readonly number: number; readonly outcome: Outcome }
 
 export interface WorkerStart {
-  /** One Int32: the number of the last job that came to an end, written before its answer is sent. */
   readonly progress: SharedArrayBuffer
 }
+
+/** The Int32s of `progress`. */
+export const progressAt = {
+  /** Number of the last job that was begun, and when: a busy machine may begin it late. */
+  begun: 0,
+  begunAtMs: 1,
+  /** Number of the last job that came to an end, written before its answer is sent. */
+  done: 2,
+} as const
+export const progressBytes = 12
+
+/** A time that fits in an Int32; differences of less than a week are right. */
+export const shortTime = (): number => Date.now() & 0x7fff_ffff

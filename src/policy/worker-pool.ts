@@ -1,17 +1,27 @@
 // The threads in which modules run that could not be metered: one pool for all policies. A tenant always comes to the
 // same thread, where its instance is. A call past its deadline ends the thread, never the process; a spare one takes
-// its place, and only that one frame is refused.
+// its place, only that one frame is refused, and its tenant shares a thread with others like it for a while.
 import { Worker } from 'node:worker_threads'
 import type { Failure, LogLine, Outcome } from './instance.ts'
+import { RecentMap } from './recent-map.ts'
 import type { ModuleSettings } from './tenants.ts'
-import type { FromWorker, Job, ToWorker, WorkerStart } from './worker-messages.ts'
+import {
+  type FromWorker,
+  type Job,
+  progressAt,
+  progressBytes,
+  shortTime,
+  type ToWorker,
+  type WorkerStart,
+} from './worker-messages.ts'
 
 export interface PoolOptions {
   readonly threads: number
   readonly deadlineMs: number
   /** Calls that wait or run, of all threads together. */
   readonly maxWaiting: number
-  log(policy: number, tenant: string, line: LogLine): void
+  readonly nowMs: () => number
+  readonly log: (policy: number, tenant: string, line: LogLine) => void
 }
 
 export interface WorkerPool {
@@ -32,6 +42,10 @@ interface Call {
 /** How long a thread may take to start before it counts as lost. */
 const startMs = 10_000
 const heapMb = 64
+/** A thread that is given no time to run for so many deadlines does not run any more. */
+const maxWaits = 40
+const slowForMs = 60_000
+const maxSlowTenants = 1_000
 
 const failed = (failure: Failure): Outcome => ({ kind: 'failure', failure, isBroken: true })
 
@@ -49,7 +63,11 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     threads.add(thread)
     return thread
   }
-  const lanes = Array.from({ length: options.threads }, () => new Lane(startThread(), options.deadlineMs, replace))
+  const openLane = (): Lane => new Lane(startThread(), options.deadlineMs, replace)
+  const lanes = Array.from({ length: options.threads }, openLane)
+  /** For tenants that made a call miss its deadline; opened for the first of them. */
+  let slowLane: Lane | undefined
+  const slowTenants = new RecentMap<number>(maxSlowTenants)
   spare = startThread()
 
   /** The thread that takes the place of one that is given up. */
@@ -60,6 +78,17 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     const next = spare ?? startThread()
     spare = isClosed ? undefined : startThread()
     return next
+  }
+
+  function laneFor(tenant: string): Lane {
+    const untilMs = slowTenants.get(tenant)
+    if (untilMs === undefined) return lanes[laneOf(tenant, lanes.length)]!
+    if (untilMs > options.nowMs()) {
+      slowLane ??= openLane()
+      return slowLane
+    }
+    slowTenants.delete(tenant)
+    return laneFor(tenant)
   }
 
   const tell = (message: ToWorker): void => {
@@ -85,9 +114,11 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
       if (waiting >= options.maxWaiting) return failed('BUSY')
       waiting++
       try {
-        return await new Promise<Outcome>((resolve) => {
-          lanes[laneOf(job.tenant, lanes.length)]!.add({ id, job, resolve })
-        })
+        const outcome = await new Promise<Outcome>((resolve) => laneFor(job.tenant).add({ id, job, resolve }))
+        if (outcome.kind === 'failure' && outcome.failure === 'TIMEOUT') {
+          slowTenants.set(job.tenant, options.nowMs() + slowForMs)
+        }
+        return outcome
       } finally {
         waiting--
       }
@@ -95,6 +126,7 @@ export function createWorkerPool(options: PoolOptions): WorkerPool {
     async close() {
       isClosed = true
       for (const lane of lanes) lane.close()
+      slowLane?.close()
       await Promise.all([...threads].map((thread) => thread.end()))
     },
   }
@@ -112,6 +144,8 @@ class Lane {
   readonly #queue: Call[] = []
   #current: Call | undefined
   #timer: NodeJS.Timeout | undefined
+  /** How often the running call was given more time, because it had begun late. */
+  #waits = 0
   #isClosed = false
   readonly #deadlineMs: number
   readonly #replace: (lost: Thread) => Thread
@@ -153,12 +187,17 @@ class Lane {
     if (this.#current === undefined) return
     const { id, job } = this.#current
     this.#thread.judge(id, job)
-    this.#timer = setTimeout(() => this.#late(), this.#deadlineMs)
+    this.#waits = 0
+    this.#timer = setTimeout(() => this.#judgeTime(), this.#deadlineMs)
   }
 
-  #late(): void {
+  #judgeTime(): void {
     // Done in time where it ran, and this thread was too busy to see it: the answer is under way.
-    if (!this.#thread.isDone) this.#giveUp('TIMEOUT')
+    if (this.#thread.isDone) return
+    const ranMs = this.#thread.ranMs()
+    if (ranMs !== undefined && ranMs >= this.#deadlineMs) this.#giveUp('TIMEOUT')
+    else if (++this.#waits > maxWaits) this.#giveUp('THREAD_LOST')
+    else this.#timer = setTimeout(() => this.#judgeTime(), this.#deadlineMs - (ranMs ?? 0))
   }
 
   #giveUp(failure: Failure): void {
@@ -183,8 +222,8 @@ class Lane {
 
 class Thread {
   readonly #worker: Worker
-  readonly #progress = new SharedArrayBuffer(4)
-  readonly #done = new Int32Array(this.#progress)
+  readonly #buffer = new SharedArrayBuffer(progressBytes)
+  readonly #progress = new Int32Array(this.#buffer)
   #number = 0
   isReady = false
   onReady: (() => void) | undefined
@@ -194,7 +233,7 @@ class Thread {
   constructor(modules: ReadonlyMap<number, ModuleSettings>, log: (id: number, tenant: string, line: LogLine) => void) {
     // The same file under its own suffix: TypeScript in the source tree, JavaScript in the built package.
     const file = import.meta.url.endsWith('.ts') ? './policy-worker.ts' : './policy-worker.js'
-    const start: WorkerStart = { progress: this.#progress }
+    const start: WorkerStart = { progress: this.#buffer }
     this.#worker = new Worker(new URL(file, import.meta.url), {
       name: 'policy',
       workerData: start,
@@ -214,7 +253,13 @@ class Thread {
   }
 
   get isDone(): boolean {
-    return Atomics.load(this.#done, 0) === this.#number
+    return Atomics.load(this.#progress, progressAt.done) === this.#number
+  }
+
+  /** For how long the current job has run there; undefined before it is begun. */
+  ranMs(): number | undefined {
+    if (Atomics.load(this.#progress, progressAt.begun) !== this.#number) return undefined
+    return (shortTime() - Atomics.load(this.#progress, progressAt.begunAtMs)) & 0x7fff_ffff
   }
 
   post(message: ToWorker): void {

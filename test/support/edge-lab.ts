@@ -83,6 +83,8 @@ export interface ClientOptions {
   /** Straight to the bus instead of through Shield. */
   readonly direct?: boolean
   readonly shield?: Shield
+  /** Of the upgrade request, beside the token. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 const noRates = {
@@ -180,6 +182,7 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
         server: { host: '127.0.0.1', port: 0 },
         schemaStrict: given?.schemaStrict ?? true,
         ...(given?.schemaFile !== undefined && { schemaFile: given.schemaFile }),
+        policyHeaders: config.policies.headers,
       },
       {
         link: await connect(name),
@@ -215,9 +218,9 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
     },
     startBus,
     startShield: openShield,
-    async client(token, { format = 'json', direct = false, shield: other = shield } = {}) {
+    async client(token, { format = 'json', direct = false, shield: other = shield, headers = {} } = {}) {
       const url = direct ? `ws://127.0.0.1:${bus!.server.port}` : `ws://127.0.0.1:${other.port}/ws`
-      const client = await TestClient.connect(url, token, format)
+      const client = await TestClient.connect(url, token, format, headers)
       clients.push(client)
       return client
     },
@@ -257,8 +260,16 @@ export class TestClient {
     ws.on('error', () => undefined)
   }
 
-  static async connect(url: string, token: string, format: WireFormat): Promise<TestClient> {
-    const ws = new WebSocket(url, { headers: { authorization: `Bearer ${token}` }, perMessageDeflate: false })
+  static async connect(
+    url: string,
+    token: string,
+    format: WireFormat,
+    headers: Readonly<Record<string, string>> = {},
+  ): Promise<TestClient> {
+    const ws = new WebSocket(url, {
+      headers: { ...headers, authorization: `Bearer ${token}` },
+      perMessageDeflate: false,
+    })
     const client = new TestClient(ws, format)
     await Promise.race([
       once(ws, 'open'),

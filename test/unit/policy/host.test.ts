@@ -1,7 +1,7 @@
 // The host as a module sees it: every function, every pointer, and what a call leaves behind.
 import { describe, expect, it } from 'vitest'
 import { cleanText } from '../../../src/policy/instance.ts'
-import { inputOf, openInstance } from './lab.ts'
+import { inputOf, openInstance } from '../../support/policy-lab.ts'
 
 const text = (at: number, value: string): string => `(data (i32.const ${at}) "${value}")`
 const badPointer = { kind: 'failure', failure: 'BAD_POINTER', isBroken: true }

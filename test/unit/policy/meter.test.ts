@@ -5,7 +5,7 @@ import { describe, expect, it } from 'vitest'
 import { createInstance } from '../../../src/policy/instance.ts'
 import { prepareModule } from '../../../src/policy/prepare-module.ts'
 import { assemble } from '../../../scripts/assemble.ts'
-import { build, inputOf, limits, openInstance, policyText } from './lab.ts'
+import { build, inputOf, limits, openInstance, policyText } from '../../support/policy-lab.ts'
 
 const outOfFuel = { kind: 'failure', failure: 'OUT_OF_FUEL', isBroken: true }
 
@@ -82,7 +82,7 @@ describe('a metered module', () => {
     const [small, large] = await Promise.all([openInstance(fill(8)), openInstance(fill(65_536))])
     small.call(inputOf('x'))
     large.call(inputOf('x'))
-    expect(large.fuelUsed - small.fuelUsed).toBe((65_536 - 8) / 8)
+    expect(large.fuelUsed - small.fuelUsed).toBe((65_536 - 8) / 4)
   })
 
   it('cannot reach the fuel, not even under its name', async () => {

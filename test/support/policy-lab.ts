@@ -1,7 +1,7 @@
 // Policies from text, and the frames they are put to.
-import { assemble, type Features } from '../../../scripts/assemble.ts'
-import { createInstance, type CallInput, type LogLine, type PolicyInstance } from '../../../src/policy/instance.ts'
-import { prepareModule } from '../../../src/policy/prepare-module.ts'
+import { assemble, type Features } from '../../scripts/assemble.ts'
+import { createInstance, type CallInput, type LogLine, type PolicyInstance } from '../../src/policy/instance.ts'
+import { prepareModule } from '../../src/policy/prepare-module.ts'
 
 export const limits = { fuel: 2_000_000, maxMemoryPages: 64 }
 
@@ -51,3 +51,17 @@ export function inputOf(frame: Uint8Array | string, rest: Partial<CallInput> = {
   const bytes = typeof frame === 'string' ? new TextEncoder().encode(frame) : frame
   return { frame: bytes, payload: bytes.subarray(0, 0), headers: {}, claim: () => undefined, ...rest }
 }
+
+/** Bounds of a chain as the gateway's defaults are, with files that are looked at only when asked. */
+export const chainBounds = {
+  ...limits,
+  maxInstances: 128,
+  deadlineMs: 25,
+  threads: 2,
+  maxWaiting: 200,
+  reloadMs: 0,
+}
+
+/** `body` with one instruction that has no price, so that it runs in a thread under a deadline. */
+export const buildUnmetered = (body: string, options?: { memory?: string; more?: string }): Promise<Buffer> =>
+  build(`(drop (i8x16.splat (i32.const 1))) ${body}`, options, { simd: true })
