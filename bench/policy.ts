@@ -72,7 +72,7 @@ export const policy: Suite = async ({ rounds }) => {
         await chain.close()
       }
     }
-    console.log('\npolicies in-thread, metrics on: microseconds of the thread's own time for a frame, median of the rounds')
+    console.log('\npolicies in-thread, metrics on: microseconds of the thread for a frame, median of the rounds')
     console.table(rows.map((row) => ({ ...row, microseconds: row.microseconds.toFixed(2) })))
     return rows
   } finally {
