@@ -62,13 +62,13 @@ export const limitTable = {
     default: 2_000,
     devDefault: 1_000_000,
     min: 1,
-    meaning: 'Frames taken from all connections of one tenant a second (twice as many at once)',
+    meaning: 'Frames taken from all connections of one tenant a second (half as many at once)',
   },
   bytesPerSecondPerTenant: {
     default: 16 * mib,
     devDefault: 1_024 * mib,
     min: 1_024,
-    meaning: 'Bytes taken from all connections of one tenant a second (twice as many at once)',
+    meaning: 'Bytes taken from all connections of one tenant a second (half as many at once)',
   },
   controlFramesPerSecond: {
     default: 5,

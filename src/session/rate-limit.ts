@@ -16,13 +16,22 @@ export class TokenBucket {
 
   /** Takes `count` tokens, or none and false when there are too few. */
   take(count: number, nowMs: number): boolean {
-    if (nowMs > this.#atMs) {
-      this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) * this.#rate) / 1_000)
-      this.#atMs = nowMs
-    }
+    this.#fill(nowMs)
     if (this.#tokens < count) return false
     this.#tokens -= count
     return true
+  }
+
+  /** Whole tokens that could be taken now. */
+  available(nowMs: number): number {
+    this.#fill(nowMs)
+    return Math.floor(this.#tokens)
+  }
+
+  #fill(nowMs: number): void {
+    if (nowMs <= this.#atMs) return
+    this.#tokens = Math.min(this.#burst, this.#tokens + ((nowMs - this.#atMs) * this.#rate) / 1_000)
+    this.#atMs = nowMs
   }
 
   /** Milliseconds until `count` tokens are there, at least 1. */

@@ -48,8 +48,8 @@ export interface ConnectionOptions {
   readonly report: (where: string, error: unknown) => void
 }
 
-/** How often `tick` is called, about. */
-const tickMs = 1_000
+/** What a client is told to wait where not it but its tenant sends too much. */
+const tenantRetryMs = 1_000
 /** A strike is forgotten after this long. */
 const strikeWindowMs = 60_000
 /** Closed for what they send, or for sending nothing: they are not listened to any more. */
@@ -77,7 +77,7 @@ export class SocketConnection implements Connection, FrameSink {
   #state: State = 'open'
   #closeCode = abnormal
   #isCorked = false
-  /** Not read, because its owner asked for it, or until the next tick because its tenant sends too much. */
+  /** Not read, because its owner asked for it, or until its turn because its tenant sends too much. */
   #isHeld = false
   #isThrottled = false
   /** When the chunk at work arrived. */
@@ -188,10 +188,6 @@ export class SocketConnection implements Connection, FrameSink {
   /** Called about once a second: pings, pong deadlines, and bytes that never became frames. */
   tick(nowMs: number): void {
     if (this.#state !== 'open') return
-    if (this.#isThrottled) {
-      this.#isThrottled = false
-      this.#applyPause()
-    }
     const read = this.#socket.bytesRead - this.#bytesSeen
     this.#bytesSeen = this.#socket.bytesRead
     // Fragments do not surface as frames: only the bytes read show that flood (reliability 0.2, L23).
@@ -228,7 +224,7 @@ export class SocketConnection implements Connection, FrameSink {
       return
     }
     if (this.#shared?.take(end - start, this.#now) === false) {
-      this.#throttle()
+      this.#throttle(this.#shared)
       return
     }
     const owner = this.#owner
@@ -294,10 +290,16 @@ export class SocketConnection implements Connection, FrameSink {
   }
 
   /** No strike, for the connection may send little itself; what it sends on waits in the kernel and costs nothing. */
-  #throttle(): void {
-    this.#isThrottled = true
-    this.#applyPause()
-    const error = new BusError('RATE_LIMIT_EXCEEDED', undefined, { limit: 'tenant', retry_after_ms: tickMs })
+  #throttle(shared: SharedRate): void {
+    if (!this.#isThrottled) {
+      this.#isThrottled = true
+      this.#applyPause()
+      shared.wait(() => {
+        this.#isThrottled = false
+        this.#applyPause()
+      })
+    }
+    const error = new BusError('RATE_LIMIT_EXCEEDED', undefined, { limit: 'tenant', retry_after_ms: tenantRetryMs })
     this.#guard('refused', () => this.#owner?.refused(error))
   }
 

@@ -14,6 +14,9 @@ import type { HttpRefusal } from './http-refusal.ts'
 import { listen } from './listen.ts'
 import { createTenantRates, type TenantRateLimits } from './tenant-rates.ts'
 
+/** How often connections of a tenant that sends too much have their turn. */
+const turnMs = 25
+
 export interface WsServerLimits extends AdmissionLimits, ConnectionLimits, TenantRateLimits {
   readonly handshakeTimeoutMs: number
   readonly headerTimeoutMs: number
@@ -52,7 +55,7 @@ export interface WsServer {
 export async function startWsServer(options: WsServerOptions): Promise<WsServer> {
   const { limits, clock, logger, trustedProxyHops: hops = 0 } = options
   const admission = createAdmission(limits, clock.monotonic())
-  const rateOf = createTenantRates(limits, () => clock.monotonic())
+  const rates = createTenantRates(limits, () => clock.monotonic())
   const connections = new Map<Socket, SocketConnection>()
   const sockets = new Set<Socket>()
   const answering = new Set<Socket>()
@@ -170,7 +173,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       address,
       clock,
       limits,
-      shared: rateOf(identity.tenant),
+      shared: rates.of(identity.tenant),
       report,
     })
     connections.set(socket, connection)
@@ -192,6 +195,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     for (const connection of connections.values()) connection.tick(now)
     shedQueues(connections.values(), limits.maxQueuedBytesPerProcess)
   }, 1_000)
+  const turning = setInterval(() => rates.turn(clock.monotonic()), turnMs)
 
   return {
     port,
@@ -205,6 +209,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     async close() {
       isAccepting = false
       clearInterval(ticking)
+      clearInterval(turning)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       // Who was told to go gets to read it, and ends at the latest at the closing time-out.
       for (const socket of sockets) if (connections.get(socket)?.isClosing !== true) socket.destroy()

@@ -27,13 +27,13 @@ export interface SystemProcess {
   stop(): Promise<number | null>
 }
 
-const secret = 'kL3vXw8QzR1mTn6YbH4sGd9JpF2cUeA7oVi5KxZq'
+export const systemSecret = 'kL3vXw8QzR1mTn6YbH4sGd9JpF2cUeA7oVi5KxZq'
 const child = fileURLToPath(new URL('system-child.ts', import.meta.url))
 
 /** `env`: variables of bus and Shield; ports are free ones, and nothing is written to disk. */
 export async function startSystem(env: Readonly<Record<string, string>> = {}): Promise<SystemProcess> {
   const variables = {
-    JWT_SECRET: secret,
+    JWT_SECRET: systemSecret,
     ARQONBUS_SERVER_PORT: '0',
     ARQONBUS_HTTP_PORT: '0',
     ARQONBUS_ENABLE_TELEMETRY: 'false',
@@ -51,7 +51,7 @@ export async function startSystem(env: Readonly<Record<string, string>> = {}): P
   let log = ''
   started.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
   const ports = await messageOf<{ bus: number; shield: number }>(started, () => log)
-  const token = await mintToken({ secret, subject: 'tester', tenant: 'acme', ttlSeconds: 3_600 })
+  const token = await mintToken({ secret: systemSecret, subject: 'tester', tenant: 'acme', ttlSeconds: 3_600 })
   return {
     busPort: ports.bus,
     shieldPort: ports.shield,
