@@ -4,6 +4,13 @@ import { createInflight } from '../../../src/shield/inflight.ts'
 
 const frame = { requestId: 'a', sentMs: 0, echo: undefined, isCommand: false, intent: undefined }
 
+function settle(lane: FrameLane<never>, ...frames: number[]): void {
+  for (const n of frames) lane.settle(n)
+}
+function cancel(lane: FrameLane<never>, ...frames: number[]): void {
+  for (const n of frames) lane.cancel(n)
+}
+
 describe('unanswered frames', () => {
   const lanes = (): FrameLane<never>[] => {
     const of = createInflight({ maxInflightPerTenant: 4, maxInflightPerProcess: 6 })
@@ -31,12 +38,12 @@ describe('unanswered frames', () => {
   })
 
   it.each<[string, (lane: FrameLane<never>) => void]>([
-    ['answered', (lane) => [1, 2, 3, 4].forEach((n) => void lane.settle(n))],
-    ['answered twice', (lane) => [1, 1, 2, 2, 3, 4, 4].forEach((n) => void lane.settle(n))],
+    ['answered', (lane) => settle(lane, 1, 2, 3, 4)],
+    ['answered twice', (lane) => settle(lane, 1, 1, 2, 2, 3, 4, 4)],
     ['refused by a gap', (lane) => lane.gap(4, 1)],
     ['given up', (lane) => lane.expire(1)],
     ['ended by a restart', (lane) => lane.restart()],
-    ['never sent', (lane) => [1, 2, 3, 4].forEach((n) => void lane.cancel(n))],
+    ['never sent', (lane) => cancel(lane, 1, 2, 3, 4)],
   ])('that are %s make room for exactly as many', (_how, end) => {
     const [a, b] = lanes() as [FrameLane<never>, FrameLane<never>]
     begin(a, 4)
