@@ -38,7 +38,7 @@ async function measureIdle(sessions: number): Promise<number> {
 }
 
 /** The lowest of ten looks, half a second apart: garbage goes when the server is idle. */
-async function settled(read: () => number): Promise<number> {
+export async function settled(read: () => number): Promise<number> {
   let lowest = Number.POSITIVE_INFINITY
   for (let i = 0; i < 10; i++) {
     await new Promise((resolve) => setTimeout(resolve, 500))

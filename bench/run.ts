@@ -13,6 +13,7 @@ import { ingest } from './ingest.ts'
 import { latency } from './latency.ts'
 import { raisedLimits } from './peers.ts'
 import { policy } from './policy.ts'
+import { shieldIdle } from './shield-idle.ts'
 import { shield } from './shield.ts'
 import { store } from './store.ts'
 import type { Suite, SuiteOptions } from './suite.ts'
@@ -27,6 +28,7 @@ const suites: Readonly<Record<string, Suite>> = {
   history,
   fairness,
   idle,
+  'shield-idle': shieldIdle,
 }
 
 const { values, positionals } = parseArgs({

@@ -34,35 +34,52 @@ async function shieldPeer(format: 'protobuf' | 'json'): Promise<FanOutPeer> {
   return {
     ...busPeer(format),
     name: `arqonbus ${format} via Shield`,
-    start: startEdge,
+    start: startEdgeAsOne,
     openSubscriber: () => openBusMember(format, ports.shield, '/ws', headers),
     openPublisher: () => openRawSocket({ port: ports.shield, path: '/ws', headers }),
   }
 }
 
-/** Three processes, measured as one. */
-async function startEdge(): Promise<MeasuredProcess> {
+export interface Edge {
+  readonly nats: MeasuredProcess
+  readonly bus: MeasuredProcess
+  readonly shield: MeasuredProcess
+  stop(): Promise<void>
+}
+
+/** nats-server, bus and Shield, each a process of its own. */
+export async function startEdge(): Promise<Edge> {
   const started: MeasuredProcess[] = []
   const stop = async () => {
     for (const process of started.toReversed()) await process.stop()
   }
+  const open = async (process: Promise<MeasuredProcess>) => {
+    started.push(await process)
+    return started.at(-1)!
+  }
   try {
     const files = { 'nats.conf': `listen: 127.0.0.1:${ports.nats}\nmax_payload: 2MB\nmax_pending: 256MB\n` }
-    started.push(await startPinned('nats-server', ['-c', 'nats.conf'], { core: 0, port: ports.nats, files }))
-    started.push(
-      await startBus({ NATS_URL: natsUrl, ARQONBUS_ENABLE_AUTH: 'true', ARQONBUS_AUTH_JWT_SECRET: benchSecret }),
+    const nats = await open(startPinned('nats-server', ['-c', 'nats.conf'], { core: 0, port: ports.nats, files }))
+    const bus = await open(
+      startBus({ NATS_URL: natsUrl, ARQONBUS_ENABLE_AUTH: 'true', ARQONBUS_AUTH_JWT_SECRET: benchSecret }),
     )
     const command = join(import.meta.dirname, '../src/bin/arqonbus.ts')
-    started.push(
-      await startPinned(process.execPath, [command, 'shield'], { core: 0, port: ports.shield, env: shieldEnvironment }),
+    const shield = await open(
+      startPinned(process.execPath, [command, 'shield'], { core: 0, port: ports.shield, env: shieldEnvironment }),
     )
+    return { nats, bus, shield, stop }
   } catch (error) {
     await stop()
     throw error
   }
-  const sum = (of: (one: MeasuredProcess) => number) => started.reduce((total, one) => total + of(one), 0)
+}
+
+/** The three measured as one. */
+async function startEdgeAsOne(): Promise<MeasuredProcess> {
+  const { nats, bus, shield: gateway, stop } = await startEdge()
+  const sum = (of: (one: MeasuredProcess) => number) => of(nats) + of(bus) + of(gateway)
   return {
-    pid: started[0]!.pid,
+    pid: nats.pid,
     cpuSeconds: () => sum((one) => one.cpuSeconds()),
     residentBytes: () => sum((one) => one.residentBytes()),
     stop,
@@ -82,6 +99,7 @@ const shieldEnvironment: Readonly<Record<string, string>> = {
       .filter(([name]) => name.startsWith('ARQONBUS_LIMIT_'))
       .map(([name, value]) => [name.replace('ARQONBUS_', 'SHIELD_'), value]),
   ),
+  SHIELD_LIMIT_MAX_CONNECTIONS: '20000',
   // Nothing holds back a publisher that asks for no acknowledgement but its rate.
   SHIELD_LIMIT_MAX_INFLIGHT: '1000000',
 }
