@@ -73,6 +73,7 @@ export const soleImporters = {
   pino: ['base/logger.ts'],
   commander: ['bin'],
   '@nats-io/transport-node': ['link'],
+  '@nats-io/jetstream': ['link'],
   'node:sqlite': ['storage/embedded'],
   '@redis/client': ['valkey'],
   pg: ['postgres'],

@@ -24,6 +24,7 @@ import type { HistoryStore } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
 import type { WireLimits } from '../wire/limits.ts'
+import type { BusProjector } from './bus-projector.ts'
 
 export interface BusCore {
   readonly rooms: Rooms
@@ -58,6 +59,8 @@ export interface BusCorePorts {
   readonly logger: Logger
   /** Counts and component states for the `status` command. */
   readonly status: () => JsonObject
+  /** Absent where it is off. */
+  readonly projector?: Pick<BusProjector, 'port' | 'stored' | 'came'> | undefined
 }
 
 export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
@@ -91,6 +94,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
     telemetry,
     logger,
     maxPendingBytes: config.storage.maxPendingBytes,
+    onStored: ports.projector?.stored,
   })
   const membership = createMembership({ rooms, store, limits, telemetry })
   const wireLimits = wireLimitsOf(limits)
@@ -136,6 +140,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
       membership,
       store,
       hot: ports.hot,
+      projector: ports.projector?.port,
       maxStoreValueBytes: config.hotState.maxStoreValueBytes,
       maxHistoryPageBytes: limits.maxHistoryPageBytes,
       status: ports.status,
@@ -186,6 +191,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
         telemetry.emit({ type: 'slow_consumer', tenant: identity.tenant, clientId: id, severity: 'warning' }),
     })
     clients.add(session)
+    ports.projector?.came(identity.tenant)
     session.send(replies.welcome(session.id, welcomeFacts))
     telemetry.emit({
       type: 'client_connected',

@@ -27,6 +27,7 @@ import { startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
 import { openBusHotState, refuseHandshake, registerHotStateMetrics, showPresence } from './bus-hot-state.ts'
 import { registerBusMetrics } from './bus-metrics.ts'
+import { openBusProjector } from './bus-projector.ts'
 import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
@@ -85,6 +86,10 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const health = createHealth({ clock })
     const hub = createTelemetryHub({ clock, bufferSize: 1_000 })
     const startedAtMs = clock.now()
+    const projector = config.projector.enabled
+      ? await openBusProjector(config.projector, { store, metrics, health, clock, logger })
+      : undefined
+    if (projector !== undefined) closers.push('projector', () => projector.close())
     const core: BusCore = createBusCore(config, {
       store,
       hot,
@@ -95,6 +100,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       clock,
       logger,
       status: () => views.status(),
+      projector,
     })
     const views = createBusViews({ config, core, store, health, clock, startedAtMs })
     const loopDelay = monitorEventLoopDelay({ resolution: 5 })

@@ -8,6 +8,7 @@ import { historyCommand } from './commands/history.ts'
 import { migrateCommand } from './commands/migrate.ts'
 import { policyCommand } from './commands/policy.ts'
 import { preflightCommand } from './commands/preflight.ts'
+import { projectorCommand } from './commands/projector.ts'
 import { publishCommand } from './commands/publish.ts'
 import { shieldCommand } from './commands/shield.ts'
 import { statusCommand } from './commands/status.ts'
@@ -22,6 +23,7 @@ const commands = [
   upCommand,
   busCommand,
   shieldCommand,
+  projectorCommand,
   preflightCommand,
   policyCommand,
   tokenCommand,
@@ -54,7 +56,7 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
     )
   for (const make of commands) program.addCommand(make(terminal))
   // Each command inherits nothing from its parent in commander, so every one is told.
-  for (const command of [program, ...program.commands, ...program.commands.flatMap((one) => one.commands)]) {
+  for (const command of withSubCommands(program)) {
     command.exitOverride().configureOutput({
       writeOut: (text) => terminal.out(text.trimEnd()),
       writeErr: (text) => terminal.note(text.trimEnd().replace(/^error: /, '')),
@@ -77,4 +79,8 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
     for (const line of failure.lines) terminal.note(line)
     terminal.exitWith(failure.exitCode)
   }
+}
+
+function withSubCommands(command: Command): Command[] {
+  return [command, ...command.commands.flatMap(withSubCommands)]
 }

@@ -243,6 +243,28 @@ export const keys = {
     meaning: 'History in Postgres is copied to arqonbus_message_history too, for readers of that table',
   }),
 
+  projectorEnabled: key('ARQONBUS_PROJECTOR_ENABLED', boolean, false, bus, {
+    meaning: 'At the bus: follow the channel continuum.episode.v1 into Postgres, and answer op.continuum.projector.*',
+  }),
+  projectorRoom: key('ARQONBUS_PROJECTOR_ROOM', text, 'continuum', bus, {
+    meaning: 'Room in which that channel is, for every tenant',
+  }),
+  projectorMetricsHost: key('ARQONBUS_PROJECTOR_METRICS_HOST', host, '127.0.0.1', bus, {
+    meaning: '`arqonbus projector`: address of its listener for health and metrics',
+  }),
+  projectorMetricsPort: key('ARQONBUS_PROJECTOR_METRICS_PORT', port, 9091, bus, {
+    meaning: '`arqonbus projector`: port of that listener',
+  }),
+  projectorWorkers: key('ARQONBUS_PROJECTOR_WORKERS', integer(1, 16), 2, bus, {
+    meaning: '`arqonbus projector`: batches under way at once, each on a connection of its own',
+  }),
+  projectorBatch: key('ARQONBUS_PROJECTOR_BATCH', integer(1, 2_000), 100, bus, {
+    meaning: 'Events that the projector takes into one transaction',
+  }),
+  projectorMaxDeadLetters: key('ARQONBUS_PROJECTOR_MAX_DEAD_LETTERS', integer(1, 10_000_000), 100_000, bus, {
+    meaning: 'Dead letters at which the projector takes in nothing more until somebody has looked at them',
+  }),
+
   shieldHost: key('SHIELD_HOST', host, '127.0.0.1', shield, {
     meaning: 'Address of the WebSocket listener',
     endpoint: true,

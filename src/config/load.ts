@@ -12,6 +12,7 @@ import type {
   HotStateConfig,
   PolicyConfig,
   Limits,
+  ProjectorConfig,
   ShieldConfig,
   StorageConfig,
   WireConfig,
@@ -68,6 +69,7 @@ export function toBusConfig(resolution: Resolution): BusConfig {
     wire: wireOf(resolution),
     storage: storageOf(resolution),
     hotState: hotStateOf(resolution),
+    projector: projectorOf(resolution),
     limits: limitsOf(limits.bus),
     allowedOrigins: values.allowedOrigins,
     logLevel: values.logLevel,
@@ -77,7 +79,7 @@ export function toBusConfig(resolution: Resolution): BusConfig {
 
 export function toShieldConfig(resolution: Resolution): ShieldConfig {
   refuseProblems(resolution, 'shield')
-  const { values, profile, limits } = resolution
+  const { values, profile } = resolution
   const { shieldTlsCertFile: certFile, shieldTlsKeyFile: keyFile } = values
   return freeze<ShieldConfig>({
     profile,
@@ -95,7 +97,7 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     policies: policiesOf(resolution),
     natsUrl: values.natsUrl,
     ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
-    limits: { ...limitsOf(limits.shield), ...edgeLimitsOf(limits.shield) },
+    limits: shieldLimitsOf(resolution),
     trustedProxyHops: values.trustedProxyHops,
     allowedOrigins: values.allowedOrigins,
     logLevel: values.logLevel,
@@ -105,7 +107,7 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
 /** Only the bounds: for tools that need no secret. Throws CONFIG_INVALID as `toShieldConfig` does. */
 export function toShieldLimits(resolution: Resolution): Pick<ShieldConfig, 'limits' | 'policies'> {
   refuseProblems(resolution, 'shield')
-  return { limits: limitsOf(resolution.limits.shield), policies: policiesOf(resolution) }
+  return { limits: shieldLimitsOf(resolution), policies: policiesOf(resolution) }
 }
 
 function authBase({ values }: Resolution): Omit<AuthConfig, 'enabled' | 'secret' | 'allowQueryToken'> {
@@ -180,6 +182,20 @@ function hotStateOf(resolution: Resolution): HotStateConfig {
   }
 }
 
+function projectorOf(resolution: Resolution): ProjectorConfig {
+  const { values } = resolution
+  const postgresUrl = postgresUrlOf(resolution)
+  return {
+    enabled: values.projectorEnabled,
+    room: values.projectorRoom,
+    metrics: { host: values.projectorMetricsHost, port: values.projectorMetricsPort },
+    workers: values.projectorWorkers,
+    batch: values.projectorBatch,
+    maxDeadLetters: values.projectorMaxDeadLetters,
+    ...(postgresUrl !== undefined && { postgresUrl }),
+  }
+}
+
 function builtValkeyUrl({ values }: Pick<Resolution, 'values'>): Secret {
   const { valkeySsl, valkeyPassword, valkeyHost, valkeyPort } = values
   const user = valkeyPassword === undefined ? '' : `:${encodeURIComponent(valkeyPassword.reveal())}@`
@@ -213,6 +229,10 @@ function limitsOf(values: Readonly<Record<string, number>>): Limits {
   const limits: Record<string, number> = {}
   for (const field of limitFieldNames) limits[field] = values[field]!
   return limits as unknown as Limits // built from the table whose keys are those of Limits
+}
+
+function shieldLimitsOf({ limits: { shield } }: Resolution): Limits & EdgeLimits {
+  return { ...limitsOf(shield), ...edgeLimitsOf(shield) }
 }
 
 function edgeLimitsOf(values: Readonly<Record<string, number>>): EdgeLimits {

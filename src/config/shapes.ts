@@ -113,6 +113,19 @@ export interface HotStateConfig {
   readonly handshakesPerSecondPerTenant: number
 }
 
+/** The projector, at the bus and as a program of its own. */
+export interface ProjectorConfig {
+  /** At the bus. */
+  readonly enabled: boolean
+  readonly room: string
+  readonly metrics: Listener
+  readonly workers: number
+  readonly batch: number
+  readonly maxDeadLetters: number
+  /** Absent where no Postgres is named. */
+  readonly postgresUrl?: Secret
+}
+
 export interface WireConfig {
   readonly infraProtocol: 'protobuf' | 'json'
   /** May text frames of JSON enter and leave? */
@@ -128,6 +141,7 @@ export interface BusConfig {
   readonly wire: WireConfig
   readonly storage: StorageConfig
   readonly hotState: HotStateConfig
+  readonly projector: ProjectorConfig
   readonly limits: Limits
   readonly allowedOrigins: readonly string[]
   readonly logLevel: LogLevel

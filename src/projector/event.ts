@@ -113,7 +113,7 @@ export function judgeEvent(bytes: Uint8Array, options: JudgeOptions): EpisodeEve
   }
   if (!isJsonObject(value)) return { code: 'NOT_AN_OBJECT', message: 'the event is not a JSON object' }
   const named = value['tenant_id']
-  const tenant = typeof named === 'string' && idProblem('tenant_id', named) === undefined ? { tenant: named } : {}
+  const tenant = isId(named) ? { tenant: named } : {}
   const unfit = unfitForPostgres(value)
   if (unfit !== undefined) return { ...unfit, ...tenant }
   const shown = hugeExponent.test(text) ? tenant : { ...tenant, text }
@@ -134,18 +134,17 @@ function judgeObject(event: JsonObject, text: string, { nowMs, tenant }: JudgeOp
   if ('code' in time) return time
   const payload = judgePayload(event['payload'])
   if (payload !== undefined) return payload
+  const ids: string[] = []
   for (const key of ['event_id', 'tenant_id', 'agent_id', 'episode_id'] as const) {
-    const problem = idProblem(key, event[key])
-    if (problem !== undefined) return refuse('BAD_ID', problem)
+    const value = event[key]
+    if (!isId(value)) return refuse('BAD_ID', idRule(key))
+    ids.push(value)
   }
   const forbidden = findForbidden(event)
   if (forbidden !== undefined) {
     return refuse('FORBIDDEN_FIELD', `${forbidden} does not belong in an event: content_ref says where content is`)
   }
-  // Text of the four keys was checked just now.
-  const [id, named, agent, episode] = (['event_id', 'tenant_id', 'agent_id', 'episode_id'] as const).map((key) =>
-    String(event[key]),
-  ) as [string, string, string, string]
+  const [id, named, agent, episode] = ids as [string, string, string, string]
   if (tenant !== undefined && named !== tenant) {
     return refuse('TENANT_MISMATCH', 'tenant_id is not the tenant that it came from')
   }
@@ -197,14 +196,16 @@ function isPointer(value: JsonValue | undefined): boolean {
   return typeof value === 'string' && bytesOf(value) <= eventLimits.maxReferenceBytes && pointer.test(value)
 }
 
-function idProblem(key: string, value: JsonValue | undefined): string | undefined {
-  const isGood =
+const idRule = (key: string): string => `${key} must be text of 1 to ${eventLimits.maxIdBytes} bytes without controls`
+
+function isId(value: JsonValue | undefined): value is string {
+  return (
     typeof value === 'string' &&
     value !== '' &&
     bytesOf(value) <= eventLimits.maxIdBytes &&
     !control.test(value) &&
     value.isWellFormed()
-  return isGood ? undefined : `${key} must be text of 1 to ${eventLimits.maxIdBytes} bytes without controls`
+  )
 }
 
 function findForbidden(value: JsonValue): string | undefined {

@@ -30,14 +30,19 @@ export function auditRefusal(audit: Audit, client: Client, error: BusError, comm
   audit.record({ ...who(client), action: 'refused.TENANT_MISMATCH', outcome: error.code, details })
 }
 
-/** A command that manages channels, with the place it names and how it ended. */
+/** Those of the projector that change something. */
+const changing: readonly string[] = ['project_event', 'dlq.replay', 'backfill'].map(
+  (tail) => `op.continuum.projector.${tail}`,
+)
+
+/** A command that manages channels or changes the projection, with the place it names and how it ended. */
 export function auditCommand(
   audit: Audit,
   client: Client,
   command: { readonly name: string; readonly permission: Permission; readonly args: JsonObject },
   outcome: string,
 ): void {
-  if (command.permission !== 'channel_management') return
+  if (command.permission !== 'channel_management' && !changing.includes(command.name)) return
   const { room, channel, tenant_id: named } = command.args
   const details: Record<string, string> = {}
   for (const [key, value] of Object.entries({ room, channel, named })) {

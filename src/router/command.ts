@@ -7,6 +7,7 @@ import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import type { ClientRegistry } from './clients.ts'
+import type { ProjectorPort } from './commands/projector.ts'
 import type { Membership } from './membership.ts'
 
 /** The permissions the built-in commands ask for (original-contract 4.7); `admin` is a role, which no list gives. */
@@ -34,6 +35,8 @@ export interface CommandPorts {
   readonly membership: Membership
   readonly store: HistoryStore | undefined
   readonly hot: HotState
+  /** Absent where it is off. */
+  readonly projector?: ProjectorPort | undefined
   readonly maxHistoryPageBytes: number
   readonly maxStoreValueBytes: number
   /** Facts for `status`: counts and component states, never secrets. */

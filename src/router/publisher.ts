@@ -56,6 +56,8 @@ export interface PublisherPorts {
   readonly logger: Logger
   /** Bytes of frames that wait for the store; above it their publishers are not read until half of it is answered. */
   readonly maxPendingBytes: number
+  /** Told of each message that has its place in the log. */
+  readonly onStored?: ((key: StreamKey) => void) | undefined
 }
 
 export function createPublisher(ports: PublisherPorts): Publisher {
@@ -183,6 +185,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     const isDuplicate = result.kind === 'duplicate' || (result.kind === 'held' && result.isDuplicate)
     if (isDuplicate) counts.duplicates++
     else reportPublished(publication)
+    if (placed !== undefined) ports.onStored?.(publication.key)
     log?.confirmed(publication.key, { sender: publication.client.id, frame: publication.frame, placed, isDuplicate })
     if (publication.ack !== undefined && publication.ack !== 'stored') return
     if (placed === undefined) acknowledge(publication, { level: 'memory', isDuplicate })

@@ -3,6 +3,15 @@ import type { Command } from './command.ts'
 import { channelInfo, createChannel, deleteChannel, listChannels, presence } from './commands/channels.ts'
 import { history, historyGet, historyReplay } from './commands/history.ts'
 import { joinChannel, leaveChannel } from './commands/members.ts'
+import {
+  deadLetterList,
+  deadLetterReplay,
+  projectEvent,
+  projectorBackfill,
+  projectorGet,
+  projectorList,
+  projectorStatus,
+} from './commands/projector.ts'
 import { revoke } from './commands/revoke.ts'
 import { storeDelete, storeGet, storeList, storeSet } from './commands/store.ts'
 import { createHelp, ping, refresh, status } from './commands/system.ts'
@@ -29,6 +38,13 @@ export const commandNames = [
   'op.store.get',
   'op.store.delete',
   'op.store.list',
+  'op.continuum.projector.status',
+  'op.continuum.projector.project_event',
+  'op.continuum.projector.get',
+  'op.continuum.projector.list',
+  'op.continuum.projector.dlq.list',
+  'op.continuum.projector.dlq.replay',
+  'op.continuum.projector.backfill',
 ] as const
 
 export type CommandName = (typeof commandNames)[number]
@@ -56,6 +72,13 @@ export const commandTable: CommandTable = {
   'op.store.get': storeGet,
   'op.store.delete': storeDelete,
   'op.store.list': storeList,
+  'op.continuum.projector.status': projectorStatus,
+  'op.continuum.projector.project_event': projectEvent,
+  'op.continuum.projector.get': projectorGet,
+  'op.continuum.projector.list': projectorList,
+  'op.continuum.projector.dlq.list': deadLetterList,
+  'op.continuum.projector.dlq.replay': deadLetterReplay,
+  'op.continuum.projector.backfill': projectorBackfill,
 }
 
 /** Looks up text a client sent; `constructor` and `__proto__` are just names that are not there. */
