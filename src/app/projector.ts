@@ -30,8 +30,6 @@ export interface RunningProjector {
 
 export interface ProjectorProgramConfig extends Pick<BusConfig, 'profile' | 'projector'> {
   readonly natsUrl: Secret
-  /** For tests. */
-  readonly ackWaitMs?: number
 }
 
 /** Rejects with a BusError, and with nothing left open, when it cannot start. */
@@ -39,7 +37,7 @@ export async function startProjectorProgram(
   config: ProjectorProgramConfig,
   { clock, logger }: { clock: Clock; logger: Logger },
 ): Promise<RunningProjector> {
-  const { postgresUrl, workers, batch, maxDeadLetters } = config.projector
+  const { postgresUrl, workers, batch, ackWaitMs, maxDeadLetters } = config.projector
   if (postgresUrl === undefined) {
     throw new BusError('CONFIG_INVALID', 'The projector needs Postgres: set ARQONBUS_POSTGRES_URL')
   }
@@ -63,7 +61,7 @@ export async function startProjectorProgram(
       stream,
       consumer,
       logger,
-      ...(config.ackWaitMs !== undefined && { ackWaitMs: config.ackWaitMs }),
+      ackWaitMs,
     })
     closers.push('queue', () => queue.close())
     closers.push('counts', counts.countTables(opened.sql, logger))

@@ -261,6 +261,9 @@ export const keys = {
   projectorBatch: key('ARQONBUS_PROJECTOR_BATCH', integer(1, 2_000), 100, bus, {
     meaning: 'Events that the projector takes into one transaction',
   }),
+  projectorAckWaitMs: key('ARQONBUS_PROJECTOR_ACK_WAIT_MS', integer(1_000, 600_000), 30_000, bus, {
+    meaning: '`arqonbus projector`: what it has not acknowledged after this, NATS gives again, ms',
+  }),
   projectorMaxDeadLetters: key('ARQONBUS_PROJECTOR_MAX_DEAD_LETTERS', integer(1, 10_000_000), 100_000, bus, {
     meaning: 'Dead letters at which the projector takes in nothing more until somebody has looked at them',
   }),

@@ -191,6 +191,7 @@ function projectorOf(resolution: Resolution): ProjectorConfig {
     metrics: { host: values.projectorMetricsHost, port: values.projectorMetricsPort },
     workers: values.projectorWorkers,
     batch: values.projectorBatch,
+    ackWaitMs: values.projectorAckWaitMs,
     maxDeadLetters: values.projectorMaxDeadLetters,
     ...(postgresUrl !== undefined && { postgresUrl }),
   }

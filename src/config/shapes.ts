@@ -121,6 +121,7 @@ export interface ProjectorConfig {
   readonly metrics: Listener
   readonly workers: number
   readonly batch: number
+  readonly ackWaitMs: number
   readonly maxDeadLetters: number
   /** Absent where no Postgres is named. */
   readonly postgresUrl?: Secret

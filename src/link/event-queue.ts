@@ -15,8 +15,8 @@ export interface EventQueueOptions {
   /** Whoever names the same one shares its messages. */
   readonly consumer: string
   readonly logger: Logger
-  /** What was not acknowledged after this is given again. Default 60 s. */
-  readonly ackWaitMs?: number
+  /** What was not acknowledged after this is given again. */
+  readonly ackWaitMs: number
 }
 
 export interface QueuedEvent {
@@ -151,7 +151,7 @@ async function first(from: Open): Promise<void> {
 
 /** The stream that keeps the subject, made where there is none, with our place in it. */
 async function findStream(manager: JetStreamManager, options: EventQueueOptions): Promise<string> {
-  const { subject, stream, consumer, ackWaitMs = 60_000 } = options
+  const { subject, stream, consumer, ackWaitMs } = options
   const found = await manager.streams.find(subject).catch(() => undefined)
   if (found === undefined) await manager.streams.add({ name: stream, subjects: [subject], max_age: keepNanos })
   const name = found ?? stream

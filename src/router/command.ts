@@ -7,8 +7,8 @@ import type { Rooms } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import type { ClientRegistry } from './clients.ts'
-import type { ProjectorPort } from './commands/projector.ts'
 import type { Membership } from './membership.ts'
+import type { ProjectorPort } from './projector-port.ts'
 
 /** The permissions the built-in commands ask for (original-contract 4.7); `admin` is a role, which no list gives. */
 export type Permission = 'none' | 'channel_access' | 'channel_view' | 'channel_management' | 'store_access' | 'admin'

@@ -4,28 +4,7 @@ import { BusError, invalid } from '../../base/errors.ts'
 import { isJsonObject, type JsonObject, type JsonValue } from '../../base/json.ts'
 import { limitOf, optionalFlag, optionalText, requiredText } from '../args.ts'
 import type { Command, CommandCall, CommandPorts } from '../command.ts'
-
-/** What answers these commands. `tenant` absent: for all of them. */
-export interface ProjectorPort {
-  status(tenant: string | undefined): Promise<JsonObject>
-  project(event: JsonObject, tenant: string | undefined): Promise<JsonObject>
-  find(key: { tenant: string; agent: string; episode: string }): Promise<JsonObject>
-  list(query: {
-    tenant: string | undefined
-    agent: string | undefined
-    limit: number
-    after: string | undefined
-  }): Promise<JsonObject>
-  deadLetters(tenant: string | undefined, limit: number, after: string | undefined): Promise<JsonObject>
-  replay(id: string, tenant: string | undefined, edited: JsonObject | undefined): Promise<JsonObject>
-  backfill(query: {
-    tenant: string | undefined
-    agent: string | undefined
-    from: string
-    to: string
-    dryRun: boolean
-  }): Promise<JsonObject>
-}
+import type { ProjectorPort } from '../projector-port.ts'
 
 const pageLimit = { min: 1, max: 500, default: 100 }
 const limitHelp = '1 to 500, default 100'

@@ -201,7 +201,11 @@ describe.skipIf(skipWithout('postgres'))('a backfill', () => {
       piece: 1,
       signal: stop.signal,
       maxEventsPerSecond: 200,
-      onProgress: () => (second ??= run().finally(() => stop.abort())).catch(() => undefined),
+      onProgress() {
+        if (second !== undefined) return
+        second = run().finally(() => stop.abort())
+        second.catch(() => undefined)
+      },
     })
     await expect(first).rejects.toMatchObject({ code: 'DRAINING' })
     await expect(second).rejects.toMatchObject({ code: 'CAPACITY', details: { reason: 'BACKFILL_RUNNING' } })

@@ -1,0 +1,38 @@
+// A NATS server with JetStream, and a producer that hands events to it for certain: what the lane of the projector is
+// tested with.
+import { jetstream, jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
+import { startNatsServer } from '../servers/nats-server.ts'
+
+export const subject = 'continuum.episode.v1'
+export const stream = 'CONTINUUM_EPISODES'
+
+export async function startEventServer() {
+  const server = await startNatsServer({ config: 'jetstream { store_dir: "js" }' })
+  const nc = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })
+  const manager = await jetstreamManager(nc)
+  return {
+    server,
+    url: server.url,
+    /** As an operator would; the lane makes it where it is not. */
+    makeStream: async () => void (await manager.streams.add({ name: stream, subjects: [subject] })),
+    /** Resolves when the server keeps all of them, in their order. */
+    async publish(messages: readonly Uint8Array[], inFlight = 500): Promise<void> {
+      const js = jetstream(nc)
+      for (let at = 0; at < messages.length; at += inFlight) {
+        await Promise.all(messages.slice(at, at + inFlight).map((message) => js.publish(subject, message)))
+      }
+    },
+    /** Of the lane's place in the stream. */
+    async waiting(): Promise<{ unread: number; unacknowledged: number }> {
+      const info = await manager.consumers.info(stream, 'arqonbus-projector')
+      return { unread: info.num_pending, unacknowledged: info.num_ack_pending }
+    },
+    async close() {
+      await nc.close()
+      await server.close()
+    },
+  }
+}
+
+export type EventServer = Awaited<ReturnType<typeof startEventServer>>
