@@ -14,6 +14,7 @@ import { latency } from './latency.ts'
 import { raisedLimits } from './peers.ts'
 import { policy } from './policy.ts'
 import { shieldIdle } from './shield-idle.ts'
+import { projector } from './projector.ts'
 import { shield } from './shield.ts'
 import { store } from './store.ts'
 import type { Suite, SuiteOptions } from './suite.ts'
@@ -29,6 +30,7 @@ const suites: Readonly<Record<string, Suite>> = {
   fairness,
   idle,
   'shield-idle': shieldIdle,
+  projector,
 }
 
 const { values, positionals } = parseArgs({

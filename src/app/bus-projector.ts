@@ -18,7 +18,7 @@ import { createProjectorMetrics } from './projector-metrics.ts'
 export interface BusProjector {
   readonly port: ProjectorPort
   /** A message was stored. */
-  stored(key: StreamKey): void
+  readonly stored: (key: StreamKey) => void
   /** Somebody of this tenant has come. */
   came(tenant: string): void
   close(): Promise<void>
@@ -45,7 +45,7 @@ export async function openBusProjector(config: ProjectorConfig, ports: BusProjec
   const closers = createClosers()
   try {
     const address = parsePostgresAddress(postgresUrl.reveal())
-    const counts = createProjectorMetrics(metrics, clock)
+    const counts = createProjectorMetrics(metrics, clock, maxDeadLetters)
     const opened = await openProjector({ address, workers: 2, maxDeadLetters, clock, logger, closers })
     // One for the channel, one for commands: neither waits behind the other.
     const [following, commanding = following] = opened.workers

@@ -14,16 +14,17 @@ const lagBuckets = [0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3_60
 const countEveryMs = 15_000
 
 export interface ProjectorMetrics {
-  outcomes(outcomes: readonly Outcome[]): void
-  replayed(isReplayed: boolean, reason: 'accepted' | 'rejected' | 'not_found'): void
-  backfilled(result: BackfillResult, seconds: number): void
+  readonly outcomes: (outcomes: readonly Outcome[]) => void
+  readonly replayed: (isReplayed: boolean, reason: 'accepted' | 'rejected' | 'not_found') => void
+  readonly backfilled: (result: BackfillResult, seconds: number) => void
   /** Counts the tables now and from time to time; returns what stops it. */
   countTables(sql: Sql, logger: Logger): () => void
   /** Is a lane held up? By lane: 1 while it takes events in. */
   lanes(read: () => Readonly<Record<string, number>>): void
 }
 
-export function createProjectorMetrics(metrics: Metrics, clock: Clock): ProjectorMetrics {
+export function createProjectorMetrics(metrics: Metrics, clock: Clock, maxDeadLetters: number): ProjectorMetrics {
+  metrics.gauge(name('dlq_cap'), 'Dead letters at which the lane stops', () => maxDeadLetters)
   const events = metrics.counter(name('events_total'), 'Events, by what became of them', [
     'status',
     'event_type',

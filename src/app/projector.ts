@@ -44,7 +44,7 @@ export async function startProjectorProgram(
   const closers = createClosers()
   try {
     const metrics = createMetrics()
-    const counts = createProjectorMetrics(metrics, clock)
+    const counts = createProjectorMetrics(metrics, clock, maxDeadLetters)
     const health = createHealth({ clock, canary: 'none' })
     health.report({ name: 'lane', state: 'down', detail: 'starting' })
     const opened = await openProjector({

@@ -88,17 +88,16 @@ export function createProjectorService(options: ProjectorServiceOptions): Projec
     },
     async replay(id, tenant, edited) {
       const result = await letters.replay(id, { tenant, ...(edited !== undefined && { edited: toBytes(edited) }) })
-      switch (result.status) {
-        case 'not_found':
-          onReplay?.(false, 'not_found')
-          return { replayed: false, dlq_id: id, reason: 'not_found' }
-        case 'refused':
-          onReplay?.(false, 'rejected')
-          throw invalid(result.refusal.code, `${result.refusal.message}; the dead letter stays`, { dlq_id: id })
-        default:
-          onReplay?.(true, 'accepted')
-          return { replayed: true, dlq_id: id, result: toAnswer(result) }
+      if (result.status === 'not_found') {
+        onReplay?.(false, 'not_found')
+        return { replayed: false, dlq_id: id, reason: 'not_found' }
       }
+      if (result.status === 'refused') {
+        onReplay?.(false, 'rejected')
+        throw invalid(result.refusal.code, `${result.refusal.message}; the dead letter stays`, { dlq_id: id })
+      }
+      onReplay?.(true, 'accepted')
+      return { replayed: true, dlq_id: id, result: toAnswer(result) }
     },
     async backfill({ tenant, agent, from, to, dryRun }) {
       const [begin, end] = [timeOf('from_ts', from), timeOf('to_ts', to)]

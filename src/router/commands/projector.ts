@@ -51,7 +51,7 @@ export const projectEvent: Command = {
     const named = event['tenant_id']
     if (scope !== undefined && typeof named === 'string' && named !== scope) throw new BusError('TENANT_MISMATCH')
     const data = await port.project(event, scope)
-    return { message: String(data['status']), data }
+    return { message: 'Judged', data }
   },
 }
 
@@ -79,7 +79,7 @@ export const projectorList: Command = {
     const limit = limitOf(args, 'limit', pageLimit)
     const agent = optionalText(args, 'agent_id')
     const data = await port.list({ tenant: scopeOf(call), agent, limit, after: optionalText(args, 'after') })
-    return { message: `${String(data['count'])} episodes`, data }
+    return { message: 'Episodes', data }
   },
 }
 
@@ -91,7 +91,7 @@ export const deadLetterList: Command = {
     const port = requirePort(ports)
     const limit = limitOf(call.args, 'limit', pageLimit)
     const data = await port.deadLetters(scopeOf(call), limit, optionalText(call.args, 'after'))
-    return { message: `${String(data['count'])} dead letters`, data }
+    return { message: 'Dead letters', data }
   },
 }
 
