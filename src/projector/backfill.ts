@@ -6,7 +6,7 @@ import type { Clock } from '../base/clock.ts'
 import { BusError, invalid } from '../base/errors.ts'
 import type { PostgresAddress } from '../postgres/address.ts'
 import { openConnection, type PostgresConnection, type Row, slowLimits } from '../postgres/connection.ts'
-import { newestOfEach, onOlderRow, projectedValues, projectionColumns } from './statements.ts'
+import { onOlderRow, projectedValues, projectionColumns } from './statements.ts'
 
 /** Every episode that has an event within all of it is rebuilt whole. Nothing given: everything. */
 export interface BackfillFilter {
@@ -86,13 +86,18 @@ const isEverything = (filter: BackfillFilter): boolean => filterValues(filter).e
 const nextEpisodes = `SELECT e.tenant_id, e.agent_id, e.episode_id FROM ${log} e
   WHERE ${matches} AND ($5::text IS NULL OR (e.tenant_id, e.agent_id, e.episode_id) > ($5, $6, $7))
   GROUP BY 1, 2, 3 ORDER BY 1, 2, 3 LIMIT $8`
-const eventsOf = (episodes: string): string =>
-  `SELECT e.* FROM ${log} e JOIN ${episodes} k USING (tenant_id, agent_id, episode_id)`
+/** The newest events of episodes: found by narrow rows, which sort in memory, then fetched. `events`: how many there are. */
+const newestOf = (episodes: string): string => `heads AS (
+    SELECT DISTINCT ON (e.tenant_id, e.agent_id, e.episode_id) e.tenant_id, e.agent_id, e.event_id,
+      count(*) OVER (PARTITION BY e.tenant_id, e.agent_id, e.episode_id) AS events
+    FROM ${log} e JOIN ${episodes} k USING (tenant_id, agent_id, episode_id)
+    ORDER BY e.tenant_id, e.agent_id, e.episode_id, e.source_ts DESC, e.event_id COLLATE "C" DESC
+  ), newest AS (SELECT e.* FROM ${log} e JOIN heads h USING (tenant_id, agent_id, event_id))`
 
 /** A piece: its events, its newest, and where it ended. */
-const pieceHead = `WITH keys AS (${nextEpisodes}), newest AS (${newestOfEach(`(${eventsOf('keys')}) all_of_them`)}),
+const pieceHead = `WITH keys AS MATERIALIZED (${nextEpisodes}), ${newestOf('keys')},
   rebuilt AS (SELECT ${projectedValues} FROM newest)`
-const pieceTail = `(SELECT count(*) FROM (${eventsOf('keys')}) n) AS events, (SELECT count(*) FROM keys) AS episodes,
+const pieceTail = `(SELECT coalesce(sum(events), 0) FROM heads) AS events, (SELECT count(*) FROM keys) AS episodes,
   last.* FROM (SELECT 1) one LEFT JOIN (SELECT * FROM keys ORDER BY 1 DESC, 2 DESC, 3 DESC LIMIT 1) last ON true`
 const rebuiltNames = projectionColumns
 
@@ -245,7 +250,7 @@ async function swap(
           WHERE e.projected_at >= (SELECT started_at - ${margin} FROM arqonbus_continuum_projection_backfill)
             AND ((${matches}) OR EXISTS (SELECT FROM ${shadow} s
               WHERE (s.tenant_id, s.agent_id, s.episode_id) = (e.tenant_id, e.agent_id, e.episode_id)))
-        ), newest AS (${newestOfEach(`(${eventsOf('keys')}) all_of_them`)})
+        ), ${newestOf('keys')}
         INSERT INTO ${shadow} AS p (${projectionColumns}) SELECT ${projectedValues} FROM newest ${onOlderRow}`,
       values: filterValues(filter),
     })

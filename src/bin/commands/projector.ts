@@ -11,13 +11,14 @@ import { loggerOf, runServer } from '../run-server.ts'
 import { type Terminal, toPrintableJson } from '../terminal.ts'
 import { backfillCommand } from './projector-backfill.ts'
 import { deadLetterCommand } from './projector-dlq.ts'
+import { playbookCommands } from './projector-playbook.ts'
 
 export function projectorCommand(terminal: Terminal): Command {
   const migrate = new Command('migrate')
     .description("Make the lane's tables in the configured Postgres; any number may run at the same time")
     .option('--json', 'print as JSON')
     .action((options: { json?: boolean }) => migrateLane(options, terminal))
-  return new Command('projector')
+  const command = new Command('projector')
     .description('Run the lane that brings episode events from NATS into Postgres, configured by the environment')
     .action(() => lane(terminal))
     .addCommand(migrate)
@@ -35,6 +36,8 @@ Examples:
 Without its tables, exactly as this version makes them, the lane refuses to start (78).
 A bus with ARQONBUS_PROJECTOR_ENABLED=true follows its own channel continuum.episode.v1; docs/projector.md.`,
     )
+  for (const one of playbookCommands(terminal)) command.addCommand(one)
+  return command
 }
 
 async function migrateLane({ json }: { json?: boolean }, terminal: Terminal): Promise<void> {
