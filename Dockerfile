@@ -23,6 +23,7 @@ COPY package.json LICENSE README.md ./
 COPY bin bin
 COPY docs docs
 COPY proto proto
+COPY policies policies
 RUN mkdir /data && chown node:node /data
 USER node
 VOLUME /data
