@@ -1,4 +1,5 @@
 // What goes between the pool and the threads in which modules run that could not be metered.
+import { systemClock } from '../base/clock.ts'
 import type { LogLine, Outcome } from './instance.ts'
 import type { ModuleSettings } from './tenants.ts'
 
@@ -36,5 +37,5 @@ export const progressAt = {
 } as const
 export const progressBytes = 12
 
-/** A time that fits in an Int32; differences of less than a week are right. */
-export const shortTime = (): number => Date.now() & 0x7fff_ffff
+/** A time that fits in an Int32, of the one clock that threads have in common. Differences of some days are right. */
+export const shortTime = (): number => systemClock.now() & 0x7fff_ffff

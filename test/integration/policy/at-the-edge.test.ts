@@ -1,5 +1,5 @@
 // Policies in their place: after the token and the schema, before the link, for every frame of a client once.
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
@@ -112,6 +112,32 @@ describe('a frame at the edge', () => {
     for (let n = 1; n <= 50; n++) client.send({ room: 'ops', channel: 'a', payload: { n } })
     await reader.received(50)
     expect(reader.numbers()).toEqual(Array.from({ length: 50 }, (_, i) => i + 1))
+  })
+})
+
+describe('a file that changes under load', () => {
+  it.each([
+    ['metered', build],
+    ['in threads', buildUnmetered],
+  ])('loses no frame and no order: %s', async (_name, make) => {
+    const versions = await Promise.all(
+      ['(i32.const 0)', '(i32.gt_u (local.get $at) (i32.const 0))'].map((body) => make(body)),
+    )
+    const at = await start({ p: versions[0]! })
+    const [client, reader] = [await at.client('acme.a'), await at.client('acme.b')]
+    await reader.join('ops', 'a')
+    let sent = 0
+    const burst = 50
+    for (let n = 1; n <= 12; n++) {
+      for (let i = 0; i < burst; i++) client.send({ room: 'ops', channel: 'a', payload: { n: ++sent } })
+      const path = join(folder, 'p.wasm')
+      writeFileSync(`${path}.new`, versions[n % 2]!)
+      renameSync(`${path}.new`, path)
+      await Promise.all([chain!.reload(), reader.received(sent)])
+    }
+    expect(chain!.meter.errors).toEqual({})
+    expect(reader.numbers()).toEqual(Array.from({ length: sent }, (_, i) => i + 1))
+    expect(client.frames.filter(({ type }) => type === 'error')).toEqual([])
   })
 })
 
