@@ -76,13 +76,13 @@ export async function startEdge(): Promise<Edge> {
 
 /** The three measured as one. */
 async function startEdgeAsOne(): Promise<MeasuredProcess> {
-  const { nats, bus, shield: gateway, stop } = await startEdge()
-  const sum = (of: (one: MeasuredProcess) => number) => of(nats) + of(bus) + of(gateway)
+  const edge = await startEdge()
+  const sum = (of: (one: MeasuredProcess) => number) => of(edge.nats) + of(edge.bus) + of(edge.shield)
   return {
-    pid: nats.pid,
+    pid: edge.nats.pid,
     cpuSeconds: () => sum((one) => one.cpuSeconds()),
     residentBytes: () => sum((one) => one.residentBytes()),
-    stop,
+    stop: () => edge.stop(),
   }
 }
 
