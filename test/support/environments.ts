@@ -684,6 +684,20 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
   ),
   broken(
     undefined,
+    'a Shield that sends everybody away at once',
+    production({ SHIELD_LIMIT_CLOSES_PER_SECOND: '100000' }),
+    shield,
+    high('shield.limits-within-caps', 'ABOVE_CAP', 'SHIELD_LIMIT_CLOSES_PER_SECOND'),
+  ),
+  broken(
+    undefined,
+    'more proxies than anybody has',
+    production({ SHIELD_TRUSTED_PROXY_HOPS: '100' }),
+    shield,
+    invalidConfig('OUT_OF_RANGE', 'SHIELD_TRUSTED_PROXY_HOPS'),
+  ),
+  broken(
+    undefined,
     'tokens by key pair without a key',
     production({ ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256' }),
     both,
