@@ -12,7 +12,7 @@ import { openProjector } from '../projector/open-projector.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { startHttpServer } from '../transport/http-server.ts'
-import { parseNatsServers } from './open-link.ts'
+import { parseNatsServers } from './nats-servers.ts'
 import { createProjectorMetrics } from './projector-metrics.ts'
 
 /** Where producers publish; the stream that keeps it is made where there is none. */

@@ -11,7 +11,10 @@ import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { openConfiguredPolicies } from './open-policies.ts'
 import { startHttpServer } from '../transport/http-server.ts'
 import { registerLinkMetrics, reportLink } from './link-health.ts'
+import { openMirrorLink } from './mirror-link.ts'
 import { openAuthenticator } from './open-authenticator.ts'
+import { openSpans } from './open-spans.ts'
+import { openSchemas, registerSchemaMetrics, reportSchemas } from './schemas.ts'
 
 /** How often the state of the bus behind the gateway is looked at for health. */
 const healthIntervalMs = 500
@@ -62,6 +65,12 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       logger,
     })
     closers.push('http', () => http.close())
+    const schemas = config.schemas && (await openSchemas(config.schemas, config.schemaStrict, logger))
+    closers.push('schemas', () => schemas?.close())
+    const mirrorLink = config.mirror && openMirrorLink(config.mirror.natsUrl ?? config.natsUrl!, logger)
+    closers.push('mirror link', () => mirrorLink?.close())
+    const spans = config.otlpEndpoint && openSpans(config.otlpEndpoint, { metrics, clock, logger })
+    closers.push('spans', () => spans?.close())
     const shield = await startShield(
       { ...config, policyHeaders: config.policies.headers },
       {
@@ -72,10 +81,14 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
         clock,
         logger,
         ...(policies !== undefined && { policy: policies }),
+        ...(schemas !== undefined && { schemas }),
+        ...(mirrorLink !== undefined && { mirrorLink: () => mirrorLink.current }),
+        ...(spans !== undefined && { spans }),
       },
     )
     closers.push('gateway', () => shield.close())
     registerLinkMetrics(metrics, link)
+    if (schemas !== undefined) registerSchemaMetrics(metrics, schemas)
     health.report({ name: 'listener', state: 'up' })
     closers.push('readiness', () => health.report({ name: 'listener', state: 'down', detail: 'draining' }))
     const report = (): void => {
@@ -84,6 +97,7 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       if (policies !== undefined) health.report(policies.health())
       const keys = authenticator.keys()
       if (keys !== undefined) health.report(keys)
+      if (schemas !== undefined) health.report(reportSchemas(schemas))
     }
     report()
     const timer = setInterval(report, healthIntervalMs)

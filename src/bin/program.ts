@@ -10,6 +10,7 @@ import { policyCommand } from './commands/policy.ts'
 import { preflightCommand } from './commands/preflight.ts'
 import { projectorCommand } from './commands/projector.ts'
 import { publishCommand } from './commands/publish.ts'
+import { schemaCommand } from './commands/schema.ts'
 import { shieldCommand } from './commands/shield.ts'
 import { statusCommand } from './commands/status.ts'
 import { tailCommand } from './commands/tail.ts'
@@ -31,6 +32,7 @@ const commands = [
   tailCommand,
   historyCommand,
   statusCommand,
+  schemaCommand,
   migrateCommand,
   auditCommand,
   configCommand,

@@ -20,6 +20,7 @@ import {
   integer,
   keysAddress,
   list,
+  mirrorRule,
   oneOf,
   origin,
   path,
@@ -302,6 +303,23 @@ export const keys = {
   }),
   shieldSchemaFile: optional('SHIELD_SCHEMA_FILE', path, shield, {
     meaning: 'Serialised FileDescriptorSet in place of the shipped one',
+  }),
+  schemaSource: key('SHIELD_SCHEMA_SOURCE', oneOf({ none: 'none', folder: 'folder', nats: 'nats' }), 'none', shield, {
+    meaning: 'Where the schemas of payloads are: SHIELD_SCHEMA_DIR, or the bucket ARQON_SCHEMAS of NATS_URL',
+  }),
+  schemaDir: optional('SHIELD_SCHEMA_DIR', path, shield, {
+    meaning: 'Folder with schemas.json and the descriptor sets of payloads',
+  }),
+  mirrorRules: key('SHIELD_MIRROR_RULES', list(mirrorRule), [] as readonly string[], shield, {
+    meaning: 'Copies of accepted frames for shadow consumers: subject patterns, each with the share of traces',
+  }),
+  mirrorNatsUrl: optional('SHIELD_MIRROR_NATS_URL', address, shield, {
+    meaning: 'NATS servers of the shadow consumers; those of NATS_URL when absent',
+    secret: 'url',
+  }),
+  otlpEndpoint: optional('OTEL_EXPORTER_OTLP_ENDPOINT', address, shield, {
+    meaning: 'OpenTelemetry collector that takes OTLP over HTTP as JSON; no spans are made without it',
+    secret: 'url',
   }),
 } as const satisfies Readonly<Record<string, KeySpec<unknown>>>
 

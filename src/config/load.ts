@@ -95,6 +95,14 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     schemaStrict: values.schemaStrict,
     ...(values.shieldSchemaFile !== undefined && { schemaFile: values.shieldSchemaFile }),
     policies: policiesOf(resolution),
+    ...schemasOf(resolution),
+    ...(values.mirrorRules.length > 0 && {
+      mirror: {
+        rules: values.mirrorRules,
+        ...(values.mirrorNatsUrl !== undefined && { natsUrl: values.mirrorNatsUrl }),
+      },
+    }),
+    ...(values.otlpEndpoint !== undefined && { otlpEndpoint: values.otlpEndpoint }),
     natsUrl: values.natsUrl,
     ...(certFile !== undefined && keyFile !== undefined && { tls: { certFile, keyFile } }),
     limits: shieldLimitsOf(resolution),
@@ -108,6 +116,12 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
 export function toShieldLimits(resolution: Resolution): Pick<ShieldConfig, 'limits' | 'policies'> {
   refuseProblems(resolution, 'shield')
   return { limits: shieldLimitsOf(resolution), policies: policiesOf(resolution) }
+}
+
+function schemasOf({ values }: Resolution): Pick<ShieldConfig, 'schemas'> {
+  const { schemaSource, schemaDir } = values
+  if (schemaSource === 'nats') return { schemas: { kind: 'nats', natsUrl: values.natsUrl } }
+  return schemaSource === 'folder' && schemaDir !== undefined ? { schemas: { kind: 'folder', folder: schemaDir } } : {}
 }
 
 function authBase({ values }: Resolution): Omit<AuthConfig, 'enabled' | 'secret' | 'allowQueryToken'> {

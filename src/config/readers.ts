@@ -1,5 +1,6 @@
 // How the text of a variable becomes a value. Strict and total: nothing is trimmed, no tail is ignored, no word other
 // than the listed ones is a boolean; whatever is not understood is refused with a code and what was expected.
+import { parsePattern } from '../base/subject-pattern.ts'
 import { Secret } from './secret.ts'
 import { isLoopbackHost } from './urls.ts'
 
@@ -132,3 +133,24 @@ export const origin: Reader<string> = plain('an origin such as https://app.examp
   const url = URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')
 })
+
+/** Subjects have no colon: it divides. */
+export const mirrorRule: Reader<string> = plain(
+  'a subject pattern, a colon and a share from 0 to 1, such as in.t.acme.raw:0.1',
+  (value) => {
+    const [pattern = '', share = '', ...rest] = value.split(':')
+    const isGood = rest.length === 0 && shareForm.test(share) && isPattern(pattern)
+    return isGood ? good(value) : bad('NOT_A_MIRROR_RULE')
+  },
+)
+
+const shareForm = /^(?:0(?:\.\d{1,9})?|1(?:\.0{1,9})?)$/
+
+function isPattern(text: string): boolean {
+  try {
+    parsePattern(text)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -194,7 +194,7 @@ function unsupported(given: ReadonlyMap<string, Given>, profile: Profile): { ref
 /** Values that are fine alone and wrong together. */
 function combinations(values: Values): Problem[] {
   const problems: Problem[] = []
-  const { shieldTlsCertFile, shieldTlsKeyFile } = values
+  const { shieldTlsCertFile, shieldTlsKeyFile, schemaSource, schemaDir } = values
   const keys = keyProblem(values)
   if (keys !== undefined) problems.push({ ...keys, programs: bothPrograms })
   if ((shieldTlsCertFile === undefined) !== (shieldTlsKeyFile === undefined)) {
@@ -204,6 +204,18 @@ function combinations(values: Values): Problem[] {
       code: 'MISSING',
       found: 'not set, but its counterpart is',
       fix: 'set both for TLS, or neither',
+      programs: ['shield'],
+    })
+  }
+  if ((schemaSource === 'folder') !== (schemaDir !== undefined)) {
+    problems.push({
+      variable: schemaDir === undefined ? 'SHIELD_SCHEMA_DIR' : 'SHIELD_SCHEMA_SOURCE',
+      code: schemaDir === undefined ? 'MISSING' : 'CONFLICT',
+      found:
+        schemaDir === undefined
+          ? 'not set, but SHIELD_SCHEMA_SOURCE is folder'
+          : `${schemaSource}, but SHIELD_SCHEMA_DIR is set`,
+      fix: 'set SHIELD_SCHEMA_SOURCE=folder and SHIELD_SCHEMA_DIR together, or neither',
       programs: ['shield'],
     })
   }

@@ -165,6 +165,19 @@ export interface PolicyConfig {
   readonly policyReloadMs: number
 }
 
+/** Where the schemas of payloads are kept. */
+export type SchemaRegistryConfig =
+  | { readonly kind: 'folder'; readonly folder: string }
+  | { readonly kind: 'nats'; readonly natsUrl: Secret }
+
+/** Copies of frames for shadow consumers. */
+export interface MirrorConfig {
+  /** `<subject pattern>:<rate>` */
+  readonly rules: readonly string[]
+  /** Its own servers; those of the link when absent. */
+  readonly natsUrl?: Secret
+}
+
 export interface ShieldConfig {
   readonly profile: Profile
   readonly server: Listener
@@ -175,6 +188,12 @@ export interface ShieldConfig {
   /** A serialised FileDescriptorSet; the shipped one when absent. */
   readonly schemaFile?: string
   readonly policies: PolicyConfig
+  /** Absent: payloads are not judged. */
+  readonly schemas?: SchemaRegistryConfig
+  /** Absent: nothing is mirrored. */
+  readonly mirror?: MirrorConfig
+  /** Base address of an OpenTelemetry collector (OTLP over HTTP, JSON); spans are sent only where it is set. */
+  readonly otlpEndpoint?: Secret
   readonly natsUrl?: Secret
   readonly tls?: { readonly certFile: string; readonly keyFile: string }
   /** Shield's own: its frames are smaller than the bus's (reliability 4). */

@@ -5,10 +5,11 @@
 // delivery is always on a later event-loop turn, and order holds per link and receiver.
 import { BusError, invalid } from '../base/errors.ts'
 import { randomHex } from '../base/ids.ts'
+import { parsePattern, parseSubject } from '../base/subject-pattern.ts'
 import { deliver, type Faults } from './faults.ts'
 import type { Link, LinkHeaders, LinkMessage, LinkState, LinkSubscription } from './link.ts'
 import { checkPayload } from './payload.ts'
-import { parsePattern, parseSubject, SubjectTree } from './subjects.ts'
+import { SubjectTree } from './subjects.ts'
 
 export interface MemoryHub {
   /** A new link; `name` is how faults and `disconnect` know it. */

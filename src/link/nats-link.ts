@@ -8,12 +8,12 @@ import { type Msg, type NatsConnection, PermissionViolationError, type Subscript
 import { backoffMs } from '../base/backoff.ts'
 import { BusError, invalid } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { parsePattern, parseSubject } from '../base/subject-pattern.ts'
 import type { Link, LinkMessage, LinkReport, LinkState } from './link.ts'
 import { dialAny, type NatsServer } from './nats-dial.ts'
 import { deniedError, plain, replySubject, toLinkHeaders, toNatsHeaders, toRequestError } from './nats-messages.ts'
 import { type Pulse, startPulse } from './nats-pulse.ts'
 import { checkPayload } from './payload.ts'
-import { parsePattern, parseSubject } from './subjects.ts'
 
 export interface NatsLinkOptions {
   readonly servers: readonly NatsServer[]

@@ -4,6 +4,7 @@
 import type { Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { parseTraceparent } from '../base/trace-context.ts'
 import {
   busSubjects,
   countOf,
@@ -155,7 +156,10 @@ export async function startRelay(ports: RelayPorts): Promise<Relay> {
     counts.frames++
     const hasIntent = headers[edgeHeaders.intent] !== undefined
     // The link may use its array again; the router keeps frames that wait behind a command.
-    core.router.receive(client, message.data.slice(), true, () => client.finish(frame, hasIntent))
+    // Kept with the message only where its maker asked that the trace be recorded: 80 bytes each are not nothing.
+    const traceparent =
+      parseTraceparent(headers['traceparent'])?.isSampled === true ? headers['traceparent'] : undefined
+    core.router.receive(client, message.data.slice(), true, () => client.finish(frame, hasIntent), traceparent)
   }
 
   function reportUnknown(clientId: string, tenantToken: string, frame: number | undefined): void {

@@ -44,7 +44,7 @@ export interface RelayCore {
   readonly rooms: Rooms
   readonly clients: { add(client: Client): void; remove(client: Client): void }
   readonly router: {
-    receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void): void
+    receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void, traceparent?: string): void
     forget(client: Client): void
   }
   readonly replies: { failedResponse(requestId: string, error: BusError): Envelope }

@@ -29,6 +29,8 @@ export interface Publication {
   readonly ack: AckRequest | undefined
   /** For the echo in the acknowledgement; given for JSON clients only. */
   readonly payload?: JsonValue
+  /** Of a trace that is recorded. */
+  readonly traceparent?: string
   /** Called once the last frame that answers this one has been sent. */
   readonly done: (() => void) | undefined
 }
@@ -103,7 +105,13 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       type: 'message_published',
       tenant: key.tenant,
       clientId: client.id,
-      metadata: { room: key.room, channel: key.channel, message_id: id, bytes: publication.frame.length },
+      metadata: {
+        room: key.room,
+        channel: key.channel,
+        message_id: id,
+        bytes: publication.frame.length,
+        ...(publication.traceparent !== undefined && { traceparent: publication.traceparent }),
+      },
     })
   }
 

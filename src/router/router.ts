@@ -44,9 +44,9 @@ export interface RouterPorts {
 export interface Router {
   /**
    * Takes one frame. `done` is called once, after the last frame that answers it was sent (frames that need no answer
-   * included). Never throws. The bytes must not change afterwards.
+   * included). `traceparent` is kept with the message where it brings none. Never throws. The bytes must not change afterwards.
    */
-  receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void): void
+  receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void, traceparent?: string): void
   /**
    * The short way for a binary frame at `[start, end)`: true when it was published and answered. Otherwise nothing has
    * happened, and it is for `receive`.
@@ -65,6 +65,7 @@ interface Work {
   readonly data: Uint8Array
   readonly isBinary: boolean
   readonly done: (() => void) | undefined
+  readonly traceparent: string | undefined
 }
 
 /** What publishing needs of a frame, from either wire format. */
@@ -77,6 +78,7 @@ interface Outgoing {
   readonly ack: AckRequest | undefined
   readonly named: string | undefined
   readonly echo: JsonValue | undefined
+  readonly traceparent?: string | undefined
   frame(): Uint8Array
 }
 
@@ -137,7 +139,7 @@ export function createRouter(ports: RouterPorts): Router {
     return new BusError('INTERNAL_ERROR', undefined, { error_id: errorId }, cause)
   }
 
-  function handle(client: Client, { data, isBinary, done }: Work): Promise<void> | undefined {
+  function handle(client: Client, { data, isBinary, done, traceparent }: Work): Promise<void> | undefined {
     let requestId: string | undefined
     try {
       if (!isBinary) {
@@ -155,7 +157,7 @@ export function createRouter(ports: RouterPorts): Router {
       requestId = scan.id
       client.format = 'protobuf'
       if (scan.type === 'message' || scan.type === 'telemetry') {
-        send(client, outgoingOfScan(scan, scan.type, client), done)
+        send(client, outgoingOfScan(scan, scan.type, client, traceparent), done)
         return undefined
       }
       const envelope = decodeProtobuf(data, wire.limits)
@@ -226,6 +228,7 @@ export function createRouter(ports: RouterPorts): Router {
       ack,
       done,
       ...(out.echo !== undefined && { payload: out.echo }),
+      ...(out.traceparent !== undefined && { traceparent: out.traceparent }),
     })
   }
 
@@ -285,7 +288,12 @@ export function createRouter(ports: RouterPorts): Router {
     }
   }
 
-  function outgoingOfScan(scan: FrameScan, type: Outgoing['type'], client: Client): Outgoing {
+  function outgoingOfScan(
+    scan: FrameScan,
+    type: Outgoing['type'],
+    client: Client,
+    traceparent: string | undefined,
+  ): Outgoing {
     return {
       type,
       id: scan.id,
@@ -295,7 +303,8 @@ export function createRouter(ports: RouterPorts): Router {
       ack: scan.ack,
       named: scan.tenantId,
       echo: undefined,
-      frame: () => reframe(scan, { sender: client.id }),
+      traceparent,
+      frame: () => reframe(scan, { sender: client.id, traceparent }),
     }
   }
 
@@ -324,18 +333,18 @@ export function createRouter(ports: RouterPorts): Router {
 
   return {
     take,
-    receive(client, data, isBinary, done) {
+    receive(client, data, isBinary, done, traceparent) {
       const lane = lanes.get(client)
       if (lane !== undefined) {
         // A copy: what waits must not keep the chunk it came in.
-        if (lane.length < ports.maxInflight) lane.push({ data: Buffer.from(data), isBinary, done })
+        if (lane.length < ports.maxInflight) lane.push({ data: Buffer.from(data), isBinary, done, traceparent })
         else {
           refuse(client, new BusError('INFLIGHT_EXCEEDED', `${ports.maxInflight} frames wait behind a command`), {})
           done?.()
         }
         return
       }
-      const running = handle(client, { data, isBinary, done })
+      const running = handle(client, { data, isBinary, done, traceparent })
       if (running === undefined) return
       const work: Work[] = []
       lanes.set(client, work)

@@ -54,14 +54,15 @@ export class EdgeAnswers {
       if (frame === undefined) return
       const since = countOf(headers[edgeHeaders.since])
       if (since !== undefined) lane.settleRange(since, frame)
-      this.#settle(frame, headers)
+      this.#settle(frame, headers, data)
     }
   }
 
   /** These will not be answered by the bus any more: the client is told, unless it knows already. */
   giveUp(entries: readonly Unanswered<Pending>[], code: 'LINK_GAP' | 'LINK_TIMEOUT' | 'LINK_UNAVAILABLE'): void {
     const { session } = this.#ports
-    for (const { intent, isAnswered, requestId } of entries) {
+    for (const { intent, isAnswered, requestId, settled } of entries) {
+      settled?.(code)
       if (intent?.kind === 'join') intent.joining.abort()
       if (!isAnswered) this.#ports.refuse(new BusError(code), requestId)
       // The bus said yes, and what belongs to it was lost: only a new start makes both sides agree again.
@@ -128,8 +129,10 @@ export class EdgeAnswers {
     else session.send(envelope)
   }
 
-  #settle(frame: number, headers: LinkHeaders): void {
-    const intent = this.#ports.lane.settle(frame)?.intent
+  #settle(frame: number, headers: LinkHeaders, data: Uint8Array): void {
+    const entry = this.#ports.lane.settle(frame)
+    if (entry?.settled !== undefined) entry.settled(refusalIn(data))
+    const intent = entry?.intent
     const joined = this.#joined.splice(0)
     if (intent?.kind === 'leave') this.#leave(intent.name, headers[edgeHeaders.status])
     else if (intent?.kind === 'join') this.#join(intent.joining, headers, joined)
@@ -160,4 +163,11 @@ export class EdgeAnswers {
     this.#whenDrained?.()
     this.#whenDrained = undefined
   }
+}
+
+/** The code of a refusal, when the last part of an answer is one. */
+function refusalIn(data: Uint8Array): string | undefined {
+  if (data.length === 0) return undefined
+  const { type, status, error_code: code } = envelopeOfFrame(data)
+  return type === 'error' || status === 'error' ? (code ?? 'INTERNAL_ERROR') : undefined
 }

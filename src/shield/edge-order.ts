@@ -121,6 +121,7 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
     state.last = live.sequence
     rooms.fanOut.push(stream, passed.delivery)
     metrics.count('shield_deliveries_total')
+    metrics.count('shield_messages_total', 'out')
     ports.onPassed(stream, passed)
   }
 

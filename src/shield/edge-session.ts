@@ -8,6 +8,7 @@ import type { Authenticator } from '../auth/identity.ts'
 import { toIsoTime, type Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { printTraceparent, type TraceContext } from '../base/trace-context.ts'
 import { edgeHeaders } from '../envelope/edge-protocol.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { escapeToken } from '../envelope/names.ts'
@@ -15,6 +16,7 @@ import { inSubject } from '../envelope/subjects.ts'
 import type { Link, LinkMessage } from '../link/link.ts'
 import type { Session } from '../session/session.ts'
 import type { Telemetry } from '../telemetry/events.ts'
+import { type AftermathPorts, aftermathOf } from './aftermath.ts'
 import type { Answers } from './answers.ts'
 import type { BusClient } from './bus-client.ts'
 import { judgeRefresh } from './authenticate.ts'
@@ -26,6 +28,7 @@ import { FrameLane } from './frame-lane.ts'
 import type { InflightShare } from './inflight.ts'
 import { type Intent, intentOf } from './intent.ts'
 import type { ShieldMetrics } from './metrics.ts'
+import type { PayloadSchemas } from './payload-schemas.ts'
 import type { ValidFrame, Validator } from './validate.ts'
 
 export interface EdgeSessionPorts {
@@ -33,6 +36,9 @@ export interface EdgeSessionPorts {
   readonly bus: () => BusClient
   readonly memberships: EdgeMemberships
   readonly validator: Validator
+  /** Absent where payloads are not judged. */
+  readonly payloads: PayloadSchemas | undefined
+  readonly aftermath: AftermathPorts
   readonly policy: Policy
   readonly authenticator: Authenticator | undefined
   readonly answers: Answers
@@ -67,7 +73,7 @@ export class EdgeSession {
   readonly #ports: EdgeSessionPorts
   readonly #lane: FrameLane<Pending>
   readonly #fromBus: EdgeAnswers
-  readonly #trace: string
+  readonly #trace: { readonly context: TraceContext; readonly traceparent: string }
   readonly #headers: Readonly<Record<string, string>>
   #state: 'opening' | 'open' | 'syncing' | 'closed' = 'opening'
   /** Frames behind one that is still in a step. */
@@ -78,10 +84,15 @@ export class EdgeSession {
   readonly #refusedAt: number[] = []
 
   /** `headers`: those of its upgrade request that policies may read. */
-  constructor(session: Session, trace: string, headers: Readonly<Record<string, string>>, ports: EdgeSessionPorts) {
+  constructor(
+    session: Session,
+    trace: TraceContext,
+    headers: Readonly<Record<string, string>>,
+    ports: EdgeSessionPorts,
+  ) {
     this.session = session
     this.#headers = headers
-    this.#trace = trace
+    this.#trace = { context: trace, traceparent: printTraceparent(trace) }
     this.#ports = ports
     this.#lane = new FrameLane(ports.maxInflight, ports.inflightOf(session.identity.tenant))
     this.#fromBus = new EdgeAnswers({
@@ -98,6 +109,11 @@ export class EdgeSession {
     return this.#state === 'open'
   }
 
+  /** For log lines. */
+  get #named(): { clientId: string; trace: string } {
+    return { clientId: this.session.id, trace: this.#trace.context.traceId }
+  }
+
   get unanswered(): number {
     return this.#lane.unanswered.size
   }
@@ -111,7 +127,7 @@ export class EdgeSession {
       this.#state = 'open'
       this.#work()
     } catch (error) {
-      this.#ports.logger.warn('shield.open_failed', { clientId: this.session.id, ...describeError(error) })
+      this.#ports.logger.warn('shield.open_failed', { ...this.#named, ...describeError(error) })
       if (isBusError(error, 'AUTHENTICATION_FAILED')) this.session.close('TOKEN_REVOKED')
       else this.session.close('LINK_LOST', 'the bus did not open the session')
     }
@@ -142,7 +158,7 @@ export class EdgeSession {
       this.#state = 'open'
       return true
     } catch (error) {
-      this.#ports.logger.warn('shield.resync_failed', { clientId: this.session.id, ...describeError(error) })
+      this.#ports.logger.warn('shield.resync_failed', { ...this.#named, ...describeError(error) })
       if (isBusError(error, 'AUTHENTICATION_FAILED')) this.session.close('TOKEN_REVOKED')
       if (isBusError(error, 'AUTHORIZATION_ERROR')) this.session.close('LINK_LOST', 'the bus refused the session')
       return this.session.isClosed
@@ -152,6 +168,7 @@ export class EdgeSession {
   /** A frame of the client. Refused, forwarded or handled, in the order of the calls. */
   receive(data: Uint8Array, isBinary: boolean): void {
     if (this.session.isClosed) return
+    this.#ports.metrics.count('shield_messages_total', 'in')
     if (this.#isLeaving) this.#refuseUnread({ data, isBinary }, new BusError('DRAINING'))
     else if (this.#state !== 'opening' && !this.#isBusy && this.#queue.length === 0) this.#take({ data, isBinary })
     else if (this.#queue.length < this.#ports.maxInflight) this.#queue.push({ data, isBinary })
@@ -172,7 +189,11 @@ export class EdgeSession {
       tenant: this.session.identity.tenant,
       clientId: this.session.id,
       severity: 'warning',
-      metadata: { code: error.code, ...(typeof details['reason'] === 'string' && { reason: details['reason'] }) },
+      metadata: {
+        code: error.code,
+        trace: this.#trace.context.traceId,
+        ...(typeof details['reason'] === 'string' && { reason: details['reason'] }),
+      },
     })
     if (isSchemaOrPolicy(error)) this.#countRefusal()
   }
@@ -261,6 +282,7 @@ export class EdgeSession {
       const frame = this.#ports.validator.validate(data, isBinary)
       id = frame.id
       checkTenant(session.identity, frame.tenantId)
+      this.#ports.payloads?.check(frame, session.identity.tenant)
       const intent = frame.command === undefined ? undefined : intentOf(frame.command, session.identity)
       // A refresh goes no further than here, and its token is nobody's to read.
       const added = intent?.kind === 'refresh' ? undefined : this.#decide(frame)
@@ -298,7 +320,8 @@ export class EdgeSession {
   /** Throws, or rejects, what the policy does not allow; else the headers it adds. */
   #decide({ bytes, payload }: ValidFrame): Decision {
     const { identity, id: clientId } = this.session
-    const input = { identity, clientId, trace: this.#trace, frame: bytes, payload, headers: this.#headers }
+    const trace = this.#trace.context.traceId
+    const input = { identity, clientId, trace, frame: bytes, payload, headers: this.#headers }
     const verdict = this.#ports.policy.decide(input)
     return verdict instanceof Promise ? verdict.then((late) => this.#judge(late)) : this.#judge(verdict)
   }
@@ -340,12 +363,15 @@ export class EdgeSession {
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
     const sentMs = clock.monotonic()
+    const about = { tenant: identity.tenant, clientId: id }
+    const { settled, traceId, traceparent } = aftermathOf(frame, this.#trace, about, this.#ports.aftermath)
     const { entry, isReset } = this.#lane.begin({
       requestId: frame.id,
       sentMs,
       echo: frame.echo,
       isCommand: frame.command !== undefined,
       intent,
+      settled,
     })
     try {
       link.publish(inSubject(identity.tenant), frame.bytes, {
@@ -353,7 +379,8 @@ export class EdgeSession {
         [edgeHeaders.session]: id,
         [edgeHeaders.subject]: escapeToken(identity.subject),
         [edgeHeaders.role]: identity.role,
-        [edgeHeaders.trace]: this.#trace,
+        [edgeHeaders.trace]: traceId,
+        traceparent,
         [edgeHeaders.frame]: String(entry.frame),
         ...(intent !== undefined && { [edgeHeaders.intent]: intentHeader }),
         ...(isReset && { [edgeHeaders.reset]: '1' }),
@@ -401,7 +428,7 @@ export class EdgeSession {
 
   #toBusError(error: unknown): BusError {
     if (isBusError(error)) return error
-    this.#ports.logger.error('shield.internal_error', { clientId: this.session.id, ...describeError(error) })
+    this.#ports.logger.error('shield.internal_error', { ...this.#named, ...describeError(error) })
     return new BusError('INTERNAL_ERROR', undefined, {}, error)
   }
 }

@@ -15,6 +15,8 @@ export interface Unanswered<Intent> {
   readonly isCommand: boolean
   /** The membership it changes, when it does. */
   readonly intent: Intent | undefined
+  /** To be told when the bus has answered it; with the code where it was refused or given up. */
+  readonly settled?: ((error: string | undefined) => void) | undefined
   /** The client has had the answer; only the receipt is still to come. */
   isAnswered: boolean
 }
@@ -72,9 +74,11 @@ export class FrameLane<Intent> {
 
   /** The frames from `first` on and before `end` have been answered in full. */
   settleRange(first: number, end: number): void {
-    for (const frame of this.unanswered.keys()) {
+    for (const [frame, { settled }] of this.unanswered) {
       if (frame >= end) return // in the order of sending
-      if (frame >= first) this.#remove(frame)
+      if (frame < first) continue
+      this.#remove(frame)
+      settled?.(undefined)
     }
   }
 

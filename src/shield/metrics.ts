@@ -2,12 +2,17 @@
 import type { Overflow } from '../rooms/overflow.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 
-/** Counters by name: help text, and the name of the one label, if any. Label values come from fixed sets. */
+/** Counters by name: help text, and the name of the one label, if any. Label values come from fixed sets, or from the operator's schemas. */
 export const shieldCounters = {
   shield_connections_total: ['Upgrade requests by outcome', 'outcome'],
   shield_auth_refusals_total: ['Tokens refused at the upgrade or at a refresh, by reason', 'reason'],
   shield_frames_total: ['Client frames by outcome: forwarded, or the code of the refusal', 'outcome'],
   shield_schema_violations_total: ['Frames against the schema, also where they are let through', 'rule'],
+  shield_schema_violation_total: ['The same by schema: envelope, or the id of a payload schema', 'schema'],
+  shield_unmatched_payloads_total: ['Messages that no rule of the schemas matches', undefined],
+  shield_messages_total: ['Messages by direction: in from clients, out from the bus', 'direction'],
+  shield_bytes_total: ["Bytes of clients' sockets by direction", 'direction'],
+  shield_mirror_traffic_total: ['Copies for shadow consumers by outcome', 'outcome'],
   shield_policy_decisions_total: ['Policy decisions', 'decision'],
   shield_deliveries_total: ['Messages handed to local fan-out', undefined],
   shield_holes_total: ['Messages that did not arrive by themselves: filled from the log, or why not', 'outcome'],
@@ -32,8 +37,8 @@ export function registerOverflowMetrics(metrics: Metrics | undefined, overflow: 
 }
 
 export interface ShieldMetrics {
-  /** Adds one; `label` is the value of the counter's one label. */
-  count(name: ShieldCounter, label?: string): void
+  /** Adds `by`, one when absent; `label` is the value of the counter's one label. */
+  count(name: ShieldCounter, label?: string, by?: number): void
   set(name: ShieldGauge, value: number): void
   read(name: ShieldCounter, label?: string): number
   gauge(name: ShieldGauge): number
@@ -56,9 +61,9 @@ export function createShieldMetrics(metrics: Metrics | undefined): ShieldMetrics
   }
 
   return {
-    count(name, label = unlabelled) {
+    count(name, label = unlabelled, by = 1) {
       const values = valuesOf(name)
-      values[label] = (values[label] ?? 0) + 1
+      values[label] = (values[label] ?? 0) + by
     },
     set: (name, value) => void gauges.set(name, value),
     read: (name, label = unlabelled) => valuesOf(name)[label] ?? 0,

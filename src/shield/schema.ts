@@ -1,10 +1,10 @@
 // The strict schema: a frame is walked byte by byte against the descriptor the operator pinned. Whatever the
 // descriptor does not name is refused, so a narrower descriptor admits less, also of frames the bus would take.
 import { isUtf8 } from 'node:buffer'
-import { createFileRegistry, type DescField, type DescMessage, fromBinary, ScalarType } from '@bufbuild/protobuf'
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
+import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
+import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt'
 import { BusError } from '../base/errors.ts'
-import { describeError } from '../base/logger.ts'
+import { readDescriptorSet } from '../schemas/descriptor-set.ts'
 
 export const schemaRules = [
   'EMPTY',
@@ -15,6 +15,7 @@ export const schemaRules = [
   'DUPLICATE_FIELD',
   'ONEOF_CONFLICT',
   'BAD_UTF8',
+  'OUT_OF_RANGE',
   'UNKNOWN_ENUM_VALUE',
   'TOO_DEEP',
   'REQUIRED_FIELD',
@@ -45,28 +46,18 @@ const payloadCarriers: readonly string[] = ['arqon.v1.Command.data', 'arqon.v1.E
 const idFields: readonly string[] = [`${envelopeName}.trace_id`, `${payloadName}.envelope_id`]
 
 /**
- * Reads a serialised FileDescriptorSet. Throws START_REFUSED when it cannot be read or does not have
- * `arqon.v1.Envelope`. `maxDepth` bounds the nesting of messages.
+ * Reads a serialised FileDescriptorSet. Throws START_REFUSED when it cannot be read, does not have
+ * `arqon.v1.Envelope`, or has groups. `maxDepth` bounds the nesting of messages.
  */
 export function loadSchema(descriptorSet: Uint8Array, maxDepth: number): Schema {
-  let registry: ReturnType<typeof createFileRegistry>
-  try {
-    registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, descriptorSet))
-  } catch (cause) {
-    throw new BusError(
-      'START_REFUSED',
-      `The schema file is not a FileDescriptorSet: ${String(describeError(cause)['message'])}`,
-      { reason: 'SCHEMA_UNREADABLE' },
-      cause,
-    )
-  }
-  const envelope = registry.getMessage(envelopeName)
+  const set = readDescriptorSet(descriptorSet)
+  const envelope = set.message(envelopeName)
   if (envelope === undefined) {
     throw new BusError('START_REFUSED', `The schema file has no message ${envelopeName}`, {
       reason: 'SCHEMA_WITHOUT_ENVELOPE',
     })
   }
-  const payload = registry.getMessage(payloadName)
+  const payload = set.message(payloadName)
   const rules = new Map<string, MessageRule>()
   const root = ruleOf(envelope, rules, payload)
   return { check: (frame) => new Walk(frame, maxDepth).run(root) }
@@ -87,6 +78,8 @@ interface FieldRule {
   readonly isText: boolean
   readonly oneof: string | undefined
   readonly enumValues: ReadonlySet<number> | undefined
+  /** Which varints are values of it; 64-bit ones all are. */
+  readonly range: Range
   /** What a delimited field holds, if it is a message. Looked up late: messages nest themselves. */
   readonly message: (() => MessageRule) | undefined
 }
@@ -94,14 +87,24 @@ interface FieldRule {
 interface MessageRule {
   readonly name: string
   readonly fields: Map<number, FieldRule>
+  /** Numbers of the fields the descriptor requires. */
+  readonly required: number[]
 }
+
+type Range = 'any' | 'bool' | 'int32' | 'uint32'
 
 function ruleOf(message: DescMessage, rules: Map<string, MessageRule>, payload: DescMessage | undefined): MessageRule {
   const known = rules.get(message.typeName)
   if (known !== undefined) return known
-  const rule: MessageRule = { name: message.typeName, fields: new Map() }
+  const rule: MessageRule = { name: message.typeName, fields: new Map(), required: [] }
   rules.set(message.typeName, rule)
   for (const field of message.fields) {
+    if (field.fieldKind === 'message' && field.delimitedEncoding) {
+      throw new BusError('START_REFUSED', `${message.typeName} has a group, which no frame may hold`, {
+        reason: 'SCHEMA_UNSUPPORTED',
+      })
+    }
+    if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) rule.required.push(field.number)
     const isCarrier = payloadCarriers.includes(`${message.typeName}.${field.name}`)
     rule.fields.set(
       field.number,
@@ -124,6 +127,7 @@ function fieldRule(
     isText: false,
     oneof: field.oneof?.name,
     enumValues: undefined,
+    range: 'any' as Range,
     message: undefined,
   }
   if (field.fieldKind === 'map') {
@@ -133,14 +137,14 @@ function fieldRule(
   const { message, scalar, enum: values } = field
   if (message !== undefined) return { ...base, message: () => nested(message) }
   if (values !== undefined) {
-    const numbers = new Set(values.values.map((value) => value.number))
-    return { ...base, wireType: varint, isPackable: base.isRepeated, enumValues: numbers }
+    return { ...base, wireType: varint, isPackable: base.isRepeated, range: 'int32', enumValues: numbersOf(values) }
   }
   const wireType = wireTypeOf(scalar)
   return {
     ...base,
     wireType,
     isPackable: base.isRepeated && wireType !== delimited,
+    range: rangeOf(scalar),
     isText: scalar === ScalarType.STRING,
     message: carried === undefined ? undefined : () => nested(carried),
   }
@@ -150,12 +154,19 @@ function mapEntryRule(
   field: DescField & { fieldKind: 'map' },
   nested: (message: DescMessage) => MessageRule,
 ): MessageRule {
-  const base = { isPackable: false, isRepeated: false, oneof: undefined, enumValues: undefined, message: undefined }
+  const base = {
+    isPackable: false,
+    isRepeated: false,
+    oneof: undefined,
+    enumValues: undefined,
+    message: undefined,
+  }
   const key: FieldRule = {
     ...base,
     name: 'key',
     wireType: wireTypeOf(field.mapKey),
     isText: field.mapKey === ScalarType.STRING,
+    range: rangeOf(field.mapKey),
   }
   const { message, scalar, enum: values } = field
   const value: FieldRule = {
@@ -163,7 +174,8 @@ function mapEntryRule(
     name: 'value',
     wireType: message !== undefined ? delimited : values !== undefined ? varint : wireTypeOf(scalar),
     isText: scalar === ScalarType.STRING,
-    ...(values !== undefined && { enumValues: new Set(values.values.map((one) => one.number)) }),
+    range: values === undefined ? rangeOf(scalar) : 'int32',
+    ...(values !== undefined && { enumValues: numbersOf(values) }),
     ...(message !== undefined && { message: () => nested(message) }),
   }
   return {
@@ -172,7 +184,18 @@ function mapEntryRule(
       [1, key],
       [2, value],
     ]),
+    required: [],
   }
+}
+
+function numbersOf({ values }: DescEnum): ReadonlySet<number> {
+  return new Set(values.map(({ number }) => number))
+}
+
+function rangeOf(scalar: ScalarType | undefined): Range {
+  if (scalar === ScalarType.BOOL) return 'bool'
+  if (scalar === ScalarType.INT32) return 'int32'
+  return scalar === ScalarType.UINT32 || scalar === ScalarType.SINT32 ? 'uint32' : 'any'
 }
 
 function wireTypeOf(scalar: ScalarType | undefined): number {
@@ -208,6 +231,8 @@ class Walk {
   #at = 0
   #id: string | undefined
   #hasBody = false
+  /** The low half of the varint read last. */
+  #low = 0
 
   constructor(bytes: Uint8Array, maxDepth: number) {
     this.#bytes = bytes
@@ -252,6 +277,9 @@ class Walk {
         throw stop
       }
     }
+    for (const number of rule.required) {
+      if (!seen.has(number)) throw new Stop('REQUIRED_FIELD', rule.fields.get(number)!.name)
+    }
   }
 
   #value(place: { rule: MessageRule; field: FieldRule; wireType: number }, end: number, depth: number): void {
@@ -283,7 +311,12 @@ class Walk {
     else if (field.wireType === fixed64) this.#skip(8, end)
     else {
       const value = this.#varint(end)
-      if (field.enumValues !== undefined && !field.enumValues.has(value)) throw new Stop('UNKNOWN_ENUM_VALUE')
+      if (!isInRange(field.range, value, this.#low)) throw new Stop('OUT_OF_RANGE')
+      if (field.enumValues !== undefined) {
+        // Negative numbers take ten bytes, too many for a double: their low half tells them apart.
+        const number = value >= negativeFrom ? this.#low | 0 : value
+        if (!field.enumValues.has(number)) throw new Stop('UNKNOWN_ENUM_VALUE')
+      }
     }
   }
 
@@ -298,17 +331,37 @@ class Walk {
     this.#at += count
   }
 
-  /** At most ten bytes; above 2^53 the value is only roughly right, which every use refuses or ignores. */
+  /**
+   * At most ten bytes and 64 bits; above 2^53 the value is only roughly right, `#low` its low half exactly.
+   */
   #varint(end: number): number {
     let value = 0
     let factor = 1
+    let low = 0
     for (let i = 0; i < 10; i++) {
       if (this.#at >= end) throw new Stop('TRUNCATED')
       const byte = this.#bytes[this.#at++]!
+      if (i === 9 && byte > 1) throw new Stop(byte < 0x80 ? 'OUT_OF_RANGE' : 'TRUNCATED')
       value += (byte & 0x7f) * factor
-      if (byte < 0x80) return value
+      if (i < 5) low |= (byte & 0x7f) << (7 * i)
+      if (byte < 0x80) {
+        this.#low = low
+        return value
+      }
       factor *= 128
     }
     throw new Stop('TRUNCATED')
   }
+}
+
+/** The low end of negative int32s as 64-bit varints, as near as a double comes. */
+const negativeFrom = 2 ** 64 - 2 ** 31
+
+/** `value` is roughly right, `low` its low 32 bits exactly. */
+function isInRange(range: Range, value: number, low: number): boolean {
+  if (range === 'any') return true
+  if (range === 'bool') return value <= 1
+  if (range === 'uint32') return value < 2 ** 32
+  // 2^64 - 2^31 and above in steps of 2048: only what is below by less than a step could be taken for it.
+  return value < 2 ** 31 || (value >= negativeFrom && (low | 0) < 0)
 }

@@ -1,6 +1,6 @@
 // Shield, the edge gateway: its listener, its sessions, its link to the bus. Fails closed: whatever it needs to judge
 // a client or a frame is there before a port is opened, or it does not start.
-import type { IncomingHttpHeaders } from 'node:http'
+import type { IncomingHttpHeaders, IncomingMessage } from 'node:http'
 import type { Authenticator, Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { type CloseName, closeTable } from '../base/close-codes.ts'
@@ -8,15 +8,18 @@ import { createClosers } from '../base/closers.ts'
 import { BusError } from '../base/errors.ts'
 import { createClientId, createMessageIds, randomHex } from '../base/ids.ts'
 import type { Logger } from '../base/logger.ts'
+import { childOf, newTrace, parseTraceparent } from '../base/trace-context.ts'
 import type { WireFormat } from '../envelope/envelope.ts'
 import type { Link } from '../link/link.ts'
 import { allowAll, type Policy } from '../policy/policy.ts'
 import { overflowFacts } from '../envelope/gap.ts'
 import { subscriptionBound } from '../rooms/overflow.ts'
 import { Rooms } from '../rooms/rooms.ts'
+import type { LiveRegistry } from '../schemas/live-registry.ts'
 import { Session } from '../session/session.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
+import type { SpanExporter } from '../telemetry/spans.ts'
 import type { ConnectionOwner, SocketConnection } from '../transport/connection.ts'
 import type { HttpRefusal } from '../transport/http-refusal.ts'
 import { startWsServer, type WsServerLimits } from '../transport/ws-server.ts'
@@ -28,7 +31,10 @@ import { createEdgeMemberships } from './edge-memberships.ts'
 import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
 import { createInflight, type InflightLimits } from './inflight.ts'
 import { createShieldMetrics, registerOverflowMetrics, type ShieldMetrics } from './metrics.ts'
+import { createMirror, parseMirrorRules } from './mirror.ts'
 import { openSchema, readTls } from './start-files.ts'
+import { createPayloadSchemas } from './payload-schemas.ts'
+import { createTraffic } from './traffic.ts'
 import { createValidator } from './validate.ts'
 
 /** What Shield needs of its configuration. */
@@ -40,6 +46,7 @@ export interface ShieldOptions {
   readonly schemaFile?: string
   /** Names of the upgrade request's headers that policies may read. */
   readonly policyHeaders?: readonly string[]
+  readonly mirror?: { readonly rules: readonly string[] }
   readonly limits: WsServerLimits &
     InflightLimits &
     DrainLimits & {
@@ -65,6 +72,12 @@ export interface ShieldPorts {
   readonly logger: Logger
   /** The policy each frame is put to; `allowAll` by default, and said so in the log. */
   readonly policy?: Policy
+  /** The schemas of payloads; absent: they are not judged. */
+  readonly schemas?: LiveRegistry
+  /** The way of copies; undefined while it is not there. */
+  readonly mirrorLink?: () => Link | undefined
+  /** Absent: no spans. */
+  readonly spans?: SpanExporter
   readonly timing?: Partial<ShieldTiming>
 }
 
@@ -141,20 +154,35 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       session.send(answers.gap(room, channel, { reason, ...facts }))
     },
   })
+  const wireLimits = { maxDepth: limits.maxJsonDepth, maxKeys: limits.maxJsonKeys, maxArrayItems: 10_000 }
   const validator = createValidator({
     schema,
     isStrict: options.schemaStrict,
     allowJson: options.wire.allowJson,
-    limits: { maxDepth: limits.maxJsonDepth, maxKeys: limits.maxJsonKeys, maxArrayItems: 10_000 },
+    limits: wireLimits,
     nextId,
     now: () => clock.now(),
     metrics,
   })
+  const payloads =
+    ports.schemas &&
+    createPayloadSchemas({ registry: ports.schemas, isStrict: options.schemaStrict, limits: wireLimits, metrics })
+  const mirror =
+    options.mirror &&
+    createMirror({
+      rules: parseMirrorRules(options.mirror.rules),
+      link: ports.mirrorLink ?? (() => undefined),
+      metrics,
+    })
+  closers.push('mirror', () => mirror?.close())
+  const traffic = createTraffic(metrics)
   const sessionPorts: EdgeSessionPorts = {
     link,
     bus: () => bus!,
     memberships,
     validator,
+    payloads,
+    aftermath: { mirror, spans: ports.spans, clock },
     policy,
     authenticator: ports.authenticator,
     answers,
@@ -200,6 +228,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       },
       onSessionMessage(message) {
         const [, , , , owner = '', session = ''] = message.subject.split('.')
+        metrics.count('shield_messages_total', 'out')
         sessions.get(`arq_client_${owner}${session}`)?.deliver(message)
       },
       onHeads: (heads) => memberships.heard(heads),
@@ -226,16 +255,13 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       session.tick()
       unanswered += session.unanswered
     }
+    traffic.tick()
     metrics.set('shield_unanswered_frames', unanswered)
     metrics.set('shield_connections', sessions.size)
   }, timing.tickMs)
   closers.push('tick', () => clearInterval(ticking))
 
-  function openConnection(
-    connection: SocketConnection,
-    identity: Identity,
-    { headers }: { readonly headers: IncomingHttpHeaders },
-  ): ConnectionOwner {
+  function openConnection(connection: SocketConnection, identity: Identity, request: IncomingMessage): ConnectionOwner {
     const format: WireFormat = options.wire.allowJson ? 'json' : 'protobuf'
     const session = new Session(connection, {
       id: createClientId(process),
@@ -247,7 +273,10 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       onSlow: ({ id }) =>
         telemetry.emit({ type: 'slow_consumer', tenant: identity.tenant, clientId: id, severity: 'warning' }),
     })
-    const edge = new EdgeSession(session, randomHex(16), readableHeaders(headers, policyHeaders), sessionPorts)
+    const asked = parseTraceparent(request.headers['traceparent'])
+    const trace = asked === undefined ? newTrace() : childOf(asked)
+    const edge = new EdgeSession(session, trace, readableHeaders(request.headers, policyHeaders), sessionPorts)
+    const stopTraffic = traffic.watch(connection)
     sessions.set(session.id, edge)
     metrics.count('shield_connections_total', 'opened')
     void edge.open()
@@ -257,6 +286,7 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
       closed() {
         session.isClosed = true
         sessions.delete(session.id)
+        stopTraffic()
         suspended.delete(edge)
         edge.closed()
       },

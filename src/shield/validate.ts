@@ -7,7 +7,7 @@ import type { JsonValue } from '../base/json.ts'
 import type { Envelope } from '../envelope/envelope.ts'
 import { decodeJson } from '../wire/json-codec.ts'
 import type { WireLimits } from '../wire/limits.ts'
-import { argumentsOf, scanFrame } from '../wire/message-frame.ts'
+import { argumentsOf, type FrameScan, scanFrame } from '../wire/message-frame.ts'
 import { decodeProtobuf, encodeProtobuf } from '../wire/protobuf-codec.ts'
 import type { ShieldMetrics } from './metrics.ts'
 import type { Schema } from './schema.ts'
@@ -23,6 +23,7 @@ export interface ValidFrame {
   readonly payload: Uint8Array | undefined
   /** The payload of a JSON message: its acknowledgement repeats it. */
   readonly echo: JsonValue | undefined
+  readonly scan: FrameScan
 }
 
 export interface Validator {
@@ -43,6 +44,8 @@ export interface ValidatorOptions {
 }
 
 const utf8 = new TextDecoder()
+/** How violations of the frame's own schema are counted beside those of payloads. */
+const envelopeSchema = 'envelope'
 
 export function createValidator(options: ValidatorOptions): Validator {
   const { schema, limits, metrics } = options
@@ -52,6 +55,7 @@ export function createValidator(options: ValidatorOptions): Validator {
     if (result?.violation === undefined) return
     const { rule, path } = result.violation
     metrics.count('shield_schema_violations_total', rule)
+    metrics.count('shield_schema_violation_total', envelopeSchema)
     if (!options.isStrict) return
     const id = result.id !== undefined && isMessageId(result.id) ? result.id : undefined
     throw new BusError('SCHEMA_VIOLATION', `The frame does not match its schema at ${path || 'its start'}: ${rule}`, {
@@ -71,6 +75,7 @@ export function createValidator(options: ValidatorOptions): Validator {
     const { tenantId, type } = scan
     return {
       bytes,
+      scan,
       id: envelope.id,
       tenantId,
       payload: type === 'command' ? argumentsOf(scan) : scan.payload,
@@ -86,10 +91,10 @@ export function createValidator(options: ValidatorOptions): Validator {
       const scan = scanFrame(data, limits)
       const { id, type, tenantId } = scan
       if (type !== 'command') {
-        return { bytes: data, id, tenantId, payload: scan.payload, command: undefined, echo: undefined }
+        return { bytes: data, id, tenantId, payload: scan.payload, command: undefined, echo: undefined, scan }
       }
       const command = decodeProtobuf(data, limits)
-      return { bytes: data, id, tenantId, payload: argumentsOf(scan), command, echo: undefined }
+      return { bytes: data, id, tenantId, payload: argumentsOf(scan), command, echo: undefined, scan }
     },
   }
 }

@@ -132,6 +132,11 @@ export class SocketConnection implements Connection, FrameSink {
     this.#socket.write(frames)
   }
 
+  /** Bytes of the socket so far, both ways. */
+  get traffic(): { readonly read: number; readonly written: number } {
+    return { read: this.#socket.bytesRead, written: this.#socket.bytesWritten }
+  }
+
   queuedBytes(): number {
     return this.#socket.writableLength
   }

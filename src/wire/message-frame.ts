@@ -45,6 +45,8 @@ export interface FrameScan {
   /** The tenant the frame names, outside or in its metadata. */
   readonly tenantId: string | undefined
   readonly ack: AckRequest | undefined
+  /** `metadata.traceparent`, unchecked. */
+  readonly traceparent: JsonValue | undefined
   /** The payload's Struct, still bytes. */
   readonly payload: Uint8Array
 }
@@ -84,6 +86,7 @@ function finishScan(raw: RawEnvelope, id: string, limits: WireLimits): FrameScan
     toClient: raw.optionalText(slots.toClient),
     tenantId: tenantOf(raw.optionalText(slots.tenantId), metadata['tenant_id']),
     ack: ackOf(metadata),
+    traceparent: metadata['traceparent'],
     payload: raw.bytes.subarray(raw.starts[slots.payload], raw.ends[slots.payload]),
   }
 }
@@ -140,10 +143,18 @@ function checkRequired(raw: RawEnvelope, type: InboundType): void {
 /** Shared by all calls: none of them waits for anything between `begin` and `finish`. */
 const writer = new Writer()
 
-/** The canonical frame of a scanned one. `timestampMs`, else now, stands in where the client gave no time. */
-export function reframe(scan: FrameScan, server: { sender: string; timestampMs?: number }): Uint8Array {
+/**
+ * The canonical frame of a scanned one. `timestampMs`, else now, stands in where the client gave no time, `traceparent`
+ * where its metadata has none.
+ */
+export function reframe(
+  scan: FrameScan,
+  server: { sender: string; timestampMs?: number; traceparent?: string | undefined },
+): Uint8Array {
   const { raw } = scan
+  const { traceparent } = server
   writer.begin()
+  if (traceparent !== undefined && scan.traceparent === undefined) writeStruct(writer, { traceparent })
   writer.copy(raw.bytes, raw.starts[slots.metadata]!, raw.ends[slots.metadata]!)
   writer.paddedVarint(writer.written, lengthWidth)
   writer.varint(fieldTags.metadata)

@@ -71,7 +71,9 @@ export interface EdgeLabOptions {
   readonly shieldTiming?: Partial<ShieldTiming>
   /** By default the rates are out of the way. */
   readonly limits?: Partial<Limits>
-  readonly shield?: Partial<Pick<ShieldPorts, 'clock' | 'policy' | 'authenticator'>> & {
+  readonly shield?: Partial<
+    Pick<ShieldPorts, 'clock' | 'policy' | 'authenticator' | 'schemas' | 'mirrorLink' | 'spans'>
+  > & {
     readonly env?: Readonly<Record<string, string>>
     readonly schemaStrict?: boolean
     readonly schemaFile?: string
@@ -192,6 +194,9 @@ export async function startEdgeLab(options: EdgeLabOptions = {}): Promise<EdgeLa
         clock: given?.clock ?? systemClock,
         logger: silentLogger,
         ...(given?.policy !== undefined && { policy: given.policy }),
+        ...(given?.schemas !== undefined && { schemas: given.schemas }),
+        ...(given?.mirrorLink !== undefined && { mirrorLink: given.mirrorLink }),
+        ...(given?.spans !== undefined && { spans: given.spans }),
         timing: { leaseMs: 50, tickMs: 20, answerMs: 500, requestMs: 500, ...options.shieldTiming },
       },
     )

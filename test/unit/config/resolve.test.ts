@@ -103,6 +103,24 @@ describe('parsing', () => {
     expect(problemsOf({ ARQONBUS_SERVER_PORT: text })).toEqual([`ARQONBUS_SERVER_PORT ${code}`])
   })
 
+  it.each(['in.t.acme.raw', 'in.t..raw:1', 'in.t.a b.raw:1', 'a.>.b:1', 'a:1.5', 'a:-1', 'a:.5', 'a:1:1', ':1', 'a:'])(
+    'refuses the mirror rule %j',
+    (text) => {
+      expect(problemsOf({ SHIELD_MIRROR_RULES: `in.t.*.raw:0.5,${text}` })).toEqual([
+        'SHIELD_MIRROR_RULES NOT_A_MIRROR_RULE',
+      ])
+    },
+  )
+
+  it('wants the folder of schemas and its switch together', () => {
+    expect(problemsOf({ SHIELD_SCHEMA_SOURCE: 'folder' })).toEqual(['SHIELD_SCHEMA_DIR MISSING'])
+    expect(problemsOf({ SHIELD_SCHEMA_DIR: 'x' })).toEqual(['SHIELD_SCHEMA_SOURCE CONFLICT'])
+    expect(problemsOf({ SHIELD_SCHEMA_SOURCE: 'nats', SHIELD_SCHEMA_DIR: 'x' })).toEqual([
+      'SHIELD_SCHEMA_SOURCE CONFLICT',
+    ])
+    expect(problemsOf({ SHIELD_SCHEMA_SOURCE: 'folder', SHIELD_SCHEMA_DIR: 'x' })).toEqual([])
+  })
+
   it('says of a secret only that it is there and how long it is', () => {
     const [problem] = resolveKeys({ JWT_SECRET: 'hunter-two-hunter-two-hunter-two\n' }).problems
     expect(problem).toMatchObject({ code: 'TRAILING_NEWLINE', fix: 'remove the newline (printf instead of echo)' })

@@ -1,7 +1,8 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { inSubject, outRoomSubject, outSessionSubject, shadowSubject } from '../../../src/envelope/subjects.ts'
-import { matches, parsePattern, parseSubject, SubjectTree } from '../../../src/link/subjects.ts'
+import { matches, parsePattern, parseSubject } from '../../../src/base/subject-pattern.ts'
+import { SubjectTree } from '../../../src/link/subjects.ts'
 
 const part = fc.constantFrom('a', 'b', 'c')
 const subject = fc.array(part, { minLength: 1, maxLength: 5 })

@@ -1,0 +1,144 @@
+// Copies for shadow consumers over a real NATS server: what is copied, when, and that whatever becomes of the copies
+// changes nothing for clients.
+import { connect, type NatsConnection } from '@nats-io/transport-node'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { silentLogger } from '../../../src/base/logger.ts'
+import type { Link } from '../../../src/link/link.ts'
+import { openNatsLink } from '../../../src/link/nats-link.ts'
+import { defaultWireLimits } from '../../../src/wire/limits.ts'
+import { decodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
+import { type EdgeLab, startEdgeLab } from '../../support/edge-lab.ts'
+import { natsServerOf } from '../../support/nats-address.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
+
+interface Shadow {
+  readonly subject: string
+  readonly bytes: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+}
+
+describe.skipIf(skipWithout('nats'))('mirroring', () => {
+  let live: NatsServerProcess
+  let shadow: NatsServerProcess
+  let lab: EdgeLab | undefined
+  let watcher: NatsConnection
+  const links: Link[] = []
+  const seen: Shadow[] = []
+
+  const open = async (server: NatsServerProcess, name: string): Promise<Link> => {
+    const link = await openNatsLink({ servers: [natsServerOf(server)], name, logger: silentLogger })
+    links.push(link)
+    return link
+  }
+
+  beforeEach(async () => {
+    ;[live, shadow] = await Promise.all([startNatsServer({ config: 'max_payload: 2MB' }), startNatsServer()])
+    watcher = await connect({ servers: shadow.url })
+    watcher.subscribe('shadow.>', {
+      callback(_error, { subject, data, headers }) {
+        const entries = [...(headers ?? [])].map(([name, [value = '']]) => [name, value] as const)
+        seen.push({ subject, bytes: data.slice(), headers: Object.fromEntries(entries) })
+      },
+    })
+    await watcher.flush()
+  })
+  afterEach(async () => {
+    await lab?.close()
+    lab = undefined
+    for (const link of links.splice(0)) await link.close()
+    await watcher.close()
+    await Promise.all([live.close(), shadow.close()])
+    seen.length = 0
+  })
+
+  async function startLab(rules: string | undefined, mirrorLink?: () => Link | undefined): Promise<EdgeLab> {
+    const link = mirrorLink === undefined ? await open(shadow, 'mirror') : undefined
+    lab = await startEdgeLab({
+      connect: (name) => open(live, name),
+      shield: {
+        env: rules === undefined ? {} : { SHIELD_MIRROR_RULES: rules },
+        mirrorLink: mirrorLink ?? (() => link),
+      },
+    })
+    return lab
+  }
+  const outcomes = ({ shield }: EdgeLab, name: string): number =>
+    shield.metrics.read('shield_mirror_traffic_total', name)
+
+  test('copies the bytes of what the bus took, marked as a shadow, and of nothing else', async () => {
+    const lab = await startLab('in.t.acme.raw:1')
+    const [acme, other] = await Promise.all([
+      lab.client('acme.a', { format: 'protobuf' }),
+      lab.client('other.a', { format: 'protobuf' }),
+    ])
+    await other.publish('ops', 'a', { n: 1 })
+    const id = acme.send({ room: 'ops', channel: 'a', payload: { n: 2 } })
+    await acme.answerTo(id)
+    // Refused by the bus: the id is used again for another payload.
+    const conflict = acme.send({ id, room: 'ops', channel: 'a', payload: { n: 3 } })
+    await acme.until((frame) => frame.error_code === 'ID_CONFLICT', `the conflict of ${conflict}`)
+    await acme.publish('ops', 'a', { n: 4 })
+    await expect.poll(() => seen.length).toBe(2)
+    const payloads = seen.map(({ bytes }) => decodeProtobuf(bytes, defaultWireLimits).payload)
+    expect(payloads).toEqual([{ n: 2 }, { n: 4 }])
+    expect(seen[0]).toMatchObject({
+      subject: 'shadow.in.t.acme.raw',
+      headers: { 'x-arqon-shadow': 'true', traceparent: expect.stringMatching(/^00-[0-9a-f]{32}-[0-9a-f]{16}-00$/) },
+    })
+    // No identity travels with a copy.
+    expect(Object.keys(seen[0]!.headers).sort()).toEqual(['traceparent', 'x-arqon-shadow', 'x-arqon-trace'])
+  })
+
+  test('is off without rules', async () => {
+    const lab = await startLab(undefined)
+    const one = await lab.client('acme.a')
+    await one.publish('ops', 'a', { n: 1 })
+    expect(outcomes(lab, 'sent')).toBe(0)
+    expect(seen).toEqual([])
+  })
+
+  test('takes the same share of traces everywhere, and rooms by where messages go', async () => {
+    const lab = await startLab('out.t.acme.r.ops.*:0.5')
+    const trace = (share: string) => `00-000000000000000000${'a'}${share}-00f067aa0ba902b7-00`
+    const low = trace('2000000000000')
+    const high = trace('9000000000000')
+    const one = await lab.client('acme.a')
+    for (const traceparent of [low, high, low]) await one.publish('ops', 'a', { n: 1 }, { traceparent })
+    await one.publish('lab', 'a', { n: 2 }, { traceparent: low })
+    await expect.poll(() => seen.length).toBe(2)
+    expect(new Set(seen.map(({ headers }) => headers['x-arqon-trace']))).toEqual(new Set([low.slice(3, 35)]))
+  })
+
+  test('the shadow server frozen, killed or never there: every client is answered as before', async () => {
+    const link = await open(shadow, 'mirror')
+    let current: Link | undefined = link
+    const lab = await startLab('>:1', () => current)
+    const one = await lab.client('acme.a', { format: 'protobuf' })
+    const round = async (count: number): Promise<number> => {
+      const startedMs = performance.now()
+      for (let n = 0; n < count; n++) {
+        expect(await one.publish('ops', 'a', { n })).toMatchObject({ type: 'message_response' })
+      }
+      return performance.now() - startedMs
+    }
+    const quietMs = await round(300)
+    await shadow.freeze()
+    // Beyond what the queue holds: the oldest are forgotten, none is waited for.
+    const frozenMs = await round(1_500)
+    expect(frozenMs / 1_500).toBeLessThan(Math.max((quietMs / 300) * 3, quietMs / 300 + 5))
+    shadow.thaw()
+    await shadow.kill()
+    await expect.poll(() => link.state, { timeout: 5_000 }).toBe('disconnected')
+    await round(1_200)
+    expect(outcomes(lab, 'dropped')).toBeGreaterThan(0)
+    current = undefined
+    await round(50)
+    await shadow.restart()
+    current = link
+    // And it comes back by itself.
+    const sent = outcomes(lab, 'sent')
+    await expect.poll(() => outcomes(lab, 'sent'), { timeout: 10_000 }).toBeGreaterThan(sent)
+    expect(lab.shield.metrics.read('shield_frames_total', 'LINK_TIMEOUT')).toBe(0)
+  })
+})
