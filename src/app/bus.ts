@@ -2,7 +2,7 @@
 // port last), closed in reverse after a drain.
 import type { IncomingMessage } from 'node:http'
 import { monitorEventLoopDelay } from 'node:perf_hooks'
-import { createAuditLog } from '../audit/audit-log.ts'
+import { type AuditLog, createAuditLog } from '../audit/audit-log.ts'
 import { skewSeconds } from '../auth/claims.ts'
 import { tokenFromHeader, tokenFromQuery } from '../auth/bearer.ts'
 import { anonymousIdentity, type Authenticator, type Identity } from '../auth/identity.ts'
@@ -73,13 +73,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
 
     const hot = await openBusHotState(config, { clock, logger, revocations })
     closers.push('hot state', () => hot.close())
-    // Where Postgres is configured, whatever keeps history.
-    const auditUrl = config.storage.postgresUrl?.reveal()
-    const audit = createAuditLog({
-      clock,
-      logger,
-      ...(auditUrl !== undefined && { address: parsePostgresAddress(auditUrl) }),
-    })
+    const audit = openAuditLog(config, ports)
     closers.push('audit', () => audit.close())
 
     const metrics = createMetrics()
@@ -179,23 +173,22 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     })
     closers.push('http', () => http.close())
 
-    let telemetryPort: number | undefined
-    if (config.telemetry.enabled) {
-      const server = await startTelemetryServer({
-        host: config.telemetry.host,
-        port: config.telemetry.port,
-        hub,
-        ...(authenticator !== undefined && { authenticator }),
-        allowQueryToken: config.auth.allowQueryToken,
-        revocations,
-        allowedOrigins: config.allowedOrigins,
-        maxClients: config.limits.maxTelemetryClients,
-        clock,
-        logger,
-      })
-      closers.push('telemetry', () => server.close())
-      telemetryPort = server.port
-    }
+    const telemetry = config.telemetry.enabled
+      ? await startTelemetryServer({
+          host: config.telemetry.host,
+          port: config.telemetry.port,
+          hub,
+          ...(authenticator !== undefined && { authenticator }),
+          allowQueryToken: config.auth.allowQueryToken,
+          revocations,
+          allowedOrigins: config.allowedOrigins,
+          maxClients: config.limits.maxTelemetryClients,
+          clock,
+          logger,
+        })
+      : undefined
+    closers.push('telemetry', () => telemetry?.close())
+    const telemetryPort = telemetry?.port
 
     const ws = await startWsServer({
       host: config.server.host,
@@ -228,6 +221,12 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     await closers.close().catch((failure) => logger.warn('bus.cleanup_failed', describeError(failure)))
     throw error
   }
+}
+
+/** Kept where Postgres is configured, whatever keeps history; lines of the log otherwise. */
+function openAuditLog({ storage }: BusConfig, { clock, logger }: BusPorts): AuditLog {
+  const url = storage.postgresUrl?.reveal()
+  return createAuditLog({ clock, logger, ...(url !== undefined && { address: parsePostgresAddress(url) }) })
 }
 
 const unauthorized = (details: string): HttpRefusal => ({
