@@ -88,6 +88,7 @@ let saved = new Uint8Array(65_536)
 export function createInstance({ module, fuelExport, fuel, log }: InstanceOptions): PolicyInstance {
   let input: CallInput | undefined
   let reason: string | undefined
+  let ending: Rejected | HostFault | undefined
   let added: Record<string, string> | undefined
   let addedCount = 0
   let logs = 0
@@ -96,23 +97,28 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
   let meter: WebAssembly.Global | undefined
   let fuelUsed = 0
 
+  /** Ends the call whatever the module does about it: it may catch what a host function throws. */
+  const end = (error: Rejected | HostFault): Error => {
+    ending ??= error
+    return error
+  }
   /** Growing takes the old buffer away, which then has no length. */
   const refresh = (): Uint8Array => {
-    if (memory === undefined) throw new HostFault('BAD_POINTER') // a start function: nothing is there yet
+    if (memory === undefined) throw end(new HostFault('BAD_POINTER')) // a start function: nothing is there yet
     if (view.length === 0) view = new Uint8Array(memory.buffer)
     return view
   }
   const pay = (bytes: number): void => {
     if (meter === undefined) return
     meter.value -= hostCallFuel + Math.floor(bytes / bytesPerFuel)
-    if (meter.value < 0) throw new HostFault('OUT_OF_FUEL')
+    if (meter.value < 0) throw end(new HostFault('OUT_OF_FUEL'))
   }
   /** The bytes at a pointer of the module's; both numbers are unsigned, and their sum does not wrap here. */
   const bytesAt = (pointer: number, length: number, max: number): Uint8Array => {
     const start = pointer >>> 0
     const size = length >>> 0
     const bytes = refresh()
-    if (start + size > bytes.length) throw new HostFault('BAD_POINTER')
+    if (start + size > bytes.length) throw end(new HostFault('BAD_POINTER'))
     pay(Math.min(size, max))
     return bytes.subarray(start, start + Math.min(size, max))
   }
@@ -122,7 +128,7 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
     return bytes.length
   }
   const current = (): CallInput => {
-    if (input === undefined) throw new HostFault('BAD_POINTER')
+    if (input === undefined) throw end(new HostFault('BAD_POINTER'))
     return input
   }
 
@@ -134,7 +140,7 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
     },
     host_reject(code, pointer, length) {
       reason = cleanText(textAt(pointer!, length!, maxReasonBytes)) || `code ${code! | 0}`
-      throw new Rejected()
+      throw end(new Rejected())
     },
     host_get_header(namePointer, nameLength, out) {
       const name = nameAt(namePointer!, nameLength!)
@@ -202,16 +208,18 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
       before.set(frame)
       input = given
       reason = undefined
+      ending = undefined
       added = undefined
       addedCount = 0
       logs = 0
       if (meter !== undefined) meter.value = fuel
       try {
         const answer = check(0, size)
+        if (ending !== undefined) return ended(ending)
         if (answer !== 0) return deny
         return added === undefined ? allow : { kind: 'allow', headers: added }
       } catch (error) {
-        return ended(error)
+        return ended(ending ?? error)
       } finally {
         if (meter !== undefined) fuelUsed = fuel - Math.max(0, meter.value)
         input = undefined

@@ -9,6 +9,8 @@ import { headerLength, readSections, type Section, section, UnknownForm, WasmWri
 export const maxModuleBytes = 1_048_576
 const maxTableElements = 10_000
 const pageBytes = 65_536
+/** Of 32-bit addresses; more cannot be written down. */
+const allPages = 65_536
 
 export interface ModuleLimits {
   /** What one call, or the start of an instance, may cost. */
@@ -78,7 +80,8 @@ function checkMemory(
 /** Without a maximum, or with a larger one, memory and tables would grow past what a policy may have. */
 function cap(sections: readonly Section[], facts: ModuleFacts, { maxMemoryPages }: ModuleLimits): Section[] {
   return sections.map((one) => {
-    if (one.id === section.memory) return { id: one.id, body: encode(facts.memories, maxMemoryPages) }
+    if (one.id === section.memory)
+      return { id: one.id, body: encode(facts.memories, Math.min(maxMemoryPages, allPages)) }
     if (one.id === section.table) return { id: one.id, body: encode(facts.tables, maxTableElements) }
     return one
   })

@@ -29,9 +29,10 @@ export const build = (body: string, options?: { memory?: string; more?: string }
 export async function openInstance(
   body: string,
   options?: { memory?: string; more?: string },
+  features?: Features,
 ): Promise<PolicyInstance & { readonly lines: LogLine[] }> {
   const lines: LogLine[] = []
-  const { wasm, fuelExport } = prepareModule('test', await build(body, options), limits)
+  const { wasm, fuelExport } = prepareModule('test', await build(body, options, features), limits)
   const instance = createInstance({
     module: new WebAssembly.Module(wasm),
     fuel: limits.fuel,

@@ -184,6 +184,19 @@ describe('host_reject and host_log', () => {
   })
 })
 
+describe('a module that catches what the host throws', () => {
+  const caught = (call: string) =>
+    openInstance(`(try (do (drop ${call})) (catch_all)) (i32.const 0)`, {}, { exceptions: true })
+  it('does not get away with it', async () => {
+    const reject = await caught('(call $host_reject (i32.const 1) (i32.const 0) (i32.const 1))')
+    expect(reject.call(inputOf('x'))).toEqual({ kind: 'deny', reason: 'x', isBroken: true })
+    const pointer = await caught('(call $host_log (i32.const 1) (i32.const -1) (i32.const 2))')
+    expect(pointer.call(inputOf('x'))).toEqual(badPointer)
+    const fine = await caught('(call $host_log (i32.const 1) (i32.const 0) (i32.const 1))')
+    expect(fine.call(inputOf('x'))).toEqual({ kind: 'allow' })
+  })
+})
+
 describe('what a call leaves', () => {
   const peek = '(if (i32.eq (local.get $len) (i32.const 1)) (then (return (i32.load8_u (i32.const 2))))) (i32.const 0)'
   it('is none of the frame’s bytes', async () => {

@@ -108,6 +108,15 @@ describe('a metered module', () => {
   })
 })
 
+describe('bounds larger than there can be', () => {
+  it('do no harm', async () => {
+    const bytes = await build('(i32.const 0)')
+    expect(
+      prepareModule('test', bytes, { fuel: 2_147_483_647, maxMemoryPages: 2_147_483_647 }).unmetered,
+    ).toBeUndefined()
+  })
+})
+
 describe('a module that cannot be metered', () => {
   it('is told by its unknown instructions, and capped all the same', async () => {
     const simd = '(drop (i8x16.splat (i32.const 1))) (i32.const 0)'
