@@ -123,6 +123,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     const timer = setTimeout(() => refuse(socket, plainRefusal(408)), limits.handshakeTimeoutMs)
     const finish = (): void => {
       clearTimeout(timer)
+      socket.removeListener('close', finish) // the socket lives long, and would keep all of this
       entered.leave()
     }
     socket.once('close', finish)
@@ -166,7 +167,10 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     if (tooFast !== undefined) return tooMany(tooFast)
     const admitted = admission.admit(address, identity)
     if ('status' in admitted) return tooMany(admitted)
-    socket.once('close', () => admitted.release())
+    socket.once('close', () => {
+      admitted.release()
+      connections.delete(socket)
+    })
     socket.setNoDelay(true)
     acceptUpgrade(request, socket)
     const connection = new SocketConnection(socket, {
@@ -177,7 +181,6 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       report,
     })
     connections.set(socket, connection)
-    socket.once('close', () => connections.delete(socket))
     // No HTTP answer can be given any more: what fails from here on is said in a close frame.
     try {
       connection.attach(options.open(connection, identity, request), head)
