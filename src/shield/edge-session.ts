@@ -282,7 +282,7 @@ export class EdgeSession {
       const frame = this.#ports.validator.validate(data, isBinary)
       id = frame.id
       checkTenant(session.identity, frame.tenantId)
-      this.#ports.payloads?.check(frame, session.identity.tenant)
+      this.#ports.payloads?.check(frame, session.identity)
       const intent = frame.command === undefined ? undefined : intentOf(frame.command, session.identity)
       // A refresh goes no further than here, and its token is nobody's to read.
       const added = intent?.kind === 'refresh' ? undefined : this.#decide(frame)

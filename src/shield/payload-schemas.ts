@@ -1,7 +1,9 @@
 // Does a message fit the schema that the operator's rules name for it? Judged is the payload of a message, or the args of
 // a command. What does not fit is answered SCHEMA_VIOLATION with the path of the field.
+import type { Identity } from '../auth/identity.ts'
 import { BusError } from '../base/errors.ts'
 import { isJsonObject, type JsonValue } from '../base/json.ts'
+import type { ShapeViolation } from '../schemas/json-shape.ts'
 import type { LiveRegistry } from '../schemas/live-registry.ts'
 import type { WireLimits } from '../wire/limits.ts'
 import { Reader } from '../wire/reader.ts'
@@ -12,7 +14,7 @@ import type { ValidFrame } from './validate.ts'
 
 export interface PayloadSchemas {
   /** Throws SCHEMA_VIOLATION; does nothing where no rule asks for a schema, or where it is not strict. */
-  check(frame: ValidFrame, tenant: string): void
+  check(frame: ValidFrame, identity: Identity): void
 }
 
 const unmatchedReason = 'NO_SCHEMA'
@@ -30,13 +32,14 @@ export function createPayloadSchemas(ports: {
   }
 
   return {
-    check(frame, tenant) {
+    check(frame, { tenant, role }) {
       const current = registry.current
       if (current === undefined || (current.map.rules.length === 0 && current.map.unmatched === 'allow')) return
       const { command } = frame
       const value = command === undefined ? payloadOf(frame, limits) : command.args
       const found = current.find({
-        subjects: subjectsOf(tenant, frame.scan),
+        // An operator's frame works in the tenant it names.
+        subjects: subjectsOf(role === 'operator' ? (frame.tenantId ?? 'default') : tenant, frame.scan),
         command: command?.command,
         eventType: command === undefined ? eventTypeOf(value) : undefined,
       })
@@ -46,7 +49,7 @@ export function createPayloadSchemas(ports: {
         if (found === 'refuse') refuse(unmatchedReason, 'No schema is known for this message', { field: 'payload' })
         return
       }
-      const violation = found.shape.check(value)
+      const violation = value === twice ? keyTwice : found.shape.check(value)
       if (violation === undefined) return
       metrics.count('shield_schema_violation_total', found.id)
       const root = command === undefined ? 'payload' : 'args'
@@ -62,7 +65,21 @@ export function createPayloadSchemas(ports: {
 
 /** The frame was found good: its Structs are within the limits. */
 function payloadOf({ scan: { payload } }: ValidFrame, limits: WireLimits): JsonValue {
-  return unwrapPayload(readStruct(new Reader(payload), payload.length, 1, new Allowance(limits)))
+  const allowance = new Allowance(limits)
+  const value = readStruct(new Reader(payload), payload.length, 1, allowance)
+  return keysIn(value) === allowance.keys ? unwrapPayload(value) : twice
+}
+
+/** Stands for a Struct with one key twice: other readers may see the value that was not judged. */
+const twice: JsonValue = Object.freeze({})
+const keyTwice: ShapeViolation = { rule: 'DUPLICATE_FIELD', path: '' }
+
+function keysIn(value: JsonValue): number {
+  if (typeof value !== 'object' || value === null) return 0
+  let count = 0
+  if (Array.isArray(value)) for (const item of value) count += keysIn(item)
+  else for (const key of Object.keys(value)) count += 1 + keysIn(value[key]!)
+  return count
 }
 
 function eventTypeOf(payload: JsonValue): string | undefined {
