@@ -86,6 +86,11 @@ export async function backUp(options: BackupOptions): Promise<Manifest> {
     }
     await keep(part, file, manifest)
     return manifest
+  } catch (error) {
+    // pg_dump works on the snapshot of this connection: without it, whatever it says has one reason.
+    if (connection.isAlive) throw error
+    const message = 'The connection to Postgres was lost during the backup; nothing of it was kept'
+    throw new BusError('STORE_UNAVAILABLE', message, { reason: 'CONNECTION_LOST' }, error)
   } finally {
     await connection.close()
     await rm(part, { force: true })
