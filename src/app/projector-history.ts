@@ -54,7 +54,10 @@ export function followHistory(options: HistoryFollowerOptions): HistoryFollower 
     const key: StreamKey = { tenant, room, channel: episodeChannel }
     const source = sourceOf(tenant)
     const head = await store.head(key)
-    if (head.last === 0) return
+    if (head.last === 0) {
+      known.delete(tenant) // not looked at again before it is noticed
+      return
+    }
     const done = await readCheckpoint((statement) => connection.query(statement), source)
     // Positions of another life of the channel say nothing: it is read from its beginning, and repetitions are known.
     let after = done?.epoch === head.epoch ? done.sequence : 0

@@ -43,8 +43,8 @@ const maxAckPending = 10_000
 interface Open {
   readonly nc: NatsConnection
   readonly buffer: JsMsg[]
-  /** Wakes whoever waits for a message. */
-  wake: () => void
+  /** Those who wait for a message. */
+  readonly waiting: Set<() => void>
   /** Lets the reader go on when there is room again. */
   drained: () => void
 }
@@ -63,7 +63,7 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
       const stream = await findStream(manager, options)
       const consumer = await jetstream(nc).consumers.get(stream, options.consumer)
       const messages = await consumer.consume({ max_messages: maxBuffered })
-      const opened: Open = { nc, buffer: [], wake: () => undefined, drained: () => undefined }
+      const opened: Open = { nc, buffer: [], waiting: new Set(), drained: () => undefined }
       void read(opened, messages)
       void nc.closed().then(() => lose(opened))
       logger.info('projector.queue_opened', { server: nc.getServer(), stream, subject })
@@ -79,7 +79,7 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
     try {
       for await (const message of messages) {
         opened.buffer.push(message)
-        opened.wake()
+        wake(opened)
         if (opened.buffer.length >= maxBuffered) {
           await new Promise<void>((resolve) => {
             opened.drained = resolve
@@ -96,7 +96,7 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
     if (current !== lost) return
     current = undefined
     void lost.nc.close()
-    lost.wake()
+    wake(lost)
     lost.drained()
     if (!isClosed) logger.warn('projector.queue_lost', { subject })
   }
@@ -129,24 +129,28 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
       current = undefined
       // Acknowledgements on their way still leave.
       await last?.nc.drain().catch(() => undefined)
-      last?.wake()
-      last?.drained()
+      if (last === undefined) return
+      wake(last)
+      last.drained()
     },
   }
 }
 
 /** Waits for a message or the time; several may wait. */
-async function first(from: Open): Promise<void> {
+async function first({ waiting }: Open): Promise<void> {
   await new Promise<void>((resolve) => {
-    const timer = setTimeout(resolve, waitMs)
-    const others = from.wake
-    from.wake = () => {
+    function end(): void {
       clearTimeout(timer)
-      from.wake = () => undefined
-      others()
+      waiting.delete(end)
       resolve()
     }
+    const timer = setTimeout(end, waitMs)
+    waiting.add(end)
   })
+}
+
+function wake({ waiting }: Open): void {
+  for (const end of waiting) end()
 }
 
 /** The stream that keeps the subject, made where there is none, with our place in it. */

@@ -91,7 +91,7 @@ describe.skipIf(skipWithout('postgres'))('a backfill', () => {
         expect(await bytesOf(database)).toEqual(live)
         expect(await rowsOf(database)).toEqual(modelRows(events))
       }),
-      { numRuns: 60 },
+      { numRuns: 30 },
     )
   })
 
@@ -168,6 +168,34 @@ describe.skipIf(skipWithout('postgres'))('a backfill', () => {
       expect((await rowsOf(database)).every(({ summary }) => summary === 'wrong')).toBe(true)
     }
     expect(await run({ piece: 50 })).toMatchObject({ resumed: true, events: 1_000, updated: 1_000 })
+    expect(await rowsOf(database)).toEqual(live)
+  })
+
+  it('goes on when Postgres was killed in the middle of it, again and again', async () => {
+    const { database, run, project } = await bench()
+    const events = Array.from({ length: 1_000 }, (_, n) => makeEvent(n, { episode_id: `e${n}` }))
+    await project(events)
+    const live = await rowsOf(database)
+    await database.query(spoil)
+    let done = 0
+    for (let kills = 1; kills <= 3; kills++) {
+      let killed: Promise<void> | undefined
+      const cut = run({
+        piece: 20,
+        maxEventsPerSecond: 2_000,
+        onProgress({ events: so }) {
+          done = so
+          if (so >= kills * 200) killed ??= lab.server.kill()
+        },
+      })
+      await expect(cut).rejects.toMatchObject({ code: expect.stringMatching(/^STORE_/) })
+      await killed
+      await lab.server.restart()
+      // Nothing but what was committed counts, and nothing of that is lost.
+      const [place] = await database.query('SELECT events FROM arqonbus_continuum_projection_backfill')
+      expect(Number(place!['events'])).toBeGreaterThanOrEqual(done)
+    }
+    expect(await run({ piece: 20 })).toMatchObject({ resumed: true, events: 1_000, updated: 1_000 })
     expect(await rowsOf(database)).toEqual(live)
   })
 
