@@ -21,6 +21,7 @@ import { parseTargets, type Targets } from '../../../src/preflight/targets.ts'
 import { decodeJson } from '../../../src/wire/json-codec.ts'
 import { defaultWireLimits } from '../../../src/wire/limits.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
+import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 
 const freePorts = {
   ARQONBUS_SERVER_PORT: '0',
@@ -71,16 +72,20 @@ describe.each([
   ['staging: protobuf only, tokens everywhere', { ...productionEnvironment, ARQONBUS_ENVIRONMENT: 'staging' }],
 ])('against a running system in %s', (_name, env: Environment) => {
   let dataDir: string
+  let valkey: ValkeyServerProcess | undefined
   let system: System
   let report: Report
 
   beforeAll(async () => {
     dataDir = await mkdtemp(join(tmpdir(), 'arqon-preflight-'))
-    system = await startSystem(env, dataDir)
+    // What runs needs a server that is there; what is judged names one of the network.
+    if (env['ARQONBUS_VALKEY_URL'] !== undefined) valkey = await startValkeyServer()
+    system = await startSystem(valkey === undefined ? env : { ...env, ARQONBUS_VALKEY_URL: valkey.url }, dataDir)
     report = await runPreflight({ env, targets: system.targets, only: liveIds })
   })
   afterAll(async () => {
     await system?.running.close()
+    await valkey?.close()
     await rm(dataDir, { recursive: true, force: true })
   })
 
