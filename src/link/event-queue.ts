@@ -62,7 +62,11 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
       const manager = await jetstreamManager(nc)
       const stream = await findStream(manager, options)
       const consumer = await jetstream(nc).consumers.get(stream, options.consumer)
-      const messages = await consumer.consume({ max_messages: maxBuffered })
+      const messages = await consumer.consume({
+        max_messages: maxBuffered,
+        // A place in the stream that was deleted is an end, not a silence: it is made anew.
+        abort_on_missing_resource: true,
+      })
       const opened: Open = { nc, buffer: [], waiting: new Set(), drained: () => undefined }
       void read(opened, messages)
       void nc.closed().then(() => lose(opened))

@@ -108,6 +108,29 @@ describe.skipIf(skipWithout('postgres', 'nats'))('the lane', () => {
     expect(await rows()).toEqual(modelRows(made(0, 200)))
   })
 
+  it('is given everything again when its place in the stream was deleted, and nothing changes', async () => {
+    const { rows, get } = await setUp()
+    await events.publish(made(0, 300).map(toBytes))
+    await eventually(settled)
+    await events.forgetConsumer()
+    await eventually(async () => /events_total\{status="duplicate",[^}]*\} 300\n/.test(await get('/metrics')), 20_000)
+    expect(await rows()).toEqual(modelRows(made(0, 300)))
+  })
+
+  it('needs no more of NATS than its guide says', async () => {
+    events = await startEventServer(`
+      authorization { users: [
+        { user: admin, password: admin }
+        { user: lane, password: lane, permissions: { publish: ["$JS.API.>", "$JS.ACK.>"], subscribe: ["_INBOX.>"] } }
+      ] }`)
+    opened.push(events)
+    const database = await lab.newDatabase()
+    await start(database, { natsUrl: events.url.replace('nats://', 'nats://lane:lane@') })
+    await events.publish(made(0, 50).map(toBytes))
+    await eventually(settled)
+    expect((await database.query(projectionRows)).sort(byKey)).toEqual(modelRows(made(0, 50)))
+  })
+
   it('stops at the cap of dead letters with an alarm, loses nothing, and goes on when they are looked after', async () => {
     const { database, rows, buried, get, running } = await setUp({ maxDeadLetters: 5 })
     await events.publish(Array.from({ length: 5 }, (_, n) => poison(n)))

@@ -7,9 +7,11 @@ import { startNatsServer } from '../servers/nats-server.ts'
 export const subject = 'continuum.episode.v1'
 export const stream = 'CONTINUUM_EPISODES'
 
-export async function startEventServer() {
-  const server = await startNatsServer({ config: 'jetstream { store_dir: "js" }' })
-  const nc = await connect({ servers: server.url, maxReconnectAttempts: -1, reconnectTimeWait: 50 })
+/** `config`: further lines of the server's; with users, `admin` may do everything. */
+export async function startEventServer(config = '') {
+  const server = await startNatsServer({ config: `jetstream { store_dir: "js" }\n${config}` })
+  const login = config === '' ? {} : { user: 'admin', pass: 'admin' }
+  const nc = await connect({ servers: server.url, ...login, maxReconnectAttempts: -1, reconnectTimeWait: 50 })
   const manager = await jetstreamManager(nc)
   return {
     server,
@@ -28,6 +30,8 @@ export async function startEventServer() {
       const info = await manager.consumers.info(stream, 'arqonbus-projector')
       return { unread: info.num_pending, unacknowledged: info.num_ack_pending }
     },
+    /** Forgets how far the lane is. */
+    forgetConsumer: async () => void (await manager.consumers.delete(stream, 'arqonbus-projector')),
     async close() {
       await nc.close()
       await server.close()
