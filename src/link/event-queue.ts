@@ -1,6 +1,13 @@
 // A durable queue of events over JetStream: what is published to a subject is kept by the server, given in order, and
 // given again until it is acknowledged. The connection is made when it is needed and made anew when it was lost.
-import { AckPolicy, jetstream, type JetStreamManager, jetstreamManager, type JsMsg } from '@nats-io/jetstream'
+import {
+  AckPolicy,
+  type ConsumerNotification,
+  jetstream,
+  type JetStreamManager,
+  jetstreamManager,
+  type JsMsg,
+} from '@nats-io/jetstream'
 import type { NatsConnection } from '@nats-io/transport-node'
 import { BusError, isBusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
@@ -39,6 +46,8 @@ const maxBuffered = 2_000
 /** A stream made by us keeps events for this long, so that a lane may be away for a week. */
 const keepNanos = 7 * 24 * 3_600 * 1e9
 const maxAckPending = 10_000
+/** The server says something this often, events or not; two that are missed in a row are a connection that is lost. */
+const heartbeatMs = 3_000
 
 interface Open {
   readonly nc: NatsConnection
@@ -66,9 +75,11 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
         max_messages: maxBuffered,
         // A place in the stream that was deleted is an end, not a silence: it is made anew.
         abort_on_missing_resource: true,
+        idle_heartbeat: heartbeatMs,
       })
       const opened: Open = { nc, buffer: [], waiting: new Set(), drained: () => undefined }
       void read(opened, messages)
+      void watch(opened, messages.status())
       void nc.closed().then(() => lose(opened))
       logger.info('projector.queue_opened', { server: nc.getServer(), stream, subject })
       current = opened
@@ -94,6 +105,12 @@ export async function openEventQueue(options: EventQueueOptions): Promise<EventQ
       // The connection is gone, or the consumer: either way the next call opens anew.
     }
     lose(opened)
+  }
+
+  async function watch(opened: Open, notices: AsyncIterable<ConsumerNotification>): Promise<void> {
+    for await (const notice of notices) {
+      if (notice.type === 'heartbeats_missed') lose(opened)
+    }
   }
 
   function lose(lost: Open): void {

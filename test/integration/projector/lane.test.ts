@@ -108,6 +108,21 @@ describe.skipIf(skipWithout('postgres', 'nats'))('the lane', () => {
     expect(await rows()).toEqual(modelRows(made(0, 200)))
   })
 
+  it('says that NATS is silent, and goes on when it speaks again', async () => {
+    const { rows, get } = await setUp()
+    await events.publish(made(0, 100).map(toBytes))
+    await eventually(settled)
+    await events.server.freeze()
+    try {
+      await eventually(async () => JSON.parse(await get('/ready')).ready === false, 25_000)
+    } finally {
+      events.server.thaw()
+    }
+    await events.publish(made(100, 200).map(toBytes))
+    await eventually(settled, 20_000)
+    expect(await rows()).toEqual(modelRows(made(0, 200)))
+  }, 60_000)
+
   it('is given everything again when its place in the stream was deleted, and nothing changes', async () => {
     const { rows, get } = await setUp()
     await events.publish(made(0, 300).map(toBytes))
