@@ -39,6 +39,7 @@ export interface LaneOptions {
   readonly onBatch?: (outcomes: readonly Outcome[]) => void
 }
 
+const fullMs = 2_000
 const standardBackoff = { baseMs: 100, maxMs: 30_000 }
 
 export function startLane(options: LaneOptions): Lane {
@@ -67,7 +68,9 @@ export function startLane(options: LaneOptions): Lane {
         if (!isBusError(error)) logger.error('projector.unexpected', { lane: name, ...describeError(error) })
         const isFull = isBusError(error) && error.details['reason'] === 'DEAD_LETTERS_FULL'
         enter(isFull ? 'dead_letters_full' : 'waiting', error)
-        const waitMs = backoff.baseMs / 2 + backoffMs(attempt, random(), backoff.baseMs, backoff.maxMs)
+        // Somebody may be at work on the letters: that is looked at often, for it costs little.
+        const maxMs = isFull ? Math.min(backoff.maxMs, fullMs) : backoff.maxMs
+        const waitMs = backoff.baseMs / 2 + backoffMs(attempt, random(), backoff.baseMs, maxMs)
         await pause(waitMs, undefined, { signal: ended.signal }).catch(() => undefined)
       }
     }
