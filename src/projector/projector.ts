@@ -58,16 +58,21 @@ interface Work {
 export function createProjector({ query, clock, maxDeadLetters, onOutcomes }: ProjectorOptions): Projector {
   let counted = { atMs: -Infinity, letters: 0 }
 
-  async function requireRoom(more: number): Promise<void> {
+  /** Letters that are there already take no room. */
+  async function requireRoom(letters: readonly DeadLetter[]): Promise<void> {
     const isFresh = clock.monotonic() - counted.atMs < recountMs
+    let more = letters.length
     if (!isFresh || counted.letters + more > maxDeadLetters / 2) {
       const [row] = await query({
-        text: 'SELECT count(*) AS n FROM (SELECT FROM arqonbus_continuum_projection_dlq LIMIT $1) few',
-        values: [maxDeadLetters + 1],
+        text: `SELECT (SELECT count(*) FROM (SELECT FROM arqonbus_continuum_projection_dlq LIMIT $1) few) AS n,
+          (SELECT count(*) FROM unnest($2::text[]) id
+             WHERE NOT EXISTS (SELECT FROM arqonbus_continuum_projection_dlq WHERE dlq_id = id)) AS more`,
+        values: [maxDeadLetters + 1, letters.map(({ id }) => id)],
       })
       counted = { atMs: clock.monotonic(), letters: Number(row?.['n'] ?? 0) }
+      more = Number(row?.['more'] ?? 0)
     }
-    if (counted.letters + more > maxDeadLetters) {
+    if (more > 0 && counted.letters + more > maxDeadLetters) {
       const message = `${maxDeadLetters} dead letters wait for somebody; nothing is taken in until some are replayed or discarded (arqonbus projector dlq)`
       throw new BusError('LIMIT_EXCEEDED', message, { reason: 'DEAD_LETTERS_FULL', limit: maxDeadLetters })
     }
@@ -80,7 +85,7 @@ export function createProjector({ query, clock, maxDeadLetters, onOutcomes }: Pr
     letters: readonly DeadLetter[],
     checkpoint: Checkpoint | undefined,
   ): Promise<readonly Row[]> {
-    if (letters.length > 0) await requireRoom(letters.length)
+    if (letters.length > 0) await requireRoom(letters)
     if (letters.length === 0 && checkpoint === undefined) {
       return events.length === 0 ? [] : await query(projectStatement(events))
     }

@@ -198,6 +198,9 @@ describe.skipIf(skipWithout('postgres'))('the projector on a real Postgres', () 
     it('stops the lane when there is no more room for dead letters, and nothing is lost', async () => {
       const { project, rows } = await bench(3)
       const bad = (n: number) => makeEvent(n, { event_type: 'nonsense' })
+      await project([bad(1), bad(2)])
+      // Those that are there already take no room.
+      await project([bad(3), bad(1), bad(2)])
       await project([bad(1), bad(2), bad(3)])
       await expect(project([makeEvent(9), bad(4)])).rejects.toMatchObject({
         code: 'LIMIT_EXCEEDED',
