@@ -46,8 +46,9 @@ export interface ProjectorOptions {
 
 /** An event of which Postgres says that its values are wrong is tried this often before it is believed. */
 const dataAttempts = 3
-/** While there is this much room left, dead letters are counted again only after a while. */
+/** While there is more room than all workers fill in this time, dead letters are counted again only after it. */
 const recountMs = 1_000
+const slack = 10_000
 
 interface Work {
   readonly item: Incoming
@@ -62,7 +63,7 @@ export function createProjector({ query, clock, maxDeadLetters, onOutcomes }: Pr
   async function requireRoom(letters: readonly DeadLetter[]): Promise<void> {
     const isFresh = clock.monotonic() - counted.atMs < recountMs
     let more = letters.length
-    if (!isFresh || counted.letters + more > maxDeadLetters / 2) {
+    if (!isFresh || counted.letters + more > maxDeadLetters - slack) {
       const [row] = await query({
         text: `SELECT (SELECT count(*) FROM (SELECT FROM arqonbus_continuum_projection_dlq LIMIT $1) few) AS n,
           (SELECT count(*) FROM unnest($2::text[]) id
