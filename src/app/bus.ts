@@ -32,6 +32,7 @@ import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
 import { startHealthChecks } from './health-checks.ts'
 import { registerLinkMetrics } from './link-health.ts'
+import { requireSecondStore } from './dual-stack.ts'
 import { openHistory, watchHistory } from './open-history.ts'
 
 export interface BusPorts {
@@ -71,6 +72,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     const store = config.storage.enabled ? await openHistory(config, ports) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
+    await requireSecondStore(config.storage, logger)
     const hot = await openBusHotState(config, { clock, logger, revocations })
     closers.push('hot state', () => hot.close())
     const audit = openAuditLog(config, ports)

@@ -164,6 +164,7 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     mode: values.storageMode,
     backend: values.storageBackend,
     enabled: values.enablePersistence,
+    requiresBoth: values.requireDualDataStack,
     dataDir: values.dataDir,
     ...(values.storageBackend === 'valkey' && { valkeyUrl: values.valkeyUrl ?? builtValkeyUrl({ values }) }),
     ...(values.storageBackend === 'postgres' && { postgresUrl: values.postgresUrl ?? builtPostgresUrl({ values }) }),

@@ -83,6 +83,8 @@ export interface StorageConfig {
   readonly mode: 'strict' | 'degraded'
   readonly backend: 'memory' | 'embedded' | 'valkey' | 'postgres'
   readonly enabled: boolean
+  /** Strict: both data stores must be there at the start, whichever keeps history. */
+  readonly requiresBoth: boolean
   readonly dataDir: string
   readonly valkeyUrl?: Secret
   readonly postgresUrl?: Secret

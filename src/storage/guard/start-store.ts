@@ -1,9 +1,9 @@
 // Opening the store at the start of a bus, as reliability 5.2 has it: what strict refuses, what degraded goes on
 // without, and why, in words an operator can act on.
-import { setTimeout as pause } from 'node:timers/promises'
 import type { Clock } from '../../base/clock.ts'
 import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
+import { isAway, openRepeatedly } from '../../base/open-repeatedly.ts'
 import type { HistoryStore, StoreCapabilities, StoreFaultCode, StoreReport } from '../store.ts'
 import { createGuardedStore, type GuardedStore } from './guarded-store.ts'
 import { createIdentityRecord } from './identity-record.ts'
@@ -21,9 +21,6 @@ export interface StartStoreOptions {
   readonly logger: Logger
 }
 
-/** Waits between the attempts; with connect time-outs of 2 s all of them end within 10 s. */
-const waitsMs = [500, 1_500]
-
 /**
  * Rejects with STORE_UNAVAILABLE or STORE_TIMEOUT (not there: exit 69), STORE_OPEN_FAILED reason DENIED (exit 77), and
  * STORE_OPEN_FAILED or START_REFUSED otherwise (exit 78).
@@ -32,7 +29,7 @@ export async function startStore(options: StartStoreOptions): Promise<GuardedSto
   const { mode, backend, clock, logger } = options
   let inner: HistoryStore | undefined
   try {
-    inner = await openRepeatedly(options)
+    inner = await openRepeatedly(options.open, backend, logger)
   } catch (error) {
     if (mode === 'strict' || !isExcused(error)) throw error
     if (options.isProduction) throw notWithoutStore(error)
@@ -63,21 +60,6 @@ export async function startStore(options: StartStoreOptions): Promise<GuardedSto
     throw error
   }
 }
-
-async function openRepeatedly({ open, backend, logger }: StartStoreOptions): Promise<HistoryStore> {
-  for (let attempt = 0; ; attempt++) {
-    try {
-      return await open()
-    } catch (error) {
-      const waitMs = waitsMs[attempt]
-      if (!isAway(error) || waitMs === undefined) throw error
-      logger.warn('store.open_failed', { backend, attempt: attempt + 1, ...describeError(error) })
-      await pause(waitMs)
-    }
-  }
-}
-
-const isAway = (error: unknown): boolean => isBusError(error, 'STORE_UNAVAILABLE') || isBusError(error, 'STORE_TIMEOUT')
 
 /** An outage, or tables that are still to be made; never a wrong password or a damaged file. */
 const isExcused = (error: unknown): boolean =>

@@ -223,6 +223,41 @@ describe.skipIf(skipWithout('postgres'))('a Postgres that is not ready for the b
   })
 })
 
+describe.skipIf(skipWithout('valkey', 'postgres'))('history on Valkey, and both stores required', () => {
+  const both = { ARQONBUS_STORAGE_MODE: 'strict', ARQONBUS_REQUIRE_DUAL_DATA_STACK: 'true' }
+
+  test.concurrent('strict without Postgres: exit 69', async (context) => {
+    const [valkey, postgres] = [await startStore(context, 'valkey'), await startStore(context, 'postgres')]
+    await postgres.server.kill()
+    const { stderr } = await refused(context, { ...postgres.env, ...valkey.env, ...both }, 69)
+    expect(stderr).toContain('Postgres')
+  })
+
+  test.concurrent('strict with both: starts', async (context) => {
+    const [valkey, postgres] = [await startStore(context, 'valkey'), await startStore(context, 'postgres')]
+    await migrate(postgres.env)
+    const bus = await launch(context, { ...postgres.env, ...valkey.env, ...both })
+    await bus.until(/bus at/)
+  })
+})
+
+describe.skipIf(skipWithout('valkey'))('a strict bus whose store stays away', () => {
+  test.concurrent('ends with 69 after ARQONBUS_STRICT_EXIT_AFTER_S', async (context) => {
+    const { server, env } = await startStore(context, 'valkey')
+    const bus = await launch(context, {
+      ...env,
+      ARQONBUS_STORAGE_MODE: 'strict',
+      ARQONBUS_STRICT_EXIT_AFTER_S: '2',
+      ARQONBUS_LIMIT_DRAIN_TIMEOUT_MS: '500',
+    })
+    await bus.until(/bus at/)
+    await server.kill()
+    const { code, stderr } = await bus.ended
+    expect(code).toBe(69)
+    expect(stderr).toContain('AWAY_TOO_LONG')
+  })
+})
+
 describe.skipIf(skipWithout('valkey'))('another store than before', () => {
   test.concurrent('strict is not ready and refuses publishes until the operator accepts it', async (context) => {
     const { server, env } = await startStore(context, 'valkey')

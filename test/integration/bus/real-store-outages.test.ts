@@ -159,6 +159,27 @@ describe.each(backends)('%s, degraded', (backend) => {
   })
 })
 
+describe.skipIf(skipWithout('valkey'))('a Valkey away for longer than degraded mode can hold', () => {
+  test('nacks what does not fit with BUFFER_FULL, drops nothing, and stores what it held', async () => {
+    const max = 10_000 // in one channel (docs/storage.md)
+    const lab = await setUp('valkey', 'degraded', { ARQONBUS_LIMIT_MAX_INFLIGHT: '100000' })
+    await lab.server.kill()
+    const before = lab.publisher.frames.length
+    for (let n = 1; n <= max + 500; n++) lab.publisher.send({ room: 'lab', channel: 'one', payload: { n } })
+    const answers = (type: string): Envelope[] =>
+      lab.publisher.frames.slice(before).filter((frame) => frame.type === type)
+    await expect
+      .poll(() => answers('message_response').length + answers('error').length, { timeout: 20_000 })
+      .toBe(max + 500)
+    expect(answers('message_response')).toHaveLength(max)
+    expect(new Set(answers('error').map(({ error_code: code }) => code))).toEqual(new Set(['BUFFER_FULL']))
+    expect(lab.bus.store!.held.records).toBeGreaterThanOrEqual(max)
+    await lab.server.restart()
+    await expect.poll(() => lab.bus.store!.state, { timeout: 15_000 }).toBe('ready')
+    expect((await lab.bus.store!.head({ tenant: 'default', room: 'lab', channel: 'one' })).last).toBe(max + 1)
+  })
+})
+
 describe.skipIf(skipWithout('valkey'))('a Valkey that comes and goes', () => {
   test('is told of at most once a second, and costs nothing that was acknowledged', async () => {
     const { server, publisher, member } = await setUp('valkey', 'strict')
