@@ -7,6 +7,7 @@ import type { HistoryStore } from '../storage/store.ts'
 export async function loadStream(rooms: Rooms, store: HistoryStore | undefined, stream: Stream): Promise<void> {
   if (stream.isLoaded || store === undefined) return
   if (store.isHolding) {
+    store.noteUnplaced?.(stream.key)
     beginUnplaced(rooms, stream)
     return
   }

@@ -28,7 +28,7 @@ export interface LogDelivery {
   catchUp(stream: Stream): Promise<void>
   /** An append to the stream ended in an unknown outcome: its message may stand in the log, now or soon. */
   unknown(stream: Stream): void
-  /** Gives unplaced streams their places: `heads` first, the others as the store tells. */
+  /** Gives unplaced streams their places. */
   storeReturned(heads: readonly { key: StreamKey; head: StreamHead }[]): Promise<void>
   /** Delivers what landed late in streams with unknown outcomes. */
   lookForLate(): void
@@ -43,10 +43,15 @@ export interface LogDeliveryPorts {
   readonly logger: Logger
 }
 
+/** How often, and how soon, a page is read again that did not show what is known to be stored. */
+const maxMisses = 5
+const missedMs = 20
 const catchUpPage = { limit: 1_000, maxBytes: 4 * 1024 * 1024 }
 
 export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPorts): LogDelivery {
   const catchingUp = new Map<Stream, Promise<void>>()
+  /** The highest confirmed sequence that was left to a reading under way. */
+  const wanted = new Map<Stream, number>()
   const doubtful = new Set<Stream>()
 
   /** Hands a confirmed write to fan-out when it is the stream's next; otherwise the log is read for what is missing. */
@@ -64,7 +69,10 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
     if (sequence <= stream.head) return
     if (sequence === stream.head + 1 && !catchingUp.has(stream)) {
       rooms.fanOut.push(stream, new Delivery(sequence, sender, frame, position))
-    } else void catchUp(stream)
+    } else {
+      wanted.set(stream, Math.max(sequence, wanted.get(stream) ?? 0))
+      void catchUp(stream)
+    }
   }
 
   /** The stream is counted from another number on; everybody has what was delivered so far. */
@@ -93,7 +101,7 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
   function catchUp(stream: Stream): Promise<void> {
     let running = catchingUp.get(stream)
     if (running === undefined && stream.unplaced === undefined) {
-      running = readOn(stream).finally(() => catchingUp.delete(stream))
+      running = readOn(stream)
       catchingUp.set(stream, running)
     }
     return running ?? Promise.resolve()
@@ -101,7 +109,7 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
 
   async function readOn(stream: Stream): Promise<void> {
     try {
-      for (;;) {
+      for (let misses = 0; misses < maxMisses; ) {
         const records = await store.readBySequence({ key: stream.key, after: stream.head, ...catchUpPage })
         if (stream.unplaced !== undefined) return
         for (const { position, sender, frame } of records) {
@@ -110,13 +118,25 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
           rooms.fanOut.push(stream, new Delivery(position.sequence, sender, frame, position))
         }
         if (records.length > 0) continue
-        doubtful.delete(stream)
-        return
+        // Confirmed while this page was read, which did not show it yet.
+        if ((wanted.get(stream) ?? 0) <= stream.head) return
+        misses++
+        await new Promise((resolve) => setTimeout(resolve, missedMs))
       }
     } catch (error) {
       // The next confirmed append of this stream finds the hole again and reads on.
       logger.warn('stream.catch_up_failed', describeError(error))
+    } finally {
+      wanted.delete(stream)
+      catchingUp.delete(stream)
     }
+  }
+
+  /** The store takes writes, so what it was late with stands in the log by now. */
+  async function readLate(stream: Stream): Promise<void> {
+    await catchingUp.get(stream)
+    await catchUp(stream)
+    if (stream.unplaced === undefined) doubtful.delete(stream)
   }
 
   return {
@@ -146,15 +166,12 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
           const stream = rooms.find(key)
           if (stream !== undefined) await place(stream, head)
         }
-        for (const stream of rooms.allStreams()) {
-          if (stream.unplaced !== undefined) await place(stream, await store.head(stream.key))
-        }
       } catch (error) {
-        logger.warn('stream.place_failed', describeError(error)) // the store is away again, and will come back
+        logger.warn('stream.place_failed', describeError(error)) // gateways are not told of a new epoch
       }
     },
     lookForLate() {
-      for (const stream of doubtful) void catchUp(stream)
+      for (const stream of doubtful) void readLate(stream)
     },
     idle: async () => void (await Promise.all(catchingUp.values())),
   }

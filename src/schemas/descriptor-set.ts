@@ -80,7 +80,11 @@ class Inspection {
     this.#imports(files)
     for (const file of files) {
       for (const part of file.package === '' ? [] : file.package.split('.')) this.#name(part)
-      for (const message of file.messageType) this.#message(message, file.package, 1)
+      for (const message of file.messageType) {
+        // Protobuf makes these up for a map field, inside the message that has it; elsewhere they are no messages.
+        if (message.options?.mapEntry === true) throw hostile(`has a map entry outside a message: ${message.name}`)
+        this.#message(message, file.package, 1)
+      }
       for (const one of file.enumType) this.#enum(one, file.package)
     }
   }

@@ -191,11 +191,12 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
   async function fill(stream: Stream, state: State): Promise<void> {
     if (state.isFilling) return
     state.isFilling = true
-    for (let attempt = 0; attempt < readAttempts; ) {
+    // A stream that was left and joined again meanwhile has another state: this one is nobody's.
+    for (let attempt = 0; attempt < readAttempts && states.get(stream) === state; ) {
       drain(stream, state)
       const next = state.waiting.size === 0 ? undefined : Math.min(...state.waiting.keys())
       const end = next === undefined ? state.target : next - 1
-      if (end <= state.last || states.get(stream) !== state) break
+      if (end <= state.last) break
       if (!state.isPositioned) {
         skipTo(stream, state, end, 'not_stored')
         continue
@@ -206,7 +207,7 @@ export function createEdgeOrder(ports: EdgeOrderPorts): EdgeOrder {
       }
       const { epoch, last } = state
       const records = await ports.read(stream.key, epoch, last)
-      if (state.epoch !== epoch) continue
+      if (state.epoch !== epoch || states.get(stream) !== state) continue
       if (records === undefined) {
         // Whoever gives up here tries again with the next head or message.
         await new Promise((resolve) => setTimeout(resolve, backoffMs(attempt++, Math.random())))

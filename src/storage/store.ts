@@ -146,6 +146,8 @@ export interface HistoryStore {
   report(): StoreReport
   /** True while appends are held in memory for a store that is away (degraded mode): positions are not known. */
   readonly isHolding?: boolean
+  /** While it holds: the stream is used without its position, and where it stands is to be told when the store is back. */
+  readonly noteUnplaced?: (key: StreamKey) => void
   /** A real write, read and delete of a probe record; rejects as `append` does. */
   probe(): Promise<void>
   /** Waits for what was begun, then releases files, workers, connections. */

@@ -46,7 +46,9 @@ export interface GuardOptions {
   readonly probeEveryMs?: number
 }
 
-const flushBatch = 500
+/** Written at once; when no more than this is held, appends wait for it. */
+const lastBatch = 500
+const maxFlushBytes = 1024 * 1024
 const maxBatch = 1_024
 
 /** Does the error speak of the store, rather than of what was asked? */
@@ -60,11 +62,13 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   const machine = createStateMachine(clock, initial)
   const held = createHeldAppends(clock, options.limits)
   const returnListeners = new Set<(heads: readonly { key: StreamKey; head: StreamHead }[]) => void>()
-  /** Calls under way, in their order. */
-  const outstanding = new Set<Promise<unknown>>()
+  /** Degraded: appends under way, in the order of the calls. */
+  const appends = new Set<Promise<unknown>>()
   let inner = options.inner
   /** Degraded: from the first append that was held until all of it is stored. */
   let isHolding = mode === 'degraded' && inner === undefined
+  /** Appends wait for it while the last of what was held is written. */
+  let gate: PromiseWithResolvers<void> | undefined
   let probing: NodeJS.Timeout | undefined
   let openings = 0
   let isClosed = false
@@ -82,21 +86,13 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     return new BusError('STORE_UNAVAILABLE', message, { reason, backend })
   }
 
-  function track<T>(call: Promise<T>): Promise<T> {
-    outstanding.add(call)
-    const settled = (): void => void outstanding.delete(call)
-    call.then(settled, settled)
-    return call
-  }
-
-  /** Runs a call of the store and learns from how it ends. */
-  async function ask<T>(call: (store: HistoryStore) => Promise<T>): Promise<T> {
+  /** Runs a call of the store and learns from how it ends. Only writes prove that it takes writes. */
+  async function ask<T>(call: (store: HistoryStore) => Promise<T>, isWrite = false): Promise<T> {
     const isAway = machine.state === 'unavailable' || machine.state === 'replaced'
     if (inner === undefined || isAway || isClosed) throw away()
     try {
-      const result = await track(call(inner))
-      // While it is being tried out, only probes count: a read may be answered by a store that takes no writes.
-      if (machine.state === 'suspect') machine.succeeded()
+      const result = await call(inner)
+      if (isWrite && machine.state === 'suspect') machine.succeeded()
       return result
     } catch (error) {
       if (isStoreFailure(error)) machine.failed()
@@ -114,19 +110,33 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     if (isClosed) throw away()
     requireBatch(requests, capabilities.maxBatch)
     if (mode === 'strict') return appendOrRefuse(requests)
-    return track(isHolding ? holdAfter([...outstanding], requests) : appendOrHold(requests))
+    const earlier = [...appends]
+    const appending = gate === undefined ? begin(earlier, requests) : gate.promise.then(() => begin(earlier, requests))
+    appends.add(appending)
+    const settled = (): void => void appends.delete(appending)
+    appending.then(settled, settled)
+    return appending
   }
 
   async function appendOrRefuse(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
     if (machine.state === 'recovering') throw away()
-    return ask((store) => store.append(requests))
+    return ask((store) => store.append(requests), true)
   }
 
-  async function appendOrHold(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
-    const earlier = [...outstanding]
-    if (machine.state === 'recovering' || machine.state === 'unavailable') return hold(requests)
+  function begin(
+    earlier: readonly Promise<unknown>[],
+    requests: readonly AppendRequest[],
+  ): Promise<readonly AppendResult[]> {
+    const isAway = machine.state === 'recovering' || machine.state === 'unavailable'
+    return isHolding || isAway ? holdAfter(earlier, requests) : appendOrHold(earlier, requests)
+  }
+
+  async function appendOrHold(
+    earlier: readonly Promise<unknown>[],
+    requests: readonly AppendRequest[],
+  ): Promise<readonly AppendResult[]> {
     try {
-      return await ask((store) => store.append(requests))
+      return await ask((store) => store.append(requests), true)
     } catch (error) {
       if (!isStoreFailure(error)) throw error
       // Unknown outcomes are held too: they are written again under the same ids, and the store knows those.
@@ -134,14 +144,14 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     }
   }
 
-  /** Holds behind what was asked for earlier and may yet have to be held: the order of the calls is kept. */
+  /** Holds behind the appends made earlier, which may yet have to be held: the order of the calls is kept. */
   async function holdAfter(
     earlier: readonly Promise<unknown>[],
     requests: readonly AppendRequest[],
   ): Promise<readonly AppendResult[]> {
     isHolding = true
     if (earlier.length > 0) await Promise.allSettled(earlier)
-    return isHolding ? hold(requests) : appendOrHold(requests)
+    return hold(requests)
   }
 
   function probeSoon(): void {
@@ -183,25 +193,38 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
 
   /** Writes what was held, in its order, then lets appends through again. */
   async function comeBack(store: HistoryStore): Promise<void> {
-    await Promise.allSettled(outstanding) // what was sent before must be known before anything goes behind it
-    let lost = 0
-    let written = 0
-    while (held.size > 0) {
-      const requests = held.oldest(Math.min(flushBatch, store.capabilities.maxBatch))
-      const results = await store.append(requests)
-      if (results.some(({ kind }) => kind === 'dedup-full'))
-        throw new BusError('STORE_UNAVAILABLE', undefined, { reason: 'DEDUP_FULL' })
-      lost += results.filter(({ kind }) => kind !== 'stored' && kind !== 'duplicate').length
-      written += requests.length
-      held.release(requests.length)
+    await Promise.allSettled(appends) // what was sent before must be known before anything goes behind it
+    const before = held.size
+    while (held.size > lastBatch) await writeOldest(store)
+    // For the rest appends wait: while they went on being held, there would be no end to it.
+    const open = [...appends]
+    gate = Promise.withResolvers<void>()
+    try {
+      await Promise.allSettled(open)
+      while (held.size > 0) await writeOldest(store)
+      const heads = await Promise.all(held.streams.map(async (key) => ({ key, head: await store.head(key) })))
+      held.forgetStreams()
+      isHolding = false
+      for (const listener of returnListeners) listener(heads)
+      if (before > 0) logger.warn('store.held_written', { records: before })
+      machine.returned()
+    } finally {
+      gate.resolve()
+      // Behind those that wait: an append made meanwhile still comes after them.
+      void gate.promise.then(() => {
+        gate = undefined
+      })
     }
-    const heads = await Promise.all(held.streams.map(async (key) => ({ key, head: await store.head(key) })))
-    if (held.size > 0) return comeBack(store) // came meanwhile
-    held.forgetStreams()
-    isHolding = false
-    for (const listener of returnListeners) listener(heads)
-    if (written > 0) logger.warn('store.held_written', { written, lost })
-    machine.returned()
+  }
+
+  async function writeOldest(store: HistoryStore): Promise<void> {
+    const requests = held.oldest(Math.min(lastBatch, store.capabilities.maxBatch), maxFlushBytes)
+    const results = await store.append(requests)
+    if (results.some(({ kind }) => kind === 'dedup-full'))
+      throw new BusError('STORE_UNAVAILABLE', undefined, { reason: 'DEDUP_FULL' })
+    const lost = results.filter(({ kind }) => kind !== 'stored' && kind !== 'duplicate').length
+    if (lost > 0) logger.error('store.held_conflicts', { lost }) // their ids were used with other payloads before
+    held.release(requests.length)
   }
 
   const capabilities: StoreCapabilities = {
@@ -244,7 +267,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,
-    probe: () => ask((store) => store.probe()),
+    probe: () => ask((store) => store.probe(), true),
+    noteUnplaced: (key) => held.note(key),
     async close() {
       isClosed = true
       clearTimeout(probing)

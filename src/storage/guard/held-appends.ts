@@ -25,8 +25,10 @@ interface HeldStream {
 export interface HeldAppends {
   /** Holds the request, or says why not. */
   hold(request: AppendRequest): AppendResult
-  /** The first ones, up to `count`, without letting them go. */
-  oldest(count: number): readonly AppendRequest[]
+  /** The first ones, up to `count` and `maxBytes` of frames but at least one, without letting them go. */
+  oldest(count: number, maxBytes: number): readonly AppendRequest[]
+  /** The stream is one of `streams` too, though nothing may be held for it. */
+  note(key: StreamKey): void
   /** Lets the first `count` go: they are stored. */
   release(count: number): void
   readonly size: number
@@ -43,6 +45,15 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
   let bytes = 0
   const streams = new Map<string, HeldStream>()
 
+  function streamOf(key: StreamKey): HeldStream {
+    const name = streamName(key)
+    const known = streams.get(name)
+    if (known !== undefined) return known
+    const stream: HeldStream = { key, hashes: new Map(), size: 0 }
+    streams.set(name, stream)
+    return stream
+  }
+
   function isFull(inStream: number, request: AppendRequest): boolean {
     const oldest = held[first]
     return (
@@ -54,22 +65,31 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
 
   return {
     hold(request) {
-      const name = streamName(request.key)
-      const known = streams.get(name)
+      const known = streams.get(streamName(request.key))
       const earlier = known?.hashes.get(request.id)
       if (earlier !== undefined) {
         return isSameHash(earlier, request.hash) ? { kind: 'held', isDuplicate: true } : { kind: 'conflict' }
       }
       if (isFull(known?.size ?? 0, request)) return { kind: 'hold-full' }
-      const stream = known ?? { key: request.key, hashes: new Map<string, Uint8Array>(), size: 0 }
-      streams.set(name, stream)
+      const stream = streamOf(request.key)
       stream.hashes.set(request.id, request.hash)
       stream.size++
       held.push({ request, heldAtMs: clock.monotonic() })
       bytes += request.frame.length
       return { kind: 'held', isDuplicate: false }
     },
-    oldest: (count) => held.slice(first, first + count).map(({ request }) => request),
+    oldest(count, maxBytes) {
+      const requests: AppendRequest[] = []
+      let taken = 0
+      for (let i = first; i < held.length && requests.length < count; i++) {
+        const { request } = held[i]!
+        taken += request.frame.length
+        if (requests.length > 0 && taken > maxBytes) break
+        requests.push(request)
+      }
+      return requests
+    },
+    note: (key) => void streamOf(key),
     release(count) {
       for (let i = first; i < first + count; i++) {
         const { request } = held[i]!

@@ -56,8 +56,10 @@ const byTimeText = { newest: byTime('newest'), oldest: byTime('oldest') }
 export function createReader(connections: readonly KeptConnection[]): Reader {
   let turn = 0
   async function ask(name: string, text: string, values: readonly unknown[]): Promise<readonly Row[]> {
-    // In turn, so that a long page is not in front of every other read.
-    return await connections[turn++ % connections.length]!.query({ name, text, values })
+    // In turn, so that a long page is not in front of every other read; past those that are being opened again.
+    const up = connections.filter(({ isUp }) => isUp)
+    const chosen = up.length > 0 ? up : connections
+    return await chosen[turn++ % chosen.length]!.query({ name, text, values })
   }
 
   async function entriesByTime(query: ReadByTime): Promise<Entry[]> {

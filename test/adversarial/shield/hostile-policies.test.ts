@@ -20,7 +20,7 @@ const count = 1_000
 /** Of this thread's own time: what else the machine is busy with is not the module's doing. */
 const stopsWithinMs = 30
 /** Long enough for a percentile of what honest clients see. */
-const attackMs = 8_000
+const attackMs = 6_000
 const everyMs = 40
 /** Frames longer than this are attacked with; shorter ones are honest. */
 const attackBytes = 1_000

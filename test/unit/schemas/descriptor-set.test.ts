@@ -58,6 +58,10 @@ const hostile: [string, Uint8Array][] = [
       },
     ]),
   ],
+  [
+    'a map entry outside a message, which a registry does not know as one',
+    raw([{ name: 'a', syntax: 'proto3', messageType: [{ name: 'M', options: { mapEntry: true } }] }]),
+  ],
   ['an enum without values', raw([{ name: 'a', enumType: [{ name: 'E' }] }])],
   [
     'too many fields',
