@@ -39,7 +39,8 @@ export function createCanary(ports: CanaryPorts): Canary {
   }
   let joined: Promise<void> | undefined
 
-  async function round(id: string): Promise<boolean> {
+  /** False when it could not be published. */
+  async function publish(id: string): Promise<boolean> {
     joined ??= ports.open(key, listener)
     try {
       await joined
@@ -47,6 +48,7 @@ export function createCanary(ports: CanaryPorts): Canary {
       joined = undefined // the log did not answer: asked again at the next round, and this one has failed
       return false
     }
+    if (!waiting.has(id)) return false // too late
     const frame = frameFromEnvelope(
       {
         id,
@@ -61,7 +63,6 @@ export function createCanary(ports: CanaryPorts): Canary {
       },
       { sender: publisherClient.id },
     )
-    const received = new Promise<boolean>((resolve) => waiting.set(id, () => resolve(true)))
     ports.publisher.publish({
       client: publisherClient,
       key,
@@ -70,19 +71,20 @@ export function createCanary(ports: CanaryPorts): Canary {
       ack: 'none',
       done: undefined,
     })
-    return received
+    return true
   }
 
   return {
     async check(timeoutMs) {
       const id = ports.nextId()
+      const received = new Promise<boolean>((resolve) => waiting.set(id, () => resolve(true)))
       let timer: NodeJS.Timeout | undefined
       const late = new Promise<boolean>((resolve) => {
         timer = setTimeout(resolve, timeoutMs, false)
         timer.unref()
       })
       try {
-        return await Promise.race([round(id), late])
+        return await Promise.race([publish(id).then((isPublished) => isPublished && received), late])
       } finally {
         clearTimeout(timer)
         waiting.delete(id)

@@ -5,7 +5,8 @@ import { type ChaosReport, describeChaos, runChaos } from '../../support/launch/
 import { chooseSeed } from '../../support/launch/seeded.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 
-const faults = 20
+/** On each store; CI sees more than twenty. */
+const faults = 12
 const acks = 20_000
 
 function judge(report: ChaosReport): void {
@@ -22,7 +23,7 @@ function judge(report: ChaosReport): void {
 
 describe.skipIf(skipWithout('valkey', 'postgres'))('history on real stores', () => {
   it.each(['valkey', 'postgres'] as const)(
-    '%s: twenty kills and freezes lose, repeat and reorder nothing acknowledged',
+    '%s: kills and freezes lose, repeat and reorder nothing acknowledged',
     {
       timeout: 240_000,
     },
