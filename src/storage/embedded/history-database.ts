@@ -51,7 +51,7 @@ const schema = `
 `
 
 // A tool that holds the file for a moment (a backup) is waited for, but less long than an append waits for us.
-const busyTimeoutMs = 1_000
+const busyTimeoutMs = 500
 
 // The log is folded into the file at 16 MiB: a page written often is then copied once (a quarter more appends a second
 // than at SQLite's 4 MiB).

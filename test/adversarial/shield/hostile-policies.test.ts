@@ -20,9 +20,7 @@ const count = 1_000
 /** Of this thread's own time: what else the machine is busy with is not the module's doing. */
 const stopsWithinMs = 30
 /** Long enough for a percentile of what honest clients see. */
-const attackMs = 6_000
-/** The machine's cores are shared with the attack itself and with other work: the calmest of so many rounds counts. */
-const rounds = 3
+const attackMs = 8_000
 const everyMs = 40
 /** Frames longer than this are attacked with; shorter ones are honest. */
 const attackBytes = 1_000
@@ -133,30 +131,15 @@ describe('an honest tenant beside the attacks', () => {
     mintToken({ secret, subject: 'someone', tenant, ttlSeconds: 600 })
 
   // A thread stands still until the deadline, once a minute for each tenant that does it; fuel stops many at once.
-  // A deadline is of the clock on the wall: where the machine itself stands still, it also meets the innocent.
   it.each([
-    { name: 'metered', make: build, tenants: 100, quantile: 'p99', served: 1 },
-    { name: 'in threads', make: buildUnmetered, tenants: 1, quantile: 'p50', served: 0.99 },
-  ] as const)('is served as before, and the process lives: $name', async ({ name, make, tenants, quantile, served }) => {
+    ['metered', build, 100, expectServed],
+    ['in threads', buildUnmetered, 1, expectServedMostly],
+  ])('is served as before, and the process lives: %s', async (name, make, tenants, expectHonest) => {
     const files = await Promise.all(
       ['loop', 'grow', 'huge log'].map(async (attack) =>
         place(`${name}-${attack}`, await moduleOf(attacks[attack]!, make)),
       ),
     )
-    let ratio = Infinity
-    for (let round = 1; round <= rounds && ratio > 1; round++) {
-      const { quiet, under } = await attackBeside(name, files, tenants, served)
-      ratio = under[quantile] / Math.max(3 * quiet[quantile], quiet[quantile] + 10)
-    }
-    expect(ratio).toBeLessThanOrEqual(1)
-  })
-
-  async function attackBeside(
-    name: string,
-    files: readonly string[],
-    tenants: number,
-    served: number,
-  ): Promise<{ quiet: BystanderReport; under: BystanderReport }> {
     system = await startSystem({
       JWT_SECRET: secret,
       POLICY_WASM_PATH: files.join(','),
@@ -174,13 +157,24 @@ describe('an honest tenant beside the attacks', () => {
       printFigures(`${name}: under attack`, `${figures(under)}; ${JSON.stringify(answered)}`)
       expect(answered['POLICY_ERROR']).toBeGreaterThanOrEqual(count)
       expect(Object.keys(answered)).toEqual(['POLICY_ERROR'])
-      expect(under.closes).toBe(0)
-      expect(under.delivered).toBeGreaterThanOrEqual(under.sent * served)
+      expectHonest(under, quiet)
       expect(system.isAlive).toBe(true)
-      return { quiet, under }
     } finally {
       await system.stop()
     }
+  })
+
+  function expectServed(under: BystanderReport, quiet: BystanderReport): void {
+    expect(under.closes).toBe(0)
+    expect(under.delivered).toBe(under.sent)
+    expect(under.p99).toBeLessThanOrEqual(Math.max(3 * quiet.p99, quiet.p99 + 10))
+  }
+
+  /** A deadline is of the clock on the wall: where the machine itself stands still, it also meets the innocent. */
+  function expectServedMostly(under: BystanderReport, quiet: BystanderReport): void {
+    expect(under.closes).toBe(0)
+    expect(under.delivered).toBeGreaterThanOrEqual(under.sent * 0.99)
+    expect(under.p50).toBeLessThanOrEqual(Math.max(3 * quiet.p50, quiet.p50 + 10))
   }
 
   /** A thousand frames that attack or more, ten on each connection: the tenth closes it. What came back, by code. */

@@ -5,8 +5,7 @@ import { type ChaosReport, describeChaos, runChaos } from '../../support/launch/
 import { chooseSeed } from '../../support/launch/seeded.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 
-/** On each store; CI sees more than twenty. */
-const faults = 12
+const faults = 20
 const acks = 20_000
 
 function judge(report: ChaosReport): void {
@@ -23,7 +22,7 @@ function judge(report: ChaosReport): void {
 
 describe.skipIf(skipWithout('valkey', 'postgres'))('history on real stores', () => {
   it.each(['valkey', 'postgres'] as const)(
-    '%s: kills and freezes lose, repeat and reorder nothing acknowledged',
+    '%s: twenty kills and freezes lose, repeat and reorder nothing acknowledged',
     {
       timeout: 240_000,
     },
