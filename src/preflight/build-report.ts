@@ -2,7 +2,7 @@
 import { BusError } from '../base/errors.ts'
 import { version } from '../base/version.ts'
 import type { Profile } from '../config/shapes.ts'
-import { digestOf } from './canonical-json.ts'
+import { digestOf } from '../base/canonical-json.ts'
 import type { Plan } from './plan.ts'
 import {
   type Canonical,
@@ -27,6 +27,12 @@ export interface RunFacts {
   readonly node: string
   readonly startedAt: string
   readonly ms: number
+}
+
+/** One look of a probe: how long it took, and what it stopped with. */
+export interface Attempt {
+  readonly ms: number
+  readonly code?: string
 }
 
 /** What may be shown of an error of any kind. */

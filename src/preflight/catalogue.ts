@@ -1,10 +1,31 @@
-// Every check there is. The phases deps, gates and boot have none in this version, and a production run says so.
-import { type Check, phases } from './check.ts'
+// Every check there is. The phases gates and boot have none in this version, and a production run says so.
+import { type Check, type Effect, phases } from './check.ts'
 import { liveChecks } from './live/live-checks.ts'
+import { metaChecks } from './meta/meta-checks.ts'
+import { natsChecks } from './nats/nats-checks.ts'
+import { ollamaChecks } from './ollama/ollama-checks.ts'
+import { postgresChecks } from './postgres/postgres-checks.ts'
+import { projectorChecks } from './projector/projector-checks.ts'
+import { rollUps } from './roll-ups.ts'
+import { runtimeChecks } from './runtime/runtime-checks.ts'
+import { shieldChecks } from './shield/shield-checks.ts'
 import { staticChecks } from './static-checks.ts'
+import { valkeyChecks } from './valkey/valkey-checks.ts'
 
 export function createCatalogue(): readonly Check[] {
-  return [...staticChecks, ...liveChecks]
+  return [
+    ...metaChecks,
+    ...runtimeChecks,
+    ...staticChecks,
+    ...shieldChecks,
+    ...valkeyChecks,
+    ...postgresChecks,
+    ...natsChecks,
+    ...ollamaChecks,
+    ...projectorChecks,
+    ...rollUps,
+    ...liveChecks,
+  ]
 }
 
 export interface CatalogueRow {
@@ -37,6 +58,8 @@ export interface Explanation extends CatalogueRow {
   readonly appliesWhen: string
   readonly deadlineMs: number
   readonly effects: readonly string[]
+  /** Name of the world that kills it: the state in which it has been seen to fail. */
+  readonly failsIn: readonly string[]
 }
 
 /** For `preflight explain ID`; undefined for an unknown id. */
@@ -57,7 +80,11 @@ export function explainCheck(id: string, catalogue: readonly Check[] = createCat
     fix,
     requires,
     deadlineMs,
-    effects,
+    effects: effects.map(showEffect),
     appliesWhen,
+    failsIn: check.worlds.fails.map(({ name, expect }) => `${name}: ${expect.code}`),
   }
 }
+
+/** `write key arqon:pf:<run>, 30 s`. */
+export const showEffect = ({ kind, what }: Effect): string => `${kind} ${what}`

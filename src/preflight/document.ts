@@ -1,5 +1,5 @@
 // docs/preflight.md, made from the catalogue. A unit test holds the file to it.
-import { createCatalogue } from './catalogue.ts'
+import { createCatalogue, showEffect } from './catalogue.ts'
 import { type Check, phases } from './check.ts'
 
 export function preflightDocument(catalogue: readonly Check[] = createCatalogue()): string {
@@ -50,5 +50,5 @@ ${check.title}. ${check.severity}, class ${check.class}, ${lines}.
 - proves: ${check.proves}
 - evidence: ${check.evidence}
 - fix: ${check.fix}
-- applies when: ${check.appliesWhen.name}; deadline ${check.deadlineMs / 1_000} s; ${check.effects.join('; ')}${needs}`
+- applies when: ${check.appliesWhen.name}; deadline ${check.deadlineMs / 1_000} s; ${check.effects.map(showEffect).join('; ')}${needs}`
 }

@@ -1,8 +1,8 @@
 // Which checks run, in which order, and which do not: decided before anything is touched.
 import { BusError } from '../base/errors.ts'
 import type { Profile } from '../config/shapes.ts'
-import { digestOf } from './canonical-json.ts'
-import { categoryOf, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { digestOf } from '../base/canonical-json.ts'
+import { categoryOf, type Check, type CheckPorts, type Effect, type Phase, phases } from './check.ts'
 import type { SkipReason } from './report.ts'
 
 export interface Selection {
@@ -10,6 +10,12 @@ export interface Selection {
   readonly only?: readonly string[]
   readonly skip?: readonly string[]
   readonly phases?: readonly Phase[]
+  /** Nothing outside this process is changed, not even for a moment. */
+  readonly readOnly?: boolean
+  /** No connection is opened. */
+  readonly offline?: boolean
+  /** Also what takes long or costs. */
+  readonly deep?: boolean
 }
 
 export interface PlannedCheck {
@@ -36,18 +42,57 @@ export function requiredPhases(profile: Profile): readonly Phase[] {
 export function planPreflight(
   catalogue: readonly Check[],
   ports: Pick<CheckPorts, 'ctx' | 'targets'>,
-  selection: Selection = {},
+  selection: Selection & { readonly expectPlan?: string } = {},
 ): Plan {
   const ordered = inOrder(catalogue)
-  const only = selection.only === undefined ? undefined : idsOf(selection.only, catalogue)
+  const only = selection.only === undefined ? undefined : withNeeded(idsOf(selection.only, catalogue), catalogue)
   const skip = idsOf(selection.skip ?? [], catalogue)
+  const reasons = new Map<string, SkipReason>()
+  for (const check of ordered) {
+    const own = skipReason(check, ports, { ...selection, only, skip, phases: selection.phases ?? phases })
+    const reason = own ?? inheritedReason(check, reasons)
+    if (reason !== undefined) reasons.set(check.id, reason)
+  }
   const checks = ordered.map((check): PlannedCheck => {
-    const reason = skipReason(check, ports, { only, skip, phases: selection.phases ?? phases })
+    const reason = reasons.get(check.id)
     return { check, ...(reason !== undefined && { skip: reason }) }
   })
   const { profile } = ports.ctx
   const digest = digestOf({ profile, checks: checks.map((planned) => [planned.check.id, planned.skip ?? 'run']) })
+  refuseOther(digest, selection.expectPlan)
   return { profile, required: requiredPhases(profile), checks, digest }
+}
+
+/** A plan that was reviewed is run as it was, or not at all. */
+function refuseOther(digest: string, expected: string | undefined): void {
+  if (expected === undefined) return
+  const hex = expected.replace(/^sha256:/, '')
+  if (/^[0-9a-f]{8,64}$/.test(hex) && digest.startsWith(`sha256:${hex}`)) return
+  throw new BusError('USAGE', `the plan is ${digest} now, not ${expected}: look at it again (preflight plan)`, {
+    reason: 'PLAN_CHANGED',
+  })
+}
+
+/** With everything that has to pass first. */
+function withNeeded(ids: ReadonlySet<string>, catalogue: readonly Check[]): ReadonlySet<string> {
+  const byId = new Map(catalogue.map((check) => [check.id, check]))
+  const all = new Set<string>()
+  const add = (id: string): void => {
+    if (all.has(id)) return
+    all.add(id)
+    for (const needed of byId.get(id)?.requires ?? []) add(needed)
+  }
+  for (const id of ids) add(id)
+  return all
+}
+
+/** What needs a check that was left out by hand is left out by hand itself, not blocked: nothing has failed. */
+function inheritedReason(check: Check, reasons: ReadonlyMap<string, SkipReason>): SkipReason | undefined {
+  for (const id of check.requires) {
+    const reason = reasons.get(id)
+    if (reason?.kind === 'not-selected' || reason?.kind === 'not-permitted') return reason
+  }
+  return undefined
 }
 
 /** What the catalogue is: ids, severities, requirements. */
@@ -66,23 +111,36 @@ export function catalogueDigest(catalogue: readonly Check[]): string {
 function skipReason(
   check: Check,
   ports: Pick<CheckPorts, 'ctx' | 'targets'>,
-  selected: { only: ReadonlySet<string> | undefined; skip: ReadonlySet<string>; phases: readonly Phase[] },
+  selected: Omit<Selection, 'only' | 'skip'> & {
+    only: ReadonlySet<string> | undefined
+    skip: ReadonlySet<string>
+    phases: readonly Phase[]
+  },
 ): SkipReason | undefined {
-  if (selected.skip.has(check.id)) return { kind: 'not-selected', because: '--skip' }
-  if (selected.only !== undefined && !selected.only.has(check.id)) return { kind: 'not-selected', because: '--only' }
-  if (!selected.phases.includes(check.phase)) return { kind: 'not-selected', because: '--phase' }
+  const byHand = (because: string): SkipReason => ({ kind: 'not-selected', because })
+  if (selected.skip.has(check.id)) return byHand('--skip')
+  if (selected.only !== undefined && !selected.only.has(check.id)) return byHand('--only')
+  if (!selected.phases.includes(check.phase)) return byHand('--phase')
   const { holds, because, otherwise = 'not-applicable' } = check.appliesWhen.test(ports)
-  if (holds) return undefined
-  if (otherwise === 'not-selected') return { kind: 'not-selected', because }
-  return { kind: 'not-applicable', predicate: check.appliesWhen.name, because }
+  if (!holds) {
+    return otherwise === 'not-selected'
+      ? byHand(because)
+      : { kind: 'not-applicable', predicate: check.appliesWhen.name, because }
+  }
+  if (check.isDeep === true && selected.deep !== true) return byHand('only with --deep')
+  const does = (kind: Effect['kind']): boolean => check.effects.some((effect) => effect.kind === kind)
+  if (selected.offline === true && (does('net') || does('write'))) {
+    return { kind: 'not-permitted', because: '--offline' }
+  }
+  return selected.readOnly === true && does('write') ? { kind: 'not-permitted', because: '--read-only' } : undefined
 }
 
+/** `dep.valkey`, `dep.valkey.*` and `dep.*` name all checks below them. */
 function idsOf(names: readonly string[], catalogue: readonly Check[]): ReadonlySet<string> {
   const ids = new Set<string>()
   for (const name of names) {
-    const found = catalogue.filter(
-      ({ id }) => id === name || (name.endsWith('.*') && categoryOf(id) === name.slice(0, -2)),
-    )
+    const prefix = `${name.replace(/\.\*$/, '')}.`
+    const found = catalogue.filter(({ id }) => id === name || id.startsWith(prefix))
     if (found.length === 0) throw new BusError('USAGE', `no check is called ${name}`, { reason: 'UNKNOWN_CHECK' })
     for (const { id } of found) ids.add(id)
   }

@@ -1,8 +1,9 @@
 // The report: `canonical` holds what the verdict rests on and is the same for the same system, whenever and wherever
 // it is judged; times, addresses and texts of servers stand in `observations`.
+import type { JsonObject } from '../base/json.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Severity } from '../rules/rule.ts'
-import type { Phase } from './check.ts'
+import type { Answer, Phase } from './check.ts'
 
 export const reportSchema = 'arqonbus/preflight-report/1.0'
 
@@ -16,8 +17,9 @@ export type SkipReason =
 
 /** What became of a check. `waived` is for exceptions, which this version cannot grant. */
 export type Outcome =
-  | { readonly status: 'pass' }
-  | { readonly status: 'fail'; readonly findings: readonly CanonicalFinding[] }
+  /** `facts` hold no time, address, number that moves, or text of a server. */
+  | { readonly status: 'pass'; readonly facts?: JsonObject }
+  | { readonly status: 'fail'; readonly findings: readonly CanonicalFinding[]; readonly facts?: JsonObject }
   | { readonly status: 'error'; readonly code: string }
   | { readonly status: 'skip'; readonly reason: SkipReason }
   | { readonly status: 'waived'; readonly underlying: 'fail' | 'error'; readonly waiver: string }
@@ -67,6 +69,10 @@ export interface Observation {
   /** What a pass saw, or what stood in the way. May hold text of servers, stripped and cut. */
   readonly observed?: string
   readonly findings?: readonly { readonly variable: string; readonly found: string }[]
+  /** What the probe came back with: the judgement can be made again from it. */
+  readonly answer?: Answer
+  /** Where there was more than one. */
+  readonly attempts?: readonly { readonly ms: number; readonly code?: string }[]
 }
 
 export interface Report {

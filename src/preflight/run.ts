@@ -1,27 +1,37 @@
-// Runs a plan: checks of a phase in parallel, each under its own deadline; results in plan order. Whatever a check
-// does - throw, hang, return nothing - becomes an `error` of that check, never a pass and never the end of the run.
+// Runs a plan: checks of a phase in parallel; results in plan order. Whatever a check does - throw, hang, return nothing -
+// becomes an `error` of that check, never a pass and never the end of the run.
 import type { Clock } from '../base/clock.ts'
 import { systemClock, toIsoTime } from '../base/clock.ts'
 import { randomHex } from '../base/ids.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import { type ContextOptions, createRuleContext } from '../rules/context.ts'
-import { describeFault, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
+import { defaultPreflightPolicy, type PreflightPolicy } from '../waivers/preflight-policy.ts'
+import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
-import { type Check, type CheckPorts, type CheckResult, type Phase, phases } from './check.ts'
+import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
+import { createProber, type Prober, type ProbeInputs } from './prober.ts'
 import { harmless, type Report, type Result } from './report.ts'
-import type { Targets } from './targets.ts'
+import { type Targets, targetTexts } from './targets.ts'
 
 export interface PreflightInputs extends Selection {
   readonly env: Environment
   /** Asked for; the environment has to confirm it. Absent: whatever the environment says. */
   readonly profile?: Profile
   readonly targets?: Targets
+  readonly policy?: PreflightPolicy
   /** Run `boot` and `live` even after a blocker has failed. */
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
   readonly jobs?: number
+  /** How long, in all, what is not ready yet is tried again; default 0. */
+  readonly waitMs?: number
+  /** The instant to judge for, ms since the Unix epoch; default: now. */
+  readonly now?: number
+  /** Run only if the plan still has this digest, or one that begins so. */
+  readonly expectPlan?: string
 }
 
 export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'> {
@@ -32,6 +42,9 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
   readonly catalogue?: readonly Check[]
   /** The Node version of the report. */
   readonly node?: string
+  /** Looks in place of the real one: recorded answers, for instance. */
+  readonly prober?: Prober
+  readonly runId?: string
 }
 
 /** Never rejects: a wrong call and a fault of ours are reports too, with the verdict INCONCLUSIVE. */
@@ -44,14 +57,18 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     startedAt,
     ms: clock.monotonic() - startedMs,
   })
+  let prober: Prober | undefined
   try {
     const catalogue = ports.catalogue ?? createCatalogue()
     const checkPorts = checkPortsOf(inputs, ports, clock)
     const plan = planPreflight(catalogue, checkPorts, inputs)
-    const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock })
+    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
+    const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober })
     return reportOf(plan, catalogueDigest(catalogue), outcomes, facts())
   } catch (error) {
     return faultReport(error, inputs.profile ?? 'dev', facts())
+  } finally {
+    await prober?.close()
   }
 }
 
@@ -64,25 +81,50 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     ...(localAddresses !== undefined && { localAddresses }),
     ...(overlay !== undefined && { overlay }),
   })
-  return { ctx, targets: inputs.targets ?? {}, clock, nonce: ports.nonce ?? (() => randomHex(16)) }
+  return {
+    ctx,
+    targets: inputs.targets ?? {},
+    policy: inputs.policy ?? defaultPreflightPolicy,
+    now: inputs.now ?? clock.now(),
+    clock,
+    nonce: ports.nonce ?? (() => randomHex(16)),
+    runId: ports.runId ?? randomHex(8),
+  }
+}
+
+function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }: CheckPorts): ProbeInputs {
+  const env = Object.fromEntries(
+    Object.entries(inputs.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
+  )
+  return {
+    env,
+    targets: targetTexts(targets),
+    policy,
+    now,
+    runId,
+    ...(inputs.profile !== undefined && { asked: inputs.profile }),
+  }
 }
 
 interface RunOptions {
   readonly clock: Clock
+  readonly prober: Prober
   readonly keepGoing?: boolean
   readonly jobs?: number
+  readonly waitMs?: number
   readonly progress?: { write(line: string): void }
 }
 
 async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
   const ended = new Map<string, Promise<Ended>>()
   const slots = createSlots(options.jobs ?? 8)
+  const look = createLooker(ports, options)
   const all: Ended[] = []
   for (const phase of phases) {
     const blocker = isGuarded(phase) && options.keepGoing !== true ? firstBlocker(all) : undefined
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     for (const planned of inPhase) {
-      const ending = endOf(planned, ended, blocker, () => slots(() => execute(planned.check, ports, options.clock)))
+      const ending = endOf(planned, ended, blocker, () => slots(() => look(planned.check)))
       ended.set(planned.check.id, ending)
       void ending.then(({ result }) => options.progress?.write(`${result.status.padEnd(6)} ${result.id}\n`))
     }
@@ -105,24 +147,27 @@ async function endOf(
   { check, skip }: PlannedCheck,
   ended: ReadonlyMap<string, Promise<Ended>>,
   blocker: string | undefined,
-  run: () => Promise<{ result: CheckResult; ms: number }>,
+  run: () => Promise<Ended>,
 ): Promise<Ended> {
-  if (skip !== undefined) return { result: { ...headOf(check), status: 'skip', reason: skip }, observation: { ms: 0 } }
-  const blockedBy = blocker ?? (await firstUnmet(check, ended))
-  if (blockedBy !== undefined) {
-    return {
-      result: { ...headOf(check), status: 'skip', reason: { kind: 'blocked-by', id: blockedBy } },
-      observation: { ms: 0 },
-    }
-  }
-  const { result, ms } = await run()
-  return toEnded(check, result, ms)
+  if (skip !== undefined) return leftOut(check, skip)
+  const blockedBy = blocker ?? (await rootOfUnmet(check, ended))
+  return blockedBy === undefined ? await run() : leftOut(check, { kind: 'blocked-by', id: blockedBy })
 }
 
-async function firstUnmet(check: Check, ended: ReadonlyMap<string, Promise<Ended>>): Promise<string | undefined> {
+const leftOut = (check: Check, reason: Extract<Result, { status: 'skip' }>['reason']): Ended => ({
+  result: { ...headOf(check), status: 'skip', reason },
+  observation: { ms: 0 },
+})
+
+/** The check at the root of what is missing: one cause has one name, however long the chain below it. */
+async function rootOfUnmet(check: Check, ended: ReadonlyMap<string, Promise<Ended>>): Promise<string | undefined> {
   for (const id of check.requires) {
-    const needed = await ended.get(id)
-    if (needed?.result.status !== 'pass' && needed?.result.status !== 'waived') return id
+    const needed = (await ended.get(id))?.result
+    if (needed === undefined) return id
+    if (needed.status === 'pass' || needed.status === 'waived') continue
+    if (needed.status !== 'skip') return id
+    if (needed.reason.kind === 'blocked-by') return needed.reason.id
+    if (needed.reason.kind !== 'not-applicable') return id
   }
   return undefined
 }
@@ -136,13 +181,41 @@ const headOf = ({ id, runbook, phase, severity, class: fault }: Check): Omit<Res
   blocks: [],
 })
 
-function toEnded(check: Check, result: CheckResult, ms: number): Ended {
+const retryEveryMs = 500
+
+/** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
+function createLooker(ports: CheckPorts, { clock, prober, waitMs = 0 }: RunOptions): (check: Check) => Promise<Ended> {
+  const waitUntilMs = clock.monotonic() + waitMs
+  const canHeal = (check: Check, answer: Answer): boolean =>
+    'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
+
+  return async (check) => {
+    const attempts: Attempt[] = []
+    let answer: Answer
+    for (;;) {
+      const startedMs = clock.monotonic()
+      answer = await prober.answer(check, ports)
+      const ms = Math.round(clock.monotonic() - startedMs)
+      attempts.push({ ms, ...('stopped' in answer && { code: answer.stopped.code }) })
+      if (!canHeal(check, answer)) break
+      await new Promise((resolve) => setTimeout(resolve, retryEveryMs))
+    }
+    return toEnded(check, judgeAnswer(check, answer, ports), answer, attempts)
+  }
+}
+
+function toEnded(check: Check, result: ReturnType<typeof judgeAnswer>, answer: Answer, attempts: Attempt[]): Ended {
   const head = headOf(check)
+  const seen = {
+    ms: attempts.reduce((sum, { ms }) => sum + ms, 0),
+    ...(attempts.length > 1 && { attempts }),
+    ...(check.probe !== undefined && { answer }),
+  }
   switch (result.status) {
     case 'pass':
       return {
-        result: { ...head, status: 'pass' },
-        observation: { ms, ...(result.observed !== undefined && { observed: harmless(result.observed) }) },
+        result: { ...head, status: 'pass', ...(result.facts !== undefined && { facts: result.facts }) },
+        observation: { ...seen, ...(result.observed !== undefined && { observed: harmless(result.observed) }) },
       }
     case 'fail':
       return {
@@ -151,52 +224,19 @@ function toEnded(check: Check, result: CheckResult, ms: number): Ended {
           class: result.class ?? check.class,
           status: 'fail',
           findings: result.findings.map(({ code, variable, fix }) => ({ code, variable, fix })),
+          ...(result.facts !== undefined && { facts: result.facts }),
         },
         observation: {
-          ms,
+          ...seen,
           findings: result.findings.map(({ variable, found }) => ({ variable, found: harmless(found) })),
         },
       }
     case 'error':
       return {
         result: { ...head, class: result.class ?? check.class, status: 'error', code: result.code },
-        observation: { ms, observed: harmless(result.observed) },
+        observation: { ...seen, observed: harmless(result.observed) },
       }
   }
-}
-
-/** The check's answer, or an error in its place. The timer keeps the process alive while a check hangs. */
-async function execute(check: Check, ports: CheckPorts, clock: Clock): Promise<{ result: CheckResult; ms: number }> {
-  const startedMs = clock.monotonic()
-  const aborter = new AbortController()
-  let timer: NodeJS.Timeout | undefined
-  const deadline = new Promise<CheckResult>((resolve) => {
-    timer = setTimeout(() => {
-      // First the answer: a check that honours the signal would otherwise win with an error of its own.
-      resolve({ status: 'error', code: 'DEADLINE', observed: `no answer within ${check.deadlineMs} ms` })
-      aborter.abort()
-    }, check.deadlineMs)
-  })
-  const result = await Promise.race([answerOf(check, ports, aborter.signal), deadline])
-  clearTimeout(timer)
-  aborter.abort()
-  return { result, ms: Math.round(clock.monotonic() - startedMs) }
-}
-
-async function answerOf(check: Check, ports: CheckPorts, signal: AbortSignal): Promise<CheckResult> {
-  try {
-    const result: unknown = await check.run(ports, signal)
-    return isResult(result) ? result : { status: 'error', code: 'NO_ANSWER', observed: 'the check returned no result' }
-  } catch (error) {
-    return { status: 'error', code: 'THREW', observed: describeFault(error), class: 'unknown' }
-  }
-}
-
-function isResult(value: unknown): value is CheckResult {
-  if (typeof value !== 'object' || value === null || !('status' in value)) return false
-  if (value.status === 'pass') return true
-  if (value.status === 'error') return 'code' in value && typeof value.code === 'string'
-  return value.status === 'fail' && 'findings' in value && Array.isArray(value.findings) && value.findings.length > 0
 }
 
 /** At most `count` at once; the rest wait in order. */

@@ -1,7 +1,8 @@
 // The start-up rules as checks of the static phase: what the preflight says and what a server does cannot differ.
 import type { Rule } from '../rules/rule.ts'
 import { rules } from '../rules/rules.ts'
-import type { Check } from './check.ts'
+import { type Check, passed } from './check.ts'
+import { ruleWorlds } from './rule-worlds.ts'
 
 export const staticChecks: readonly Check[] = rules.map(fromRule)
 
@@ -20,12 +21,12 @@ function fromRule(rule: Rule): Check {
     requires: [],
     appliesWhen: { name: appliesWhen.name, test: ({ ctx }) => appliesWhen.test(ctx) },
     deadlineMs: 2_000,
-    effects: ['reads the environment and the files it names'],
-    run({ ctx }) {
+    effects: [{ kind: 'env', what: 'the environment, and the files it names' }],
+    shape: {},
+    judge(_facts, { ctx }) {
       const judgement = rule.judge(ctx)
-      return judgement.status === 'pass'
-        ? { status: 'pass', observed: judgement.found }
-        : { status: 'fail', findings: judgement.findings }
+      return judgement.status === 'pass' ? passed(judgement.found) : judgement
     },
+    worlds: ruleWorlds[id] ?? { passes: [], fails: [], ignores: [] },
   }
 }

@@ -30,6 +30,15 @@ export function parseTargets(text: string): Targets {
   return targets
 }
 
+/** Targets as plain texts, and back: for a process that looks. */
+export function targetTexts(targets: Targets): Readonly<Record<string, string>> {
+  return Object.fromEntries(Object.entries(targets).map(([name, url]) => [name, url.href]))
+}
+
+export function targetsOf(texts: Readonly<Record<string, string>>): Targets {
+  return Object.fromEntries(Object.entries(texts).map(([name, text]) => [name, new URL(text)]))
+}
+
 function usage(message: string): BusError {
   return new BusError('USAGE', message, { reason: 'BAD_TARGET' })
 }

@@ -1,5 +1,6 @@
 // The checks of the live phase (runbook L54-L57): real clients against a started system, named by --target.
-import type { Applicability, Check } from '../check.ts'
+import type { JsonObject } from '../../base/json.ts'
+import type { Applicability, Check, CheckHead, CheckPorts, CheckResult } from '../check.ts'
 import type { TargetName } from '../targets.ts'
 import { checkBusHealth } from './health.ts'
 import { checkRouting, checkTenantIsolation } from './routing.ts'
@@ -43,7 +44,24 @@ const telemetryOn: Applicability = {
   },
 }
 
-export const liveChecks: readonly Check[] = [
+type LiveCheck = Omit<CheckHead, 'effects'> & {
+  readonly effects: readonly string[]
+  readonly run: (ports: CheckPorts, signal: AbortSignal) => Promise<CheckResult>
+}
+
+/** The probe of a live check comes back with its own judgement. */
+function live({ run, effects, ...head }: LiveCheck): Check {
+  return {
+    ...head,
+    effects: effects.map((what) => ({ kind: 'net', what })),
+    shape: { result: 'object' },
+    probe: async (ports, signal) => ({ result: { ...(await run(ports, signal)) } as unknown as JsonObject }),
+    judge: ({ result }) => result as unknown as CheckResult,
+    worlds: { passes: [], fails: [], ignores: [] },
+  }
+}
+
+const specs: readonly LiveCheck[] = [
   {
     id: 'live.bus-health',
     title: 'The bus says it is healthy',
@@ -158,3 +176,5 @@ export const liveChecks: readonly Check[] = [
     run: checkTenantIsolation,
   },
 ]
+
+export const liveChecks: readonly Check[] = specs.map(live)

@@ -1,7 +1,8 @@
 // The engine: deadlines, crashes, dependencies, order, determinism. Its checks are made up; nothing is mocked.
 import { describe, expect, it } from 'vitest'
-import { canonicalJson, digestOf } from '../../../src/preflight/canonical-json.ts'
-import type { Check, CheckResult } from '../../../src/preflight/check.ts'
+import { canonicalJson, digestOf } from '../../../src/base/canonical-json.ts'
+import type { JsonObject } from '../../../src/base/json.ts'
+import type { Check, CheckPorts, CheckResult } from '../../../src/preflight/check.ts'
 import { planPreflight } from '../../../src/preflight/plan.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { checkPortsOf, runPreflight } from '../../../src/preflight/run.ts'
@@ -9,7 +10,10 @@ import { exitCodeOf } from '../../../src/preflight/verdict.ts'
 
 const passed: CheckResult = { status: 'pass' }
 
-function check(id: string, fields: Partial<Check> = {}): Check {
+type Run = (ports: CheckPorts, signal: AbortSignal) => unknown
+
+/** Its probe comes back with the result itself. */
+function check(id: string, { run = () => passed, ...fields }: Partial<Check> & { readonly run?: Run } = {}): Check {
   return {
     id,
     title: id,
@@ -24,7 +28,10 @@ function check(id: string, fields: Partial<Check> = {}): Check {
     appliesWhen: { name: 'always', test: () => ({ holds: true, because: 'always' }) },
     deadlineMs: 1_000,
     effects: [],
-    run: () => passed,
+    shape: { result: 'object?' },
+    probe: async (ports, signal) => ({ result: (await run(ports, signal)) as JsonObject }),
+    judge: ({ result }) => result as unknown as CheckResult,
+    worlds: { passes: [], fails: [], ignores: [] },
     ...fields,
   }
 }
@@ -62,7 +69,7 @@ describe('a run', () => {
       'DEADLINE',
     ],
   ])('makes an error of a check that %s, and goes on', async (_name, broken, code) => {
-    const bad = check('a.bad', { deadlineMs: 50, run: broken as unknown as Check['run'] })
+    const bad = check('a.bad', { deadlineMs: 50, run: broken as Run })
     const report = await run([bad, check('b.good'), live])
     expect(resultOf(report, 'a.bad')).toMatchObject({ status: 'error', code })
     expect(resultOf(report, 'b.good').status).toBe('pass')
@@ -87,7 +94,7 @@ describe('a run', () => {
     expect(resultOf(report, 'a.slow')).toMatchObject({ status: 'error', code: 'DEADLINE' })
   })
 
-  it('blocks what requires a check that did not pass, down the chain, and names it', async () => {
+  it('blocks what requires a check that did not pass, down the chain, and names the one cause', async () => {
     const failing = check('a.first', {
       run: () => ({ status: 'fail', findings: [{ code: 'X', variable: 'V', found: 'f', fix: 'x' }] }),
     })
@@ -112,8 +119,8 @@ describe('a run', () => {
       status: 'skip',
       reason: { kind: 'blocked-by', id: 'a.first' },
     })
-    expect(resultOf(report, 'a.third')).toMatchObject({ reason: { kind: 'blocked-by', id: 'a.second' } })
-    expect(resultOf(report, 'a.first').blocks).toEqual(['a.second'])
+    expect(resultOf(report, 'a.third')).toMatchObject({ reason: { kind: 'blocked-by', id: 'a.first' } })
+    expect(resultOf(report, 'a.first').blocks).toEqual(['a.second', 'a.third'])
     expect(report.canonical.rootCauses).toEqual(['a.first'])
   })
 

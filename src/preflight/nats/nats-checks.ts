@@ -1,0 +1,4 @@
+// The NATS chain.
+import type { Check } from '../check.ts'
+
+export const natsChecks: readonly Check[] = []

@@ -1,0 +1,4 @@
+// The Postgres chain.
+import type { Check } from '../check.ts'
+
+export const postgresChecks: readonly Check[] = []

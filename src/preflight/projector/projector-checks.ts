@@ -1,0 +1,4 @@
+// Projector data safety.
+import type { Check } from '../check.ts'
+
+export const projectorChecks: readonly Check[] = []

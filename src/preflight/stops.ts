@@ -1,0 +1,102 @@
+// Codes a probe can stop with instead of facts: what they mean, whose fault they are (preflight 2.0) and what to do.
+// `fail`: the other side answered, and the answer is no. `error`: there was no answer; it gates all the same.
+import type { FaultClass } from '../rules/rule.ts'
+import type { CheckResult, Stopped } from './check.ts'
+
+interface Meaning {
+  readonly status: 'fail' | 'error'
+  readonly class: FaultClass
+  readonly fix: string
+}
+
+const no = (fault: FaultClass, fix: string): Meaning => ({ status: 'fail', class: fault, fix })
+const silence = (fault: FaultClass, fix: string): Meaning => ({ status: 'error', class: fault, fix })
+
+export const stops: Readonly<Record<string, Meaning>> = {
+  // The way there.
+  ENOTFOUND: no('dependency', 'correct the host name, or the name service that should know it'),
+  EAI_AGAIN: silence('dependency', 'the name service did not answer; look at /etc/resolv.conf and try again'),
+  ECONNREFUSED: no('dependency', 'start the service there, or correct the address'),
+  ECONNRESET: no('dependency', 'something there takes connections and drops them: a proxy, or another protocol'),
+  EPIPE: no('dependency', 'something there takes connections and drops them: a proxy, or another protocol'),
+  EHOSTUNREACH: no('dependency', 'there is no way to that host: look at routes and firewalls'),
+  ENETUNREACH: no('dependency', 'there is no way to that network: look at routes and firewalls'),
+  ENOENT: no('dependency', 'there is no such socket: start the service, or correct the path'),
+  ETIMEDOUT: silence('dependency', 'no answer to the connection: a firewall that drops, or a host that is gone'),
+  NO_ANSWER: silence(
+    'dependency',
+    'the service takes connections and does not answer: restart it, then look at its log',
+  ),
+  DEADLINE: silence('dependency', 'the service is slower than this check may take: look at its load and its log'),
+  HUNG_UP: no('dependency', 'the service ended the connection: look at its log'),
+  NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
+  // Transport security.
+  TLS_NAME: no('config', 'the certificate is for another name: use that name in the address, or renew the certificate'),
+  TLS_UNTRUSTED: no('config', 'add the authority that signed the certificate (NODE_EXTRA_CA_CERTS), or renew it'),
+  TLS_EXPIRED: no('dependency', 'renew the certificate'),
+  TLS_NOT_YET_VALID: no('dependency', 'the certificate is not valid yet: look at the clocks, or at the certificate'),
+  TLS_REFUSED: no('config', 'TLS was refused: does the service speak TLS on that port?'),
+  TLS_REQUIRED: no('config', 'the service asks for TLS: use the TLS form of the address'),
+  // Who we are there.
+  AUTH_REFUSED: no('config', 'the user or password in the address is not the one of the service'),
+  AUTH_REQUIRED: no('config', 'the service asks for a user or password: put them into the address'),
+  NO_DATABASE: no('config', 'there is no such database: create it, or correct the address'),
+  NO_PERMISSION: no('config', 'grant the right that is named'),
+  // What it can do now.
+  STARTING: no('dependency', 'the service is starting or recovering: wait (--wait 120s)'),
+  LOADING: no('dependency', 'the service is loading its data: wait (--wait 120s)'),
+  READ_ONLY: no('dependency', 'this one takes no writes: point the address at the writer'),
+  OUT_OF_MEMORY: no('dependency', 'raise the memory limit of the service, or free some'),
+  DISK_FULL: no('dependency', 'free disk space at the service'),
+  TOO_MANY_CONNECTIONS: no('dependency', 'the service takes no more connections: raise its limit, or close some'),
+  SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
+  MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
+  // Ours.
+  THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
+  PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),
+  BAD_FACTS: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
+}
+
+/** Thrown by probes. */
+export class ProbeStop extends Error {
+  readonly stopped: Stopped
+
+  constructor(code: string, observed: string, step?: string) {
+    super(`${code}: ${observed}`)
+    this.name = 'ProbeStop'
+    this.stopped = { code, observed, ...(step !== undefined && { step }) }
+  }
+}
+
+/** `variable` names what the operator can change; `hints` are the check's own words. */
+export function judgeStop(
+  { code, step, observed }: Stopped,
+  variable: string,
+  hints: Readonly<Record<string, string>> = {},
+): CheckResult {
+  const meaning = stops[code] ?? silence('unknown', 'look at what was observed')
+  const found = step === undefined ? observed : `${step}: ${observed}`
+  if (meaning.status === 'error') return { status: 'error', code, observed: found, class: meaning.class }
+  const fix = hints[code] ?? meaning.fix
+  return { status: 'fail', findings: [{ code, variable, found, fix }], class: meaning.class }
+}
+
+/** What a socket's, a resolver's or TLS' error code is called here; undefined for one that is none of theirs. */
+export function stopCodeOf(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
+  if (code === undefined) return undefined
+  if (Object.hasOwn(stops, code)) return code
+  return tlsCodes[code] ?? (code.startsWith('ERR_SSL_') ? 'TLS_REFUSED' : undefined)
+}
+
+const tlsCodes: Readonly<Record<string, string>> = {
+  ERR_TLS_CERT_ALTNAME_INVALID: 'TLS_NAME',
+  CERT_HAS_EXPIRED: 'TLS_EXPIRED',
+  CERT_NOT_YET_VALID: 'TLS_NOT_YET_VALID',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'TLS_UNTRUSTED',
+  UNABLE_TO_GET_ISSUER_CERT: 'TLS_UNTRUSTED',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'TLS_UNTRUSTED',
+  SELF_SIGNED_CERT_IN_CHAIN: 'TLS_UNTRUSTED',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'TLS_UNTRUSTED',
+  EPROTO: 'TLS_REFUSED',
+}

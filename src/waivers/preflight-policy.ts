@@ -1,0 +1,37 @@
+// What a site decides about its own preflight, apart from the environment that is judged: who may approve exceptions,
+// and what its services have to offer.
+
+export interface PreflightPolicy {
+  /** What the runbook only recommends becomes `high`. */
+  readonly hardened: boolean
+  /** Names of people who may approve exceptions, to their Ed25519 public keys (`ed25519:` and base64 of 32 bytes). */
+  readonly approvers: Readonly<Record<string, string>>
+  /** Ids of `critical` checks that may be waived beside those for which the runbook says so (L24, L34). */
+  readonly waivable: readonly string[]
+  /** Where this is; waivers name it as their scope. */
+  readonly site?: string
+  /** Processes of each program that will run. */
+  readonly instances: number
+  /** Must each NATS server of the list answer, or one? */
+  readonly natsServers: 'all' | 'any'
+  /** Replicas that Valkey should have; 0: a single node, declared. */
+  readonly valkeyReplicas: number
+  /** Standbys that Postgres should have; 0: a single node, declared. */
+  readonly postgresStandbys: number
+  /** Hours. */
+  readonly backupMaxAge: number
+  /** Days. */
+  readonly restoreDrillMaxAge: number
+}
+
+export const defaultPreflightPolicy: PreflightPolicy = {
+  hardened: false,
+  approvers: {},
+  waivable: [],
+  instances: 1,
+  natsServers: 'all',
+  valkeyReplicas: 0,
+  postgresStandbys: 0,
+  backupMaxAge: 26,
+  restoreDrillMaxAge: 90,
+}
