@@ -3,6 +3,7 @@ import { Command, CommanderError } from 'commander'
 import { version } from '../base/version.ts'
 import { auditCommand } from './commands/audit.ts'
 import { busCommand } from './commands/bus.ts'
+import { checkCommand } from './commands/check.ts'
 import { configCommand } from './commands/config.ts'
 import { historyCommand } from './commands/history.ts'
 import { migrateCommand } from './commands/migrate.ts'
@@ -26,6 +27,7 @@ const commands = [
   shieldCommand,
   projectorCommand,
   preflightCommand,
+  checkCommand,
   policyCommand,
   tokenCommand,
   publishCommand,

@@ -1,5 +1,5 @@
 // The report for people: short when green, everything that is needed to act when not. 80 columns, no colour.
-import { type Phase, phases } from './check.ts'
+import { categoryOf, type Phase, phases } from './check.ts'
 import type { Report, Result } from './report.ts'
 import { exitCodeOf } from './verdict.ts'
 
@@ -58,23 +58,52 @@ function summary(results: readonly Result[]): string {
   return `${String(results.length).padStart(2)} checks   ${shown.join('   ')}`
 }
 
+const width = 80
+const indent = '        '
+
+/** In lines of 80 columns; a word that is longer stands alone. Commands stay on one line, to be copied. */
+function wrap(text: string, hanging = ''): string[] {
+  const lines: string[] = []
+  let line = indent
+  for (const word of text.split(' ')) {
+    const isFirst = line.trim() === ''
+    if (!isFirst && line.length + 1 + word.length > width) {
+      lines.push(line)
+      line = `${indent}${hanging}${word}`
+    } else line = isFirst ? `${line}${word}` : `${line} ${word}`
+  }
+  return [...lines, line]
+}
+
 function formatResult(result: Result, observation: Report['observations']['results'][string] | undefined): string {
   const head = `  ${result.status.toUpperCase().padEnd(6)}${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
   const lines = result.runbook.length === 0 ? '' : `  ${result.runbook.join(' ')}`
   const body: string[] = []
   if (result.status === 'fail') {
-    for (const [index, { variable, fix }] of result.findings.entries()) {
-      body.push(`        ${variable}: ${observation?.findings?.[index]?.found ?? ''}`, `        fix   ${fix}`)
+    for (const [index, { code, variable, fix }] of result.findings.entries()) {
+      const found = observation?.findings?.[index]?.found ?? ''
+      const subject = variable === result.id ? code : `${variable}: ${code}`
+      body.push(...wrap(`${subject}, ${found}`), ...wrap(`fix   ${fix}`, '      '))
     }
   }
-  if (result.status === 'error') body.push(`        ${result.code}: ${observation?.observed ?? ''}`)
-  if (result.blocks.length > 0)
-    body.push(`        ${result.blocks.length} wait on this one: ${result.blocks.join(' ')}`)
-  body.push(`        why   arqonbus preflight explain ${result.id}`)
+  if (result.status === 'error') body.push(...wrap(`${result.code}, ${observation?.observed ?? ''}`))
+  if ((observation?.attempts?.length ?? 0) > 1) body.push(`${indent}tried ${observation?.attempts?.length} times`)
+  if (result.blocks.length > 0) {
+    const count = result.blocks.length === 1 ? '1 check waits' : `${result.blocks.length} checks wait`
+    body.push(...wrap(`${count} on this one: ${shortNames(result).join(' ')}`))
+  }
+  body.push(`${indent}why   arqonbus preflight explain ${result.id}`)
   return [`${head}${lines}`, ...body].join('\n')
 }
 
-function formatVerdict({ canonical, digest, observations }: Report): string {
+/** Of the same category by their last part: the chain reads as one. */
+function shortNames({ id, blocks }: Result): string[] {
+  const prefix = `${categoryOf(id)}.`
+  return blocks.map((other) => (other.startsWith(prefix) ? other.slice(prefix.length) : other))
+}
+
+/** The verdict, what led to it, and the exit code. */
+export function formatVerdict({ canonical, digest, observations }: Report): string {
   const { verdict, rootCauses, counts, route, unproven, fault } = canonical
   const lines: string[] = []
   if (fault !== undefined)

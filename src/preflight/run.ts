@@ -2,6 +2,7 @@
 // becomes an `error` of that check, never a pass and never the end of the run.
 import type { Clock } from '../base/clock.ts'
 import { systemClock, toIsoTime } from '../base/clock.ts'
+import { BusError } from '../base/errors.ts'
 import { randomHex } from '../base/ids.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
@@ -26,6 +27,12 @@ export interface PreflightInputs extends Selection {
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
   readonly jobs?: number
+  /** Start no further phase after something failed. */
+  readonly failFast?: boolean
+  /** For the whole run; default half an hour. What had no answer by then is an error. */
+  readonly timeoutMs?: number
+  /** By id; in place of the check's own deadline. */
+  readonly checkTimeoutsMs?: Readonly<Record<string, number>>
   /** How long, in all, what is not ready yet is tried again; default 0. */
   readonly waitMs?: number
   /** The instant to judge for, ms since the Unix epoch; default: now. */
@@ -34,11 +41,15 @@ export interface PreflightInputs extends Selection {
   readonly expectPlan?: string
 }
 
+/** Told of each check that ended, as it ends. */
+export interface Progress {
+  write(ended: { readonly id: string; readonly status: Result['status']; readonly planned: number }): void
+}
+
 export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'> {
   readonly clock?: Clock
   readonly nonce?: () => string
-  /** One line for each check that ended, as it ends. */
-  readonly progress?: { write(line: string): void }
+  readonly progress?: Progress
   readonly catalogue?: readonly Check[]
   /** The Node version of the report. */
   readonly node?: string
@@ -59,7 +70,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   })
   let prober: Prober | undefined
   try {
-    const catalogue = ports.catalogue ?? createCatalogue()
+    const catalogue = withTimeouts(ports.catalogue ?? createCatalogue(), inputs.checkTimeoutsMs ?? {})
     const checkPorts = checkPortsOf(inputs, ports, clock)
     const plan = planPreflight(catalogue, checkPorts, inputs)
     prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
@@ -70,6 +81,18 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   } finally {
     await prober?.close()
   }
+}
+
+/** Throws USAGE for an id that is no check's. */
+function withTimeouts(
+  catalogue: readonly Check[],
+  timeouts: NonNullable<PreflightInputs['checkTimeoutsMs']>,
+): readonly Check[] {
+  const unknown = Object.keys(timeouts).find((id) => !catalogue.some((check) => check.id === id))
+  if (unknown !== undefined) {
+    throw new BusError('USAGE', `no check is called ${unknown}`, { reason: 'UNKNOWN_CHECK' })
+  }
+  return catalogue.map((check) => ({ ...check, deadlineMs: timeouts[check.id] ?? check.deadlineMs }))
 }
 
 export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clock: Clock = systemClock): CheckPorts {
@@ -111,8 +134,10 @@ interface RunOptions {
   readonly prober: Prober
   readonly keepGoing?: boolean
   readonly jobs?: number
+  readonly failFast?: boolean
   readonly waitMs?: number
-  readonly progress?: { write(line: string): void }
+  readonly timeoutMs?: number
+  readonly progress?: Progress
 }
 
 async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
@@ -121,12 +146,14 @@ async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Prom
   const look = createLooker(ports, options)
   const all: Ended[] = []
   for (const phase of phases) {
-    const blocker = isGuarded(phase) && options.keepGoing !== true ? firstBlocker(all) : undefined
+    const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     for (const planned of inPhase) {
       const ending = endOf(planned, ended, blocker, () => slots(() => look(planned.check)))
       ended.set(planned.check.id, ending)
-      void ending.then(({ result }) => options.progress?.write(`${result.status.padEnd(6)} ${result.id}\n`))
+      void ending.then(({ result }) =>
+        options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
+      )
     }
     // Released in plan order, whoever was first.
     for (const planned of inPhase) all.push(await ended.get(planned.check.id)!)
@@ -134,13 +161,12 @@ async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Prom
   return all
 }
 
-/** A system that may not start is not started, nor spoken to. */
-const isGuarded = (phase: Phase): boolean => phase === 'boot' || phase === 'live'
-
-function firstBlocker(all: readonly Ended[]): string | undefined {
-  return all.find(
-    ({ result }) => result.severity === 'blocker' && (result.status === 'fail' || result.status === 'error'),
-  )?.result.id
+/** What keeps a phase from starting: a system that may not start is not started, nor spoken to. */
+function stopperOf(phase: Phase, all: readonly Ended[], { keepGoing, failFast }: RunOptions): string | undefined {
+  const hasFailed = ({ result: { status } }: Ended): boolean => status === 'fail' || status === 'error'
+  if (failFast === true) return all.find((ended) => hasFailed(ended) && ended.result.severity !== 'advisory')?.result.id
+  if (keepGoing === true || (phase !== 'boot' && phase !== 'live')) return undefined
+  return all.find((ended) => hasFailed(ended) && ended.result.severity === 'blocker')?.result.id
 }
 
 async function endOf(
@@ -182,10 +208,20 @@ const headOf = ({ id, runbook, phase, severity, class: fault }: Check): Omit<Res
 })
 
 const retryEveryMs = 500
+const defaultTimeoutMs = 30 * 60_000
 
 /** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
-function createLooker(ports: CheckPorts, { clock, prober, waitMs = 0 }: RunOptions): (check: Check) => Promise<Ended> {
+function createLooker(ports: CheckPorts, options: RunOptions): (check: Check) => Promise<Ended> {
+  const { clock, prober, waitMs = 0, timeoutMs = defaultTimeoutMs } = options
   const waitUntilMs = clock.monotonic() + waitMs
+  const endMs = clock.monotonic() + timeoutMs
+
+  async function answerInTime(check: Check): Promise<Answer> {
+    const leftMs = endMs - clock.monotonic()
+    if (leftMs <= 0) return { stopped: { code: 'RUN_DEADLINE', observed: 'the time of the whole run was over' } }
+    return await prober.answer({ ...check, deadlineMs: Math.min(check.deadlineMs, leftMs) }, ports)
+  }
+
   const canHeal = (check: Check, answer: Answer): boolean =>
     'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
 
@@ -194,7 +230,7 @@ function createLooker(ports: CheckPorts, { clock, prober, waitMs = 0 }: RunOptio
     let answer: Answer
     for (;;) {
       const startedMs = clock.monotonic()
-      answer = await prober.answer(check, ports)
+      answer = await answerInTime(check)
       const ms = Math.round(clock.monotonic() - startedMs)
       attempts.push({ ms, ...('stopped' in answer && { code: answer.stopped.code }) })
       if (!canHeal(check, answer)) break

@@ -28,6 +28,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
     'the service takes connections and does not answer: restart it, then look at its log',
   ),
   DEADLINE: silence('dependency', 'the service is slower than this check may take: look at its load and its log'),
+  RUN_DEADLINE: silence('unknown', 'give the run more time (--timeout), or see which check took it'),
   HUNG_UP: no('dependency', 'the service ended the connection: look at its log'),
   NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
   // Transport security.

@@ -1,20 +1,37 @@
 // `arqonbus preflight`: the production runbook as checks with evidence and a verdict. The exit code is that of the
 // verdict (docs/preflight.md), in every output format.
-import { Command, Option } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Profile } from '../../config/shapes.ts'
 import type { Phase } from '../../preflight/check.ts'
-import { ExitError, exitCodes } from '../exit-codes.ts'
+import type { Plan } from '../../preflight/plan.ts'
+import type { Progress } from '../../preflight/run.ts'
+import { parseDuration } from '../duration.ts'
+import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 
-interface RunOptions {
+interface SelectionOptions {
   readonly profile?: Profile
   readonly only?: string[]
   readonly skip?: string[]
   readonly phase?: Phase[]
   readonly target?: string
-  readonly keepGoing?: boolean
-  readonly output: 'text' | 'json'
+  readonly readOnly?: boolean
+  readonly offline?: boolean
+  readonly deep?: boolean
   readonly json?: boolean
+}
+
+interface RunOptions extends SelectionOptions {
+  readonly keepGoing?: boolean
+  readonly failFast?: boolean
+  readonly wait?: number
+  readonly timeout?: number
+  readonly checkTimeout?: Readonly<Record<string, number>>
+  readonly jobs?: number
+  readonly now?: number
+  readonly plan?: string
+  readonly output: 'text' | 'json'
+  readonly quiet?: boolean
 }
 
 export function preflightCommand(terminal: Terminal): Command {
@@ -23,21 +40,24 @@ export function preflightCommand(terminal: Terminal): Command {
   )
   command.addCommand(
     withSelection(new Command('run').description('Run the checks and judge (the default)'))
-      .option(
-        '--target <list>',
-        'a started system for the live checks: bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…',
-      )
       .option('--keep-going', 'run the live checks even after a blocker failed')
+      .option('--fail-fast', 'start no further phase after something failed')
+      .option('--wait <duration>', 'try again for so long what is not ready yet, in all', parseDuration)
+      .option('--timeout <duration>', 'bound of the whole run (default 30m)', parseDuration)
+      .option('--check-timeout <id=duration>', 'bound of one check; may be repeated', parseCheckTimeout)
+      .option('--jobs <n>', 'checks at once (default 8); changes how long it takes, never what comes out', parseJobs)
+      .option('--plan <digest>', 'run only if the plan is still the one with this digest')
+      .option('--now <time>', 'judge for this instant (RFC 3339); recorded in the report', parseInstant)
       .addOption(new Option('--output <format>', 'format of the report').choices(['text', 'json']).default('text'))
       .option('--json', 'short for --output json')
+      .option('-q, --quiet', 'print the verdict only')
       .action((options: RunOptions) => run(options, terminal)),
     { isDefault: true },
   )
   command.addCommand(
     withSelection(new Command('plan').description('Show what would run, in which order, without running anything'))
-      .option('--target <list>', 'as for run')
       .option('--json', 'print as JSON')
-      .action((options: RunOptions) => plan(options, terminal)),
+      .action((options: SelectionOptions) => plan(options, terminal)),
   )
   command.addCommand(
     new Command('list')
@@ -57,62 +77,137 @@ export function preflightCommand(terminal: Terminal): Command {
     `
 Examples:
   arqonbus preflight --profile prod
-  arqonbus preflight run --only 'shield.*' --json
-  arqonbus preflight explain bus.no-defaults`,
+  arqonbus preflight run --only dep.valkey --json
+  arqonbus preflight plan --read-only
+  arqonbus preflight explain bus.no-defaults
+
+Exit codes: 0 GO; 20, 21, 22 NO-GO (blocker, critical, high); 30 INCONCLUSIVE; 64 wrong call; 70 a fault of ours`,
   )
 }
 
 function withSelection(command: Command): Command {
   return command
     .addOption(new Option('--profile <profile>', 'what the environment has to be').choices(['dev', 'staging', 'prod']))
-    .option('--only <ids...>', 'only these checks, or a category as shield.*')
+    .option('--only <ids...>', 'only these checks and what they need, or a category as dep.valkey')
     .option('--skip <ids...>', 'without these; a skipped gating check makes the verdict INCONCLUSIVE')
     .addOption(
       new Option('--phase <phases...>', 'only these phases').choices(['static', 'deps', 'gates', 'boot', 'live']),
     )
+    .option(
+      '--target <list>',
+      'a started system for the live checks: bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…',
+    )
+    .option('--read-only', 'change nothing outside this process, not even for a moment')
+    .option('--offline', 'open no connection')
+    .option('--deep', 'also what takes long or costs')
 }
 
-async function inputsOf(options: RunOptions, terminal: Terminal) {
+function parseCheckTimeout(text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> {
+  const equals = text.indexOf('=')
+  if (equals < 1) throw new InvalidArgumentError('it takes an id and a duration: dep.valkey.connect=10s')
+  return { ...before, [text.slice(0, equals)]: parseDuration(text.slice(equals + 1)) }
+}
+
+function parseJobs(text: string): number {
+  if (!/^[1-9]\d?$/.test(text)) throw new InvalidArgumentError('a number from 1 to 99')
+  return Number(text)
+}
+
+function parseInstant(text: string): number {
+  const form = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(?:\.\d{1,3})?(?:Z|[+-]\d{2}:\d{2})$/
+  const ms = form.test(text) ? Date.parse(text) : Number.NaN
+  if (Number.isNaN(ms)) throw new InvalidArgumentError('an instant with its zone, for example 2026-11-25T03:00:00Z')
+  return ms
+}
+
+async function inputsOf(options: RunOptions | SelectionOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
-  const { profile, only, skip, phase, target, keepGoing } = options
+  const { only, skip, phase, target, json: _json, ...rest } = options
   return {
+    ...rest,
     env: terminal.env,
-    ...(profile !== undefined && { profile }),
     ...(only !== undefined && { only }),
     ...(skip !== undefined && { skip }),
     ...(phase !== undefined && { phases: phase }),
     ...(target !== undefined && { targets: parseTargets(target) }),
-    ...(keepGoing !== undefined && { keepGoing }),
   }
 }
 
 async function run(options: RunOptions, terminal: Terminal): Promise<void> {
   const { runPreflight } = await import('../../preflight/run.ts')
   const { formatJson } = await import('../../preflight/format-json.ts')
-  const { formatText } = await import('../../preflight/format-text.ts')
-  const { exitCodeOf } = await import('../../preflight/verdict.ts')
-  const report = await runPreflight(await inputsOf(options, terminal))
-  const format = options.json === true || options.output === 'json' ? formatJson : formatText
+  const { formatText, formatVerdict } = await import('../../preflight/format-text.ts')
+  const { exitCodeOf, exitCodes } = await import('../../preflight/verdict.ts')
+  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, ...selection } = options
+  // Whatever keeps the report from being written is a fault of ours, also a promise that never settles.
+  terminal.exitWith(exitCodes.internal)
+  const progress = createProgress(terminal)
+  const report = await runPreflight(
+    {
+      ...(await inputsOf(selection as SelectionOptions, terminal)),
+      ...(wait !== undefined && { waitMs: wait }),
+      ...(timeout !== undefined && { timeoutMs: timeout }),
+      ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
+      ...(expectPlan !== undefined && { expectPlan }),
+    },
+    { progress },
+  )
+  progress.end()
+  const isJson = options.json === true || output === 'json'
+  const format = isJson ? formatJson : quiet === true ? formatVerdict : formatText
   terminal.out(format(report).trimEnd())
   terminal.exitWith(exitCodeOf(report.canonical))
 }
 
-async function plan(options: RunOptions, terminal: Terminal): Promise<void> {
-  const { createCatalogue } = await import('../../preflight/catalogue.ts')
+/** One line that is written over, on a terminal only. */
+function createProgress({ status }: Terminal): Progress & { end(): void } {
+  let done = 0
+  return {
+    write({ id, planned }) {
+      done++
+      status?.(`${String(done).padStart(String(planned).length)}/${planned}  ${id}`)
+    },
+    end: () => status?.(''),
+  }
+}
+
+async function plan(options: SelectionOptions, terminal: Terminal): Promise<void> {
+  const { createCatalogue, showEffect } = await import('../../preflight/catalogue.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
   const { checkPortsOf } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
   const { profile, required, checks, digest } = planPreflight(createCatalogue(), checkPortsOf(inputs, {}), inputs)
-  const rows = checks.map(({ check: { id, phase, severity, title }, skip }) => ({ id, phase, severity, title, skip }))
   if (options.json === true) {
+    const rows = checks.map(({ check, skip }) => ({
+      id: check.id,
+      title: check.title,
+      phase: check.phase,
+      severity: check.severity,
+      requires: check.requires,
+      effects: check.effects,
+      deadline_ms: check.deadlineMs,
+      skip,
+    }))
     terminal.out(toPrintableJson({ profile, required, digest, checks: rows }))
     return
   }
-  terminal.out(`profile ${profile}, ${rows.length} checks, plan ${digest}`)
-  for (const { id, phase, severity, title, skip } of rows) {
-    const note = skip === undefined ? title : `skipped: ${toPrintable(skip)}`
-    terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  ${note}`)
+  const running = checks.filter(({ skip }) => skip === undefined)
+  terminal.out(`profile ${profile}, ${running.length} of ${checks.length} checks would run, plan ${digest}`)
+  for (const { check } of running) {
+    const { phase, severity, id, effects, deadlineMs } = check
+    terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  at most ${deadlineMs / 1_000} s`)
+    for (const effect of effects) terminal.out(`                ${showEffect(effect)}`)
   }
+  for (const [reason, ids] of skippedByReason(checks)) terminal.out(`not run, ${reason}: ${ids.join(' ')}`)
+}
+
+function skippedByReason(checks: Plan['checks']): Map<string, string[]> {
+  const byReason = new Map<string, string[]>()
+  for (const { check, skip } of checks) {
+    if (skip === undefined || skip.kind === 'blocked-by') continue
+    byReason.set(skip.because, [...(byReason.get(skip.because) ?? []), check.id])
+  }
+  return byReason
 }
 
 async function list(options: { json?: boolean }, terminal: Terminal): Promise<void> {
@@ -129,7 +224,7 @@ async function explain(id: string, options: { json?: boolean }, terminal: Termin
   const facts = explainCheck(id)
   if (facts === undefined) {
     throw new ExitError(
-      exitCodes.usage,
+      programCodes.usage,
       `no check is called ${toPrintable(id)}`,
       '`arqonbus preflight list` shows them all.',
     )

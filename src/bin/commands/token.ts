@@ -1,8 +1,9 @@
 // `arqonbus token`: makes a bearer token with the secret of this environment, or of a development system's data folder.
-import { Command, InvalidArgumentError, Option } from 'commander'
+import { Command, Option } from 'commander'
 import type { Role } from '../../auth/identity.ts'
 import { mintToken } from '../../auth/mint.ts'
 import { dataDirOf, readDevelopmentSecret } from '../connect-tool.ts'
+import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { revokeCommand } from './token-revoke.ts'
 import { type Terminal, toPrintableJson } from '../terminal.ts'
@@ -24,7 +25,7 @@ export function tokenCommand(terminal: Terminal): Command {
     .option('--subject <name>', 'whose token it is', 'cli')
     .option('--tenant <tenant>', 'its tenant; * for an operator', 'default')
     .addOption(new Option('--role <role>', 'what it may').choices(['user', 'admin', 'operator']).default('user'))
-    .option('--ttl <time>', 'how long it is good: 90s, 15m, 8h or 1d', parseDuration, 3_600)
+    .option('--ttl <time>', 'how long it is good: 90s, 15m, 8h or 1d', parseDuration, 3_600_000)
     .option(
       '--permissions <list>',
       'allow only these, comma separated: channel_access,channel_view,channel_management,store_access',
@@ -47,6 +48,7 @@ Examples:
 
 async function token(options: Options, terminal: Terminal): Promise<void> {
   const { subject, tenant, role, ttl, permissions } = options
+  const ttlSeconds = Math.floor(ttl / 1_000)
   const secret =
     terminal.env['ARQONBUS_AUTH_JWT_SECRET'] ??
     terminal.env['JWT_SECRET'] ??
@@ -63,16 +65,8 @@ async function token(options: Options, terminal: Terminal): Promise<void> {
     subject,
     tenant,
     role,
-    ttlSeconds: ttl,
+    ttlSeconds,
     ...(permissions !== undefined && { permissions: permissions.split(',') }),
   })
-  terminal.out(options.json === true ? toPrintableJson({ token: made, expires_in_seconds: ttl }) : made)
-}
-
-const unitSeconds: Readonly<Record<string, number>> = { s: 1, m: 60, h: 3_600, d: 86_400 }
-
-function parseDuration(text: string): number {
-  const match = /^(\d{1,6})([smhd])$/.exec(text)
-  if (match === null) throw new InvalidArgumentError('It is a number with a unit: 90s, 15m, 8h or 1d.')
-  return Number(match[1]) * unitSeconds[match[2]!]!
+  terminal.out(options.json === true ? toPrintableJson({ token: made, expires_in_seconds: ttlSeconds }) : made)
 }
