@@ -1,5 +1,5 @@
-// Through the edge: the same fan-out with Shield in front (token, strict schema, NATS, the bus, NATS, back out) against
-// the bus alone. Bus, Shield and their nats-server share core 0. Policies in Wasm do not exist yet: none is run.
+// Through the edge: the same fan-out with Shield in front (token, strict schema, a policy in Wasm, NATS, the bus, NATS,
+// back out) against the bus alone. Bus, Shield and their nats-server share core 0.
 import { join } from 'node:path'
 import { type FanOutRow, measureFanOut, printFanOut, ratio } from './fan-out.ts'
 import { isOnPath, type MeasuredProcess, startPinned } from './load/processes.ts'
@@ -12,7 +12,7 @@ const subscribers = 100
 const natsUrl = `nats://127.0.0.1:${ports.nats}`
 
 export async function shield(options: SuiteOptions): Promise<FanOutRow[]> {
-  console.log(`\nthrough Shield (token, strict schema, NATS; no Wasm policy), S=${subscribers}: deliveries/s`)
+  console.log(`\nthrough Shield (token, strict schema, a Wasm policy, NATS), S=${subscribers}: deliveries/s`)
   if (!isOnPath('nats-server')) {
     console.log('  left out, there is no nats-server on PATH')
     return []
@@ -94,6 +94,7 @@ const shieldEnvironment: Readonly<Record<string, string>> = {
   ARQONBUS_LOG_LEVEL: 'error',
   JWT_SECRET: benchSecret,
   NATS_URL: natsUrl,
+  POLICY_WASM_PATH: join(import.meta.dirname, '../policies/block-empty.wasm'),
   ...Object.fromEntries(
     Object.entries(raisedLimits)
       .filter(([name]) => name.startsWith('ARQONBUS_LIMIT_'))
