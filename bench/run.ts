@@ -13,6 +13,7 @@ import { ingest } from './ingest.ts'
 import { latency } from './latency.ts'
 import { raisedLimits } from './peers.ts'
 import { policy } from './policy.ts'
+import { preflight } from './preflight.ts'
 import { shieldIdle } from './shield-idle.ts'
 import { projector } from './projector.ts'
 import { shield } from './shield.ts'
@@ -31,6 +32,7 @@ const suites: Readonly<Record<string, Suite>> = {
   idle,
   'shield-idle': shieldIdle,
   projector,
+  preflight,
 }
 
 const { values, positionals } = parseArgs({

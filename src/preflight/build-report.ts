@@ -74,12 +74,15 @@ export function reportOf(plan: Plan, catalogue: string, ended: readonly Ended[],
 }
 
 function withBlocks(results: readonly Result[]): Result[] {
-  return results.map((result) => ({
-    ...result,
-    blocks: results.flatMap((other) =>
-      other.status === 'skip' && other.reason.kind === 'blocked-by' && other.reason.id === result.id ? [other.id] : [],
-    ),
-  }))
+  const blocks = new Map<string, string[]>()
+  for (const result of results) {
+    if (result.status !== 'skip' || result.reason.kind !== 'blocked-by') continue
+    const { id } = result.reason
+    const others = blocks.get(id)
+    if (others === undefined) blocks.set(id, [result.id])
+    else others.push(result.id)
+  }
+  return results.map((result) => ({ ...result, blocks: blocks.get(result.id) ?? [] }))
 }
 
 /** The same for the same causes, so that one ticket is opened for them. */

@@ -151,21 +151,46 @@ function idsOf(names: readonly string[], catalogue: readonly Check[]): ReadonlyS
 function inOrder(catalogue: readonly Check[]): Check[] {
   const byId = new Map(catalogue.map((check) => [check.id, check]))
   if (byId.size !== catalogue.length) throw broken('an id is there twice')
-  const waiting = [...catalogue].sort(compare)
-  const done = new Set<string>()
-  const ordered: Check[] = []
-  while (waiting.length > 0) {
-    const index = waiting.findIndex(({ requires }) => requires.every((id) => done.has(id)))
-    const [next] = index === -1 ? [] : waiting.splice(index, 1)
-    if (next === undefined)
-      throw broken(`requirements in a circle, or unknown: ${waiting.map(({ id }) => id).join(', ')}`)
-    if (next.requires.some((id) => phases.indexOf(byId.get(id)!.phase) > phases.indexOf(next.phase))) {
-      throw broken(`${next.id} requires a check of a later phase`)
+  const waitingFor = new Map(catalogue.map((check) => [check.id, check.requires.length]))
+  const dependents = new Map<string, Check[]>()
+  for (const check of catalogue) {
+    for (const id of check.requires) {
+      const needed = byId.get(id)
+      if (needed === undefined) throw broken(`${check.id} requires ${id}, which is not there`)
+      if (phases.indexOf(needed.phase) > phases.indexOf(check.phase)) {
+        throw broken(`${check.id} requires a check of a later phase`)
+      }
+      dependents.set(id, [...(dependents.get(id) ?? []), check])
     }
+  }
+  // Last first, so that the next one is taken from the end.
+  const ready = catalogue.filter(({ requires }) => requires.length === 0).sort((a, b) => compare(b, a))
+  const ordered: Check[] = []
+  for (let next = ready.pop(); next !== undefined; next = ready.pop()) {
     ordered.push(next)
-    done.add(next.id)
+    for (const check of dependents.get(next.id) ?? []) {
+      const left = waitingFor.get(check.id)! - 1
+      waitingFor.set(check.id, left)
+      if (left === 0) insert(ready, check)
+    }
+  }
+  if (ordered.length < catalogue.length) {
+    const done = new Set(ordered)
+    const left = catalogue.filter((check) => !done.has(check)).map(({ id }) => id)
+    throw broken(`requirements in a circle: ${left.sort().join(', ')}`)
   }
   return ordered
+}
+
+/** Into its place of a list that is sorted last first. */
+function insert(ready: Check[], check: Check): void {
+  let [low, high] = [0, ready.length]
+  while (low < high) {
+    const middle = (low + high) >> 1
+    if (compare(ready[middle]!, check) > 0) low = middle + 1
+    else high = middle
+  }
+  ready.splice(low, 0, check)
 }
 
 function compare(a: Check, b: Check): number {
