@@ -149,8 +149,8 @@ interface Conversation extends ProbeClient {
 interface Waiting {
   readonly step: ProbeStep
   readonly timer: NodeJS.Timeout
-  resolve(reply: RespReply): void
-  reject(failure: ProbeFailure): void
+  readonly resolve: (reply: RespReply) => void
+  readonly reject: (failure: ProbeFailure) => void
 }
 
 function converse(socket: Socket, address: ValkeyAddress, signal: AbortSignal): Conversation {

@@ -8,10 +8,12 @@ import {
   persistenceWorlds,
   skewWorlds,
 } from './valkey-capacity-worlds.ts'
-import { chain, variable } from './valkey-chain.ts'
+import { chain, shownMs, variable } from './valkey-chain.ts'
 import { keepsHistory } from './valkey-rights.ts'
 
 const requires = ['dep.valkey.identity']
+/** A server that is full, or cannot save, refuses writes: told once, by the round trip. */
+const requiresWrites = ['dep.valkey.roundtrip']
 const retryOn = ['LOADING']
 
 /** No answer: what is judged stands nowhere. */
@@ -54,7 +56,7 @@ const persistence = chain({
   evidence: 'Which of the two is on, and whether the last write of each worked.',
   fix: 'appendonly yes; where a write failed, free disk space at the server.',
   severity: 'high',
-  requires,
+  requires: requiresWrites,
   retryOn,
   shape: {
     isAofOn: 'boolean',
@@ -75,7 +77,7 @@ const persistence = chain({
     if (!isAofOn && isStrict && snapshots === 'untold') {
       return notTold(
         'PERSISTENCE_NOT_TOLD',
-        'no append-only file, and CONFIG GET save is refused: set appendonly yes, or let this user ask',
+        'no append-only file, and CONFIG GET save is refused: set appendonly yes, or let this user ask (+config|get)',
       )
     }
     if (!isAofOn && isStrict && snapshots !== 'on') {
@@ -105,7 +107,7 @@ const headroom = chain({
   evidence: 'Shares of memory and connections in use; replicas and their lag.',
   fix: 'Raise maxmemory or maxclients, or bring replicas back.',
   severity: 'high',
-  requires,
+  requires: requiresWrites,
   retryOn,
   shape: {
     usedMemory: 'number?',
@@ -166,11 +168,14 @@ const headroom = chain({
           ]
         : []),
     ]
-    const memory = maxMemory > 0 ? `${percent(usedMemory / maxMemory)} of maxmemory` : 'no maxmemory'
+    const memory = memoryText(usedMemory, maxMemory)
     return judgeAll(findings, `${memory}, ${clients} of ${maxClients} clients, ${online.length} replicas`)
   },
   worlds: headroomWorlds,
 })
+
+const memoryText = (used: number, max: number): string =>
+  max > 0 ? `${percent(used / max)} of maxmemory` : 'no maxmemory'
 
 const percent = (share: number): string => `${Math.floor(share * 100)} %`
 
@@ -211,7 +216,7 @@ const latency = chain({
   shape: { samples: 'number', p50Ms: 'number', p99Ms: 'number' },
   probe: probeLatency,
   judge({ samples, p50Ms, p99Ms }) {
-    const found = `${samples} answers: p50 ${p50Ms.toFixed(1)} ms, p99 ${p99Ms.toFixed(1)} ms`
+    const found = `${samples} answers: p50 ${shownMs(p50Ms)}, p99 ${shownMs(p99Ms)}`
     return p99Ms > mostP99Ms
       ? failed('SLOW', variable, found, 'look at the way between, and at SLOWLOG and LATENCY DOCTOR of the server')
       : passed(found)

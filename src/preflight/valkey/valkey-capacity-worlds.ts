@@ -80,7 +80,7 @@ const replica = (lagS: number, isOnline = true): JsonObject => ({ isOnline, lagS
 export const headroomWorlds: Worlds<Room> = {
   passes: [
     { name: 'room everywhere', facts: roomy },
-    { name: '84 % of the memory', facts: { ...roomy, usedMemory: 84 } },
+    { name: '84.9 % of the memory', facts: { ...roomy, usedMemory: 849, maxMemory: 1_000 } },
     { name: '79 % of the connections', facts: { ...roomy, clients: 7_999 } },
     { name: 'room for the last bus', policy: { instances: 4_995 }, facts: roomy },
     {

@@ -6,6 +6,9 @@ export const variable = 'ARQONBUS_VALKEY_URL'
 /** Least version of Redis and of Valkey (design 10). */
 export const minimum = { text: '7.0', major: 7, minor: 0 }
 
+/** For what was observed. */
+export const shownMs = (ms: number): string => `${ms.toFixed(1)} ms`
+
 const valkeyConfigured: Applicability = {
   name: 'valkey-configured',
   test({ ctx }) {

@@ -2,7 +2,7 @@
 import { isAtLeast } from '../../valkey/facts.ts'
 import { type Check, failed, judgeAll, passed } from '../check.ts'
 import { valkeyCapacityChecks } from './valkey-capacity-checks.ts'
-import { chain, minimum, variable } from './valkey-chain.ts'
+import { chain, minimum, shownMs, variable } from './valkey-chain.ts'
 import { probeAcl, probeConnect, probeIdentity, probePing, probeRoundtrip } from './valkey-probes.ts'
 import { keepsHistory, neededCommands, neededKeys, rightsCommand } from './valkey-rights.ts'
 import { aclWorlds, connectWorlds, identityWorlds, pingWorlds, roundtripWorlds } from './valkey-worlds.ts'
@@ -47,7 +47,7 @@ const connect = chain({
     isTls: 'boolean',
     certificateEnds: 'string?',
   },
-  probe: probeConnect,
+  probe: (ports, signal) => probeConnect(ports, signal),
   judge({ addresses, unreachable, refusals, isTls, certificateEnds }, { now }) {
     if (refusals.length > 0) {
       return failed(
@@ -57,12 +57,16 @@ const connect = chain({
         'make every server behind the name the same, or name one of them',
       )
     }
-    const days = certificateEnds === undefined ? undefined : Math.floor((Date.parse(certificateEnds) - now) / dayMs)
-    const certificate = days === undefined ? '' : `; the certificate ends in ${days} days`
-    return passed(`${addresses - unreachable} of ${addresses} addresses answer${certificate}`, { tls: isTls })
+    const answering = `${addresses - unreachable} of ${addresses} addresses answer`
+    return passed(answering + certificateText(certificateEnds, now), { tls: isTls })
   },
   worlds: connectWorlds,
 })
+
+function certificateText(endsAt: string | undefined, now: number): string {
+  if (endsAt === undefined) return ''
+  return `; the certificate ends in ${Math.floor((Date.parse(endsAt) - now) / dayMs)} days`
+}
 
 const ping = chain({
   id: 'dep.valkey.ping',
@@ -77,7 +81,7 @@ const ping = chain({
   probe: probePing,
   judge({ isEchoed, ms }) {
     return isEchoed
-      ? passed(`answered within ${ms.toFixed(1)} ms`)
+      ? passed(`answered within ${shownMs(ms)}`)
       : failed(
           'OTHER_ANSWER',
           variable,

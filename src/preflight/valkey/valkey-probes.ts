@@ -10,10 +10,10 @@ const maxAddresses = 16
 /** Nobody is there, or nobody says so: others under the same name may serve all the same. */
 const unreachable = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT'])
 
-/** Each address of the name is tried, for the bus may meet any of them. */
-export async function probeConnect(ports: CheckPorts, signal: AbortSignal) {
+/** Each address of the name is tried, for the bus may meet any of them. `resolve` finds them; tests have names of their own. */
+export async function probeConnect(ports: CheckPorts, signal: AbortSignal, resolve = lookUp) {
   const address = addressOf(ports)
-  const ips = await lookUp(address).catch((error: unknown) => {
+  const ips = await resolve(address).catch((error: unknown) => {
     throw toStop(error)
   })
   const tried = await Promise.all(

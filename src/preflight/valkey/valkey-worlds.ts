@@ -82,6 +82,11 @@ export const pingWorlds: Worlds<{ readonly isEchoed: boolean; readonly ms: numbe
       stopped: { code: 'LOADING', step: 'command', observed: 'PING: LOADING' },
       expect: { code: 'LOADING', class: 'dependency' },
     },
+    {
+      name: 'it cannot save, and refuses PING too',
+      stopped: { code: 'SAVES_FAIL', step: 'command', observed: 'PING: MISCONF' },
+      expect: { code: 'SAVES_FAIL', class: 'dependency' },
+    },
   ],
   ignores: [{ name: 'echoed, slowly', facts: { isEchoed: true, ms: 900 } }],
 }

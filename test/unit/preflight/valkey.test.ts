@@ -2,8 +2,10 @@
 // what a server answers.
 import { readdirSync, readFileSync } from 'node:fs'
 import { describe, expect, it } from 'vitest'
+import type { JsonObject } from '../../../src/base/json.ts'
 import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { portsOfWorld } from '../../../src/preflight/healthy-world.ts'
+import { judgeAnswer } from '../../../src/preflight/judge.ts'
 import { proveCheck } from '../../../src/preflight/self-proof.ts'
 import { stops } from '../../../src/preflight/stops.ts'
 import { valkeyChecks } from '../../../src/preflight/valkey/valkey-checks.ts'
@@ -49,9 +51,41 @@ describe('the chain', () => {
   })
 
   it('does not apply without an address', () => {
-    const { test } = valkeyChecks[0]!.appliesWhen
-    expect(test(portsOfWorld({ name: 'none', env: { ARQONBUS_VALKEY_URL: undefined } })).holds).toBe(false)
-    expect(test(portsOfWorld({ name: 'set' })).because).toBe('ARQONBUS_VALKEY_URL is set')
+    const { appliesWhen } = valkeyChecks[0]!
+    expect(appliesWhen.test(portsOfWorld({ name: 'none', env: { ARQONBUS_VALKEY_URL: undefined } })).holds).toBe(false)
+    expect(appliesWhen.test(portsOfWorld({ name: 'set' })).because).toBe('ARQONBUS_VALKEY_URL is set')
+  })
+})
+
+describe('what is shown of a pass', () => {
+  const observed = (id: string, facts: JsonObject): unknown => {
+    const check = valkeyChecks.find((one) => one.id === id)!
+    const result = judgeAnswer(check, { facts }, portsOfWorld({ name: 'healthy', now: '2026-02-19T12:00:00.000Z' }))
+    return result.status === 'pass' && result.observed
+  }
+
+  it.each([
+    [
+      'dep.valkey.connect',
+      { addresses: 3, unreachable: 1, refusals: [], isTls: true, certificateEnds: '2026-02-22T00:00:00.000Z' },
+      '2 of 3 addresses answer; the certificate ends in 2 days',
+    ],
+    ['dep.valkey.connect', { addresses: 1, unreachable: 0, refusals: [], isTls: false }, '1 of 1 addresses answer'],
+    ['dep.valkey.ping', { isEchoed: true, ms: 0.43 }, 'answered within 0.4 ms'],
+    [
+      'dep.valkey.headroom',
+      { usedMemory: 50, maxMemory: 200, clients: 3, maxClients: 100, replicas: [{ isOnline: true, lagS: 0 }] },
+      '25 % of maxmemory, 3 of 100 clients, 1 replicas',
+    ],
+    [
+      'dep.valkey.headroom',
+      { usedMemory: 50, maxMemory: 0, clients: 3, maxClients: 100, replicas: [] },
+      'no maxmemory, 3 of 100 clients, 0 replicas',
+    ],
+    ['dep.valkey.latency', { samples: 50, p50Ms: 0.26, p99Ms: 1.44 }, '50 answers: p50 0.3 ms, p99 1.4 ms'],
+    ['dep.valkey.skew', { offsetMs: -12.4, uncertaintyMs: 0.2 }, '-12 ms, within 1 ms'],
+  ])('%s of %j', (id, facts, text) => {
+    expect(observed(id, facts)).toBe(text)
   })
 })
 
