@@ -47,11 +47,15 @@ export interface ProbeDial {
   readonly signal: AbortSignal
   /** One of the addresses of the host, in place of whichever answers first. */
   readonly ip?: string
+  /** How long each answer may take; default 3 s. */
+  readonly replyMs?: number
 }
 
 const tcpMs = 2_000
 const tlsMs = 2_000
-const replyMs = 3_000
+const defaultReplyMs = 3_000
+/** For a question on the side, so that what was found before it is still told in time. */
+const asideMs = 1_000
 const maxShown = 200
 
 /** All addresses of the host, in the order of the resolver; none for a Unix socket. Never from a cache of ours. */
@@ -67,7 +71,7 @@ export async function lookUp({ host }: ValkeyAddress): Promise<readonly string[]
 /** Connected, greeted as the bus does (HELLO 3 with its user and password), and in the address' database. */
 export async function dialProbe(address: ValkeyAddress, dial: ProbeDial): Promise<ProbeClient> {
   const socket = await open(address, dial)
-  const client = converse(socket, address, dial.signal)
+  const client = converse(socket, address, dial)
   try {
     const { user, password, database } = address
     const auth = user === undefined && password === undefined ? [] : ['AUTH', user ?? 'default', password ?? '']
@@ -84,7 +88,7 @@ export async function dialProbe(address: ValkeyAddress, dial: ProbeDial): Promis
 export async function answersPing(address: ValkeyAddress, isTls: boolean, dial: ProbeDial): Promise<boolean> {
   try {
     const socket = await open({ ...address, isTls }, { ...dial, isTrusting: true })
-    const client = converse(socket, address, dial.signal)
+    const client = converse(socket, address, { ...dial, replyMs: asideMs })
     try {
       await client.ask(['PING'])
       return true
@@ -153,7 +157,11 @@ interface Waiting {
   readonly reject: (failure: ProbeFailure) => void
 }
 
-function converse(socket: Socket, address: ValkeyAddress, signal: AbortSignal): Conversation {
+function converse(
+  socket: Socket,
+  address: ValkeyAddress,
+  { signal, replyMs = defaultReplyMs }: ProbeDial,
+): Conversation {
   const waiting: Waiting[] = []
   let bytes = Buffer.alloc(0)
   let ended: ((step: ProbeStep) => ProbeFailure) | undefined

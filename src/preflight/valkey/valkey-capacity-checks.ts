@@ -12,8 +12,6 @@ import { chain, shownMs, variable } from './valkey-chain.ts'
 import { keepsHistory } from './valkey-rights.ts'
 
 const requires = ['dep.valkey.identity']
-/** A server that is full, or cannot save, refuses writes: told once, by the round trip. */
-const requiresWrites = ['dep.valkey.roundtrip']
 const retryOn = ['LOADING']
 
 /** No answer: what is judged stands nowhere. */
@@ -56,7 +54,7 @@ const persistence = chain({
   evidence: 'Which of the two is on, and whether the last write of each worked.',
   fix: 'appendonly yes; where a write failed, free disk space at the server.',
   severity: 'high',
-  requires: requiresWrites,
+  requires,
   retryOn,
   shape: {
     isAofOn: 'boolean',
@@ -107,7 +105,8 @@ const headroom = chain({
   evidence: 'Shares of memory and connections in use; replicas and their lag.',
   fix: 'Raise maxmemory or maxclients, or bring replicas back.',
   severity: 'high',
-  requires: requiresWrites,
+  // A server that is full, or lacks replicas, refuses writes: told once, by the round trip.
+  requires: ['dep.valkey.roundtrip'],
   retryOn,
   shape: {
     usedMemory: 'number?',

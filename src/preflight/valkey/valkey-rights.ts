@@ -71,8 +71,13 @@ export const neededKeys: readonly { readonly pattern: string; readonly nameFor: 
 const named = neededCommands.map(({ name }) => `+${name.toLowerCase()}`)
 const patterns = [...neededKeys.map(({ pattern }) => pattern), 'arqon:pf:*'].map((pattern) => `~${pattern}`)
 
-/** Everything a bus needs, and what this preflight writes and reads beside it. */
-export const rightsCommand = `ACL SETUSER <user> ${patterns.join(' ')} ${named.join(' ')} +select +time +role +xread +xdel`
+/** What a bus goes without, and does better with: it learns when the server syncs, and sends its scripts once. */
+export const usefulRights = ['+config|get', '+script|load']
+/** What this preflight sends beside that. */
+const ofPreflight = ['+select', '+time', '+role', '+xread', '+xdel']
+
+/** Everything a bus needs, and what this preflight asks for beside it. */
+export const rightsCommand = ['ACL SETUSER <user>', ...patterns, ...named, ...usefulRights, ...ofPreflight].join(' ')
 
 /** Is history kept in Valkey? */
 export function keepsHistory({ ctx }: Pick<JudgePorts, 'ctx'>): boolean {

@@ -16,7 +16,7 @@ import type { Report, Result } from '../../../src/preflight/report.ts'
 import { checkPortsOf, type PreflightInputs, runPreflight } from '../../../src/preflight/run.ts'
 import { valkeyChecks } from '../../../src/preflight/valkey/valkey-checks.ts'
 import { probeConnect } from '../../../src/preflight/valkey/valkey-probes.ts'
-import { rightsCommand } from '../../../src/preflight/valkey/valkey-rights.ts'
+import { rightsCommand, usefulRights } from '../../../src/preflight/valkey/valkey-rights.ts'
 import { defaultPreflightPolicy } from '../../../src/waivers/preflight-policy.ts'
 import { parseValkeyUrl } from '../../../src/valkey/address.ts'
 import { dialProbe, type ProbeClient } from '../../../src/valkey/probe-client.ts'
@@ -144,11 +144,16 @@ describe('a server that is odd and well', () => {
     expect(await ask(url, (client) => client.send(['INFO', 'keyspace']))).not.toContain('db0')
   })
 
-  it('knows a user with exactly the rights of the hint', async () => {
+  it.each([
+    ['the rights of the hint', rightsCommand],
+    [
+      'those without which a bus gets along',
+      usefulRights.reduce((text, right) => text.replace(right, ''), rightsCommand),
+    ],
+  ])('knows a user with exactly %s', async (_name, command) => {
     const { url, port } = await server()
-    const command = rightsCommand.replace('<user>', 'bus').split(' ')
-    const rights = [...command.slice(0, 3), 'reset', 'on', '>secret', ...command.slice(3)]
-    await ask(url, (client) => client.send(rights))
+    const words = command.replace('<user>', 'bus').split(/ +/)
+    await ask(url, (client) => client.send([...words.slice(0, 3), 'reset', 'on', '>secret', ...words.slice(3)]))
     expect(chainOf(await run(`redis://bus:secret@127.0.0.1:${port}`))).toEqual(allPass)
   })
 
@@ -166,6 +171,13 @@ describe('a server that is odd and well', () => {
 })
 
 describe('a server that cannot be used', () => {
+  it('is none, where no address is given', async () => {
+    const report = await run('', { ARQONBUS_VALKEY_URL: undefined })
+    expect(chainOf(report)).toEqual(Object.fromEntries(chainIds.map((name) => [name, 'not-applicable'])))
+    // What is missing has its own name, and stops a start.
+    expect(report.canonical.rootCauses).toEqual(['bus.valkey-url-configured'])
+  })
+
   it('has another password', async () => {
     const { port } = await server({ password: 'right' })
     const report = await run(`redis://:wrong@127.0.0.1:${port}`)
@@ -369,6 +381,13 @@ describe('an address behind which somebody else is', () => {
     expect(performance.now() - startedMs).toBeLessThan(15_000)
     expect(hole.taken).toBe(1)
     await expect.poll(() => hole.open).toBe(0)
+  })
+
+  it('takes TLS connections and never answers', async () => {
+    const hole = await listener((socket) => socket.resume())
+    const report = await run(`rediss://127.0.0.1:${hole.port}`)
+    expectOneCause(report, 'connect', 'error NO_ANSWER (dependency)')
+    expect(report.observations.results['dep.valkey.connect']!.observed).toMatch(/^tls: /)
   })
 
   it('speaks HTTP', async () => {
