@@ -114,6 +114,17 @@ describe('a healthy server', () => {
     expect(JSON.stringify(report)).not.toContain('p@ss/w:rd')
     expect(JSON.stringify(report)).not.toContain(encodeURIComponent('p@ss/w:rd%#'))
     expect(await ask(url, (client) => client.send(['DBSIZE']))).toBe(0)
+    await expect.poll(() => ask(url, (client) => client.send(['INFO', 'clients']))).toContain('connected_clients:1\r\n')
+  })
+
+  it('is only read where nothing may be written', async () => {
+    const { url } = await server()
+    const report = await run(url, {}, { readOnly: true })
+    const left = { roundtrip: 'not-permitted', acl: 'not-permitted', headroom: 'not-permitted' }
+    expect(chainOf(report)).toEqual({ ...allPass, ...left })
+    const used = await ask(url, (client) => client.send(['INFO', 'commandstats']))
+    expect(used).toContain('cmdstat_ping')
+    expect(used).not.toMatch(/cmdstat_(?:set|xadd|del|eval)/)
   })
 
   it('has its answers measured', async () => {
