@@ -31,6 +31,8 @@ export const stops: Readonly<Record<string, Meaning>> = {
   RUN_DEADLINE: silence('unknown', 'give the run more time (--timeout), or see which check took it'),
   HUNG_UP: no('dependency', 'the service ended the connection: look at its log'),
   NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
+  OLD_PROTOCOL: no('dependency', 'the service is too old for the protocol that we speak: renew it'),
+  BAD_ADDRESS: no('config', 'the address cannot be read: correct it'),
   // Transport security.
   TLS_NAME: no('config', 'the certificate is for another name: use that name in the address, or renew the certificate'),
   TLS_UNTRUSTED: no('config', 'add the authority that signed the certificate (NODE_EXTRA_CA_CERTS), or renew it'),
@@ -46,6 +48,11 @@ export const stops: Readonly<Record<string, Meaning>> = {
   // What it can do now.
   STARTING: no('dependency', 'the service is starting or recovering: wait (--wait 120s)'),
   LOADING: no('dependency', 'the service is loading its data: wait (--wait 120s)'),
+  LOCAL_ONLY: no('config', 'the service takes local connections only (protected mode): give it a password'),
+  NO_WRITER: no('dependency', 'this one lost its writer, or the cluster is down: look at its replication'),
+  NO_REPLICAS: no('dependency', 'the service wants replicas before it takes writes: bring them back'),
+  SAVES_FAIL: no('dependency', 'the service cannot save and so takes no writes: look at its log and its disk'),
+  BUSY: no('dependency', 'the service runs a script that does not end: look at its log, SCRIPT KILL'),
   READ_ONLY: no('dependency', 'this one takes no writes: point the address at the writer'),
   OUT_OF_MEMORY: no('dependency', 'raise the memory limit of the service, or free some'),
   DISK_FULL: no('dependency', 'free disk space at the service'),

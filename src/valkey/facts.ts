@@ -96,7 +96,8 @@ async function readConfig(send: Send): Promise<Map<string, string> | undefined> 
   }
 }
 
-function parseInfo(text: string): Map<string, string> {
+/** The fields of INFO; its headings are left out. */
+export function parseInfo(text: string): Map<string, string> {
   const fields = new Map<string, string>()
   for (const line of text.split('\r\n')) {
     const colon = line.indexOf(':')
