@@ -4,7 +4,7 @@ import { type Check, type CheckResult, defineCheck, failed, type FactsOf, judgeA
 import type { JudgePorts } from '../check.ts'
 import * as probes from './data-probes.ts'
 import * as worlds from './data-worlds.ts'
-import { common, variable } from './look.ts'
+import { common, variable, wordOf } from './look.ts'
 import { isNeeded, objectsOf, partsInUse } from './needs.ts'
 
 const role = `<the user of ${variable}>`
@@ -70,7 +70,7 @@ function judgeMigrations(facts: FactsOf<typeof probes.migrationsShape>, { ctx }:
   // The lane's own are projector.migration-applied.
   const inUse = partsInUse(ctx).filter((name) => name !== 'projector')
   const named = (state: string): string[] =>
-    facts.migrations.flatMap((one) => (one['state'] === state ? [String(one['name'])] : []))
+    facts.migrations.flatMap((one) => (one['state'] === state ? [wordOf(one['name'])] : []))
   const findings: Finding[] = []
   for (const name of named('unknown')) {
     const fix = 'a newer version has changed this database: start that version'
@@ -107,7 +107,7 @@ function judgePrivileges(
 ): CheckResult {
   const findings: Finding[] = []
   for (const { kind, name } of objectsOf(partsInUse(ctx))) {
-    const rights = denied.flatMap((one) => (one['name'] === name ? [String(one['right'])] : [])).join(', ')
+    const rights = denied.flatMap((one) => (one['name'] === name ? [wordOf(one['right'])] : [])).join(', ')
     if (rights !== '') {
       const what = kind === 'table' ? name : `${kind.toUpperCase()} ${name}`
       const fix = `GRANT ${rights} ON ${what} TO ${role}`

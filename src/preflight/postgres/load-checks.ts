@@ -4,7 +4,7 @@ import { type Check, type CheckResult, defineCheck, type FactsOf, judgeAll, pass
 import type { JudgePorts } from '../check.ts'
 import * as probes from './load-probes.ts'
 import * as worlds from './load-worlds.ts'
-import { common, variable } from './look.ts'
+import { common, variable, wordOf } from './look.ts'
 import { connectionsOf, partsInUse } from './needs.ts'
 
 const role = `<the user of ${variable}>`
@@ -89,9 +89,9 @@ function judgeHeadroom(facts: FactsOf<typeof probes.headroomShape>, { ctx, polic
     const found = `${free} of ${Number(limit)} are free, ${needed} are needed`
     findings.push({
       code: 'TOO_FEW_CONNECTIONS',
-      variable: String(of),
+      variable: wordOf(of),
       found,
-      fix: raise[String(of)] ?? raise['server']!,
+      fix: raise[wordOf(of)] ?? raise['server']!,
     })
   }
   if (facts.oldestXidAge >= maxXidAge) {

@@ -1,6 +1,7 @@
 // How probes of Postgres look: on a connection of their own, which gives up before the deadline does, and with errors
 // turned into the codes of stops.ts.
 import { isBusError } from '../../base/errors.ts'
+import type { JsonValue } from '../../base/json.ts'
 import { findPostgresUrl } from '../../config/load.ts'
 import type { PostgresAddress } from '../../postgres/address.ts'
 import type { ProbeConnection, Row } from '../../postgres/connection.ts'
@@ -49,9 +50,9 @@ export interface Looking {
   readonly connection: ProbeConnection
   readonly address: PostgresAddress
   /** Rows of one statement. */
-  query(text: string, values?: readonly unknown[]): Promise<readonly Row[]>
+  readonly query: (text: string, values?: readonly unknown[]) => Promise<readonly Row[]>
   /** The first row. */
-  ask(text: string, values?: readonly unknown[]): Promise<Row>
+  readonly ask: (text: string, values?: readonly unknown[]) => Promise<Row>
 }
 
 /** Opens, looks, closes. Rejects with ProbeStop. */
@@ -104,6 +105,8 @@ export function toStop(error: unknown, step: string): ProbeStop | Error {
 /** Columns of a catalogue come as the driver parses them; what is no number is a fault of the query. */
 export const numberIn = (row: Row, name: string): number => Number(row[name])
 export const textIn = (row: Row, name: string): string => String(row[name])
+/** Of a fact; empty for what is no text. */
+export const wordOf = (value: JsonValue | undefined): string => (typeof value === 'string' ? value : '')
 export const flagIn = (row: Row, name: string): boolean => row[name] === true
 
 /** What the checks of this chain have in common. */
