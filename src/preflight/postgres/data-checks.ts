@@ -38,7 +38,7 @@ export const dataChecks: readonly Check[] = [
     fix: 'Run the GRANT of the finding as the owner of the tables.',
     severity: 'blocker',
     class: 'config',
-    requires: ['dep.postgres.migrations'],
+    requires: ['dep.postgres.migrations', 'projector.migration-applied'],
     shape: probes.privilegesShape,
     probe: probes.probePrivileges,
     judge: judgePrivileges,

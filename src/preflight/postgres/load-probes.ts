@@ -65,6 +65,7 @@ export async function probeHeadroom(ports: CheckPorts): Promise<FactsOf<typeof h
     const invalid = await query(
       `SELECT i.relname AS name FROM pg_index x JOIN pg_class i ON i.oid = x.indexrelid JOIN pg_class t ON t.oid = x.indrelid
        WHERE t.relnamespace = current_schema()::regnamespace AND starts_with(t.relname::text, 'arqonbus_')
+         AND NOT starts_with(t.relname::text, 'arqonbus_continuum_')
          AND NOT (x.indisvalid AND x.indisready) ORDER BY 1`,
     )
     return {
