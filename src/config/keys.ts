@@ -247,6 +247,9 @@ export const keys = {
   projectorEnabled: key('ARQONBUS_PROJECTOR_ENABLED', boolean, false, bus, {
     meaning: 'At the bus: follow the channel continuum.episode.v1 into Postgres, and answer op.continuum.projector.*',
   }),
+  projectorAcceptedEnvironment: optional('ARQONBUS_PROJECTOR_ACCEPT_ENVIRONMENT', text, bus, {
+    meaning: 'Identity of a Postgres that no preflight has said GO for, to begin with it (projector.new-environment)',
+  }),
   projectorRoom: key('ARQONBUS_PROJECTOR_ROOM', text, 'continuum', bus, {
     meaning: 'Room in which that channel is, for every tenant',
   }),

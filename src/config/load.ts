@@ -233,6 +233,11 @@ function builtPostgresUrl({ values }: Pick<Resolution, 'values'>): Secret {
  */
 export function postgresUrlOf(resolution: Resolution): Secret | undefined {
   refuseProblems(resolution, 'bus')
+  return findPostgresUrl(resolution)
+}
+
+/** The same of a configuration that may have errors: a key with one holds its default. */
+export function findPostgresUrl(resolution: Resolution): Secret | undefined {
   const { values, sources } = resolution
   const parts = ['postgresHost', 'postgresPort', 'postgresDatabase', 'postgresUser', 'postgresPassword'] as const
   const isNamed = parts.some((name) => sources.get(name)?.kind !== 'default') || values.storageBackend === 'postgres'

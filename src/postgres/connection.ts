@@ -1,6 +1,7 @@
 // One connection to Postgres that answers within its limits or fails, whatever the server does, and a keeper that makes
 // it anew when it is lost. The driver's objects, which hold the password, never leave this file.
 import { Socket } from 'node:net'
+import { TLSSocket } from 'node:tls'
 import pg from 'pg'
 import { backoffMs } from '../base/backoff.ts'
 import { BusError } from '../base/errors.ts'
@@ -64,9 +65,46 @@ const plainBytes = ({ buffer, byteOffset, length }: Buffer): Uint8Array => new U
 const asText = (text: string): string => text
 
 /** Rejects with STORE_OPEN_FAILED or STORE_UNAVAILABLE (failure.ts). */
-export async function openConnection({ address, limits, onLost }: ConnectionOptions): Promise<PostgresConnection> {
+export async function openConnection(options: ConnectionOptions): Promise<PostgresConnection> {
+  return await open(options)
+}
+
+/** The other end of a connection. */
+export interface Peer {
+  /** Address and port; `unix socket` for one. */
+  readonly shown: string
+  readonly isUnixSocket: boolean
+  /** Absent where the server showed none. */
+  readonly certificate?: { readonly notAfterMs: number }
+}
+
+export interface ProbeConnection extends PostgresConnection {
+  readonly peer: Peer
+}
+
+export interface ProbeOptions extends Omit<ConnectionOptions, 'onLost'> {
+  /** As the server's own views show it. */
+  readonly applicationName: string
+  /** How long a statement waits for a lock, ms. */
+  readonly lockMs: number
+}
+
+/**
+ * For whoever looks at the server instead of using it. Rejects as `openConnection` does; `cause.code` is the code of the
+ * socket or of TLS, or ETIMEDOUT (nobody took the connection), NO_ANSWER, HUNG_UP, TLS_REFUSED, AUTH_REQUIRED.
+ */
+export async function openProbe(options: ProbeOptions): Promise<ProbeConnection> {
+  return await open(options)
+}
+
+async function open(options: ConnectionOptions & Partial<ProbeOptions>): Promise<ProbeConnection> {
+  const { address, limits, onLost, applicationName = 'arqonbus', lockMs } = options
   const { host, port, user, password, database, tls } = address.reveal()
   const socket = new Socket()
+  let hasConnected = false
+  socket.once('connect', () => {
+    hasConnected = true
+  })
   const client = new pg.Client({
     host,
     port,
@@ -75,10 +113,11 @@ export async function openConnection({ address, limits, onLost }: ConnectionOpti
     password: () => password, // a function: an absent one is not looked for in the environment or in files
     ssl: tls,
     stream: () => socket,
-    application_name: 'arqonbus',
+    application_name: applicationName,
     connectionTimeoutMillis: limits.connectMs,
     query_timeout: limits.answerMs,
     statement_timeout: limits.statementMs,
+    ...(lockMs !== undefined && { lock_timeout: lockMs }),
     idle_in_transaction_session_timeout: 5_000,
     keepAlive: true,
     pipeline: true,
@@ -101,11 +140,22 @@ export async function openConnection({ address, limits, onLost }: ConnectionOpti
     await client.connect()
   } catch (error) {
     isClosing = true
+    const isUnheard = !hasConnected && error instanceof Error && !('code' in error)
+    if (isUnheard && /timeout/i.test(error.message)) Object.assign(error, { code: 'ETIMEDOUT' })
     lose(error)
     throw toOpenError(error, address.shown)
   }
+  const { remoteAddress, remotePort } = socket
+  // The driver puts its own socket for TLS around ours.
+  const { stream } = (client as unknown as { connection: { stream: unknown } }).connection
+  const peer: Peer = {
+    shown: remoteAddress === undefined ? 'unix socket' : `${remoteAddress}:${remotePort}`,
+    isUnixSocket: host.startsWith('/'),
+    ...certificateOf(stream),
+  }
 
   return {
+    peer,
     get isAlive() {
       return lost === undefined
     },
@@ -140,6 +190,12 @@ export async function openConnection({ address, limits, onLost }: ConnectionOpti
       socket.destroy()
     },
   }
+}
+
+function certificateOf(stream: unknown): Pick<Peer, 'certificate'> {
+  if (!(stream instanceof TLSSocket)) return {}
+  const notAfterMs = Date.parse(stream.getPeerCertificate().valid_to)
+  return Number.isNaN(notAfterMs) ? {} : { certificate: { notAfterMs } }
 }
 
 export interface KeptConnection {

@@ -58,7 +58,21 @@ function bare(error: unknown): Error {
   const code = error instanceof Error && 'code' in error && typeof error.code === 'string' ? `${error.code}: ` : ''
   const cause = new Error(state === undefined ? `${code}${text}` : `SQLSTATE ${state}: ${text}`)
   cause.name = 'PostgresError'
-  return cause
+  const way = state === undefined && error instanceof Error ? wayCodeOf(error) : undefined
+  return way === undefined ? cause : Object.assign(cause, { code: way })
+}
+
+/** The driver's own words for what happened on the way, as codes; sockets and TLS have codes already. */
+const wayWords: readonly (readonly [RegExp, string])[] = [
+  [/timeout/i, 'NO_ANSWER'],
+  [/does not support SSL|establishing an SSL/i, 'TLS_REFUSED'],
+  [/password must be/i, 'AUTH_REQUIRED'],
+  [/connection terminated|connection ended/i, 'HUNG_UP'],
+]
+
+function wayCodeOf(error: Error): string | undefined {
+  if ('code' in error && typeof error.code === 'string') return error.code
+  return wayWords.find(([words]) => words.test(error.message))?.[1]
 }
 
 /** What became of a statement that failed; `wasSent`: some byte of it may have reached the server. */

@@ -26,7 +26,7 @@ export interface MigrationStatus {
 }
 
 // Any number will do that nobody else uses for an advisory lock in this database.
-const lockKey = 4_917_203_311
+export const lockKey = 4_917_203_311
 const lockWithinMs = 60_000
 /** How long one file may take. */
 const fileWithinMs = 600_000

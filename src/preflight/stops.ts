@@ -33,6 +33,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
   OLD_PROTOCOL: no('dependency', 'the service is too old for the protocol that we speak: renew it'),
   BAD_ADDRESS: no('config', 'the address cannot be read: correct it'),
+  BAD_ADDRESS: no('config', 'correct the address'),
   // Transport security.
   TLS_NAME: no('config', 'the certificate is for another name: use that name in the address, or renew the certificate'),
   TLS_UNTRUSTED: no('config', 'add the authority that signed the certificate (NODE_EXTRA_CA_CERTS), or renew it'),
@@ -57,6 +58,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   OUT_OF_MEMORY: no('dependency', 'raise the memory limit of the service, or free some'),
   DISK_FULL: no('dependency', 'free disk space at the service'),
   TOO_MANY_CONNECTIONS: no('dependency', 'the service takes no more connections: raise its limit, or close some'),
+  LOCKED: no('dependency', 'another transaction holds what this needs: find it, and end it'),
   SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
   MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
   // Ours.

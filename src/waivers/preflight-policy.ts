@@ -18,6 +18,8 @@ export interface PreflightPolicy {
   readonly valkeyReplicas: number
   /** Standbys that Postgres should have; 0: a single node, declared. */
   readonly postgresStandbys: number
+  /** Where `arqonbus projector backup` and `drill` put their files. */
+  readonly backupFolder?: string
   /** Hours. */
   readonly backupMaxAge: number
   /** Days. */

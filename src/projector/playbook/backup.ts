@@ -30,7 +30,8 @@ export interface BackupOptions extends ToolOptions {
   readonly onProgress?: (what: string, bytes: number) => void
 }
 
-export const manifestOf = (file: string): string => `${file}.manifest.json`
+export const manifestEnding = '.manifest.json'
+export const manifestOf = (file: string): string => `${file}${manifestEnding}`
 
 /** Rejects with a BusError, and with neither file there, when it fails. */
 export async function backUp(options: BackupOptions): Promise<Manifest> {

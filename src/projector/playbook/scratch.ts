@@ -1,10 +1,11 @@
 // Scratch databases on the server of an address: made, used and dropped, and a drill that goes through all of it.
-import type { Clock } from '../../base/clock.ts'
+import { type Clock, toIsoTime } from '../../base/clock.ts'
 import { BusError } from '../../base/errors.ts'
 import { randomHex } from '../../base/ids.ts'
 import type { PostgresAddress } from '../../postgres/address.ts'
 import { openConnection, slowLimits } from '../../postgres/connection.ts'
 import { backUp, type BackupOptions, type Manifest } from './backup.ts'
+import { recordDrill } from './drill-record.ts'
 import { restore } from './restore.ts'
 import { verifyProjection, type Verification } from './verify.ts'
 
@@ -59,7 +60,10 @@ export interface DrillOptions extends BackupOptions {
   readonly onStep?: (step: string) => void
 }
 
-/** Backs up, restores into a scratch database, verifies there, and drops it, however it ends. The backup stays. */
+/**
+ * Backs up, restores into a scratch database, verifies there, and drops it, however it ends. The backup stays, and beside
+ * it a record of what came of the drill.
+ */
 export async function drill(options: DrillOptions): Promise<Drill> {
   const { address, clock, file, onStep, signal } = options
   const name = `arqonbus_drill_${randomHex(6)}`
@@ -79,7 +83,10 @@ export async function drill(options: DrillOptions): Promise<Drill> {
       expected: manifest.tables,
       ...(signal !== undefined && { signal }),
     })
-    return { ok: verification.ok, manifest, verification, seconds: { backup, restore: restored, verify: timed() } }
+    const seconds = { backup, restore: restored, verify: timed() }
+    const { ok } = verification
+    await recordDrill(file, { format: 1, at: toIsoTime(clock.now()), server: address.shown, ok, seconds })
+    return { ok, manifest, verification, seconds }
   } finally {
     await dropDatabase(address, name)
   }

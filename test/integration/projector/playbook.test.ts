@@ -3,7 +3,7 @@
 import { spawn } from 'node:child_process'
 import { mkdtemp, readdir, readFile, rm, truncate, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { basename, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
@@ -245,18 +245,22 @@ describe.skipIf(isAbsent)('the playbook', () => {
     expect((await run('verify')).exitCode).toBe(0)
   })
 
-  it('a drill goes through all of it, and leaves the backup and nothing else', async () => {
+  it('a drill goes through all of it, and leaves the backup and a record', async () => {
     const { run, file, database } = await setUp()
     const known = await databases()
     const passed = await run('drill', file)
     expect(passed).toMatchObject({ exitCode: 0 })
     expect(passed.out.at(-1)).toBe('the drill passed')
     expect(await databases()).toEqual(known)
-    expect(await filesLike(file)).toHaveLength(2)
+    expect((await filesLike(file)).sort()).toEqual(
+      ['', '.drill.json', '.manifest.json'].map((end) => basename(file) + end),
+    )
+    expect(JSON.parse(await readFile(`${file}.drill.json`, 'utf8'))).toMatchObject({ format: 1, ok: true })
     await database.query("UPDATE arqonbus_continuum_projection SET summary = 'by hand'")
     const failed = await run('drill', `${file}-2`, '--json')
     expect(failed.exitCode).toBe(1)
     expect(JSON.parse(failed.out[0]!)).toMatchObject({ ok: false, verification: { staleRows: 350, differing: [] } })
+    expect(JSON.parse(await readFile(`${file}-2.drill.json`, 'utf8'))).toMatchObject({ ok: false })
     expect(await databases()).toEqual(known)
   })
 

@@ -4,7 +4,7 @@ import { appendFile, readFile, writeFile } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { promisify } from 'node:util'
 import pg from 'pg'
-import { requireProgram } from './neighbours.ts'
+import { findProgram, requireProgram } from './neighbours.ts'
 import { type ServerProcess, startServer } from './server-process.ts'
 
 export interface PostgresServerProcess extends ServerProcess {
@@ -31,11 +31,14 @@ export interface PostgresServerOptions {
   readonly settings?: Readonly<Record<string, string>>
   /** A line put before those of pg_hba.conf, which trust everybody. */
   readonly hba?: string
+  /** Port of a running primary on this machine: a copy of it that follows, instead of a cluster of its own. */
+  readonly standbyOf?: number
 }
 
 export async function startPostgresServer({
   settings = {},
   hba,
+  standbyOf,
 }: PostgresServerOptions = {}): Promise<PostgresServerProcess> {
   const program = requireProgram('postgres')
   const user = await serverUser()
@@ -43,8 +46,13 @@ export async function startPostgresServer({
     program,
     ...(user !== undefined && { user }),
     async prepare({ dir, port }) {
-      const args = ['-D', join(dir, 'data'), '-U', 'arqonbus', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
-      await run(join(dirname(program), 'initdb'), args, { ...user, cwd: dir })
+      const data = ['-D', join(dir, 'data'), '-U', 'arqonbus', '--no-sync']
+      const made =
+        standbyOf === undefined
+          ? (['initdb', [...data, '-A', 'trust', '-E', 'UTF8', '--locale=C']] as const)
+          : (['pg_basebackup', [...data, '-R', '-h', '127.0.0.1', '-p', `${standbyOf}`, '--checkpoint=fast']] as const)
+      const beside = join(dirname(program), made[0])
+      await run(findProgram([made[0]]) ?? beside, [...made[1]], { ...user, cwd: dir })
       const lines = { listen_addresses: '127.0.0.1', port, unix_socket_directories: dir, ...settings }
       const text = Object.entries(lines).map(([name, value]) => `${name} = '${value}'\n`)
       await appendFile(join(dir, 'data', 'postgresql.conf'), text.join(''))
@@ -86,7 +94,7 @@ export async function startPostgresServer({
     return urlOf(name)
   }
 
-  await query('CREATE DATABASE arqonbus')
+  if (standbyOf === undefined) await query('CREATE DATABASE arqonbus')
   return Object.assign(server, { url: urlOf('arqonbus'), urlOf, query, createDatabase })
 }
 
