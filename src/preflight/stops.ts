@@ -30,6 +30,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   DEADLINE: silence('dependency', 'the service is slower than this check may take: look at its load and its log'),
   HUNG_UP: no('dependency', 'the service ended the connection: look at its log'),
   NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
+  BAD_ADDRESS: no('config', 'correct the address: its scheme, or how it is written'),
   // Transport security.
   TLS_NAME: no('config', 'the certificate is for another name: use that name in the address, or renew the certificate'),
   TLS_UNTRUSTED: no('config', 'add the authority that signed the certificate (NODE_EXTRA_CA_CERTS), or renew it'),
@@ -49,6 +50,11 @@ export const stops: Readonly<Record<string, Meaning>> = {
   OUT_OF_MEMORY: no('dependency', 'raise the memory limit of the service, or free some'),
   DISK_FULL: no('dependency', 'free disk space at the service'),
   TOO_MANY_CONNECTIONS: no('dependency', 'the service takes no more connections: raise its limit, or close some'),
+  NO_JETSTREAM: no(
+    'dependency',
+    'switch JetStream on: nats-server -js, or jetstream {} in its configuration, and for the account',
+  ),
+  NO_STREAM: no('config', 'make the stream that is named, or correct its subjects'),
   SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
   MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
   // Ours.
