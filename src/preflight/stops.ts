@@ -43,6 +43,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   AUTH_REQUIRED: no('config', 'the service asks for a user or password: put them into the address'),
   NO_DATABASE: no('config', 'there is no such database: create it, or correct the address'),
   NO_PERMISSION: no('config', 'grant the right that is named'),
+  FOLDER_UNREADABLE: no('config', 'name a folder that the process may read'),
   // What it can do now.
   STARTING: no('dependency', 'the service is starting or recovering: wait (--wait 120s)'),
   LOADING: no('dependency', 'the service is loading its data: wait (--wait 120s)'),

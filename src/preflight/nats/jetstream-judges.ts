@@ -3,7 +3,7 @@ import type { JsonObject } from '../../base/json.ts'
 import { episodeSubject } from '../../projector/stream.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type CheckResult, failed, judgeAll } from '../check.ts'
-import { listIn, numberIn, textIn } from './json-fields.ts'
+import { listIn, numberIn, textIn } from '../json-fields.ts'
 import type { JetStreamFacts, RoundTripFacts, StreamsFacts } from './jetstream-probes.ts'
 
 const variable = 'NATS_URL'

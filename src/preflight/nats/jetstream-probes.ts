@@ -5,7 +5,7 @@ import { episodeStream, episodeSubject } from '../../projector/stream.ts'
 import { schemaBucket } from '../../schemas/source.ts'
 import type { CheckPorts } from '../check.ts'
 import { ProbeStop } from '../stops.ts'
-import { listIn, numberIn, objectIn, textIn } from './json-fields.ts'
+import { listIn, numberIn, objectIn, textIn } from '../json-fields.ts'
 import { jetStreamUsers } from './nats-facts.ts'
 import { toStop, withServer } from './nats-probes.ts'
 

@@ -1,5 +1,5 @@
 // Fields of objects that came from elsewhere, with something harmless where they are missing or of another type.
-import { isJsonObject, type JsonObject, type JsonValue } from '../../base/json.ts'
+import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 
 export const textIn = (value: JsonObject, name: string): string => (typeof value[name] === 'string' ? value[name] : '')
 export const numberIn = (value: JsonObject, name: string): number => (typeof value[name] === 'number' ? value[name] : 0)
