@@ -116,5 +116,5 @@ export const soleImporters = {
 export const portOnly = {
   storage: { port: 'store.ts', mayOpen: ['app', 'storage'] },
   hot: { port: 'hot-state.ts', mayOpen: ['app', 'hot'] },
-  link: { port: 'link.ts', mayOpen: ['app', 'link'] },
+  link: { port: 'link.ts', mayOpen: ['app', 'link', 'preflight'] },
 }

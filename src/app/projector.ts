@@ -3,21 +3,19 @@ import type { Clock } from '../base/clock.ts'
 import { createClosers } from '../base/closers.ts'
 import { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { parseNatsServers } from '../config/nats-servers.ts'
 import type { Secret } from '../config/secret.ts'
 import type { BusConfig } from '../config/shapes.ts'
 import { openEventQueue } from '../link/event-queue.ts'
 import { parsePostgresAddress } from '../postgres/address.ts'
 import { type Lane, startLane } from '../projector/lane.ts'
 import { openProjector } from '../projector/open-projector.ts'
+import { episodeStream, episodeSubject } from '../projector/stream.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { startHttpServer } from '../transport/http-server.ts'
-import { parseNatsServers } from './nats-servers.ts'
 import { createProjectorMetrics } from './projector-metrics.ts'
 
-/** Where producers publish; the stream that keeps it is made where there is none. */
-export const episodeSubject = 'continuum.episode.v1'
-const stream = 'CONTINUUM_EPISODES'
 const consumer = 'arqonbus-projector'
 const healthEveryMs = 500
 
@@ -58,7 +56,7 @@ export async function startProjectorProgram(
     const queue = await openEventQueue({
       servers: parseNatsServers(config.natsUrl),
       subject: episodeSubject,
-      stream,
+      stream: episodeStream,
       consumer,
       logger,
       ackWaitMs,

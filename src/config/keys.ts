@@ -272,6 +272,18 @@ export const keys = {
     meaning: 'Dead letters at which the projector takes in nothing more until somebody has looked at them',
   }),
 
+  ollamaEnabled: key('ARQONBUS_OLLAMA_ENABLED', boolean, false, bus, {
+    meaning: 'Operators of this site use Ollama: the preflight asks whether it is there. The servers never call it',
+  }),
+  ollamaUrl: key('ARQONBUS_OLLAMA_URL', address, new Secret('ARQONBUS_OLLAMA_URL', 'http://127.0.0.1:11434'), bus, {
+    meaning: 'Address of Ollama',
+    secret: 'url',
+  }),
+  ollamaModel: optional('ARQONBUS_OLLAMA_MODEL', text, bus, {
+    meaning:
+      'The model that has to be there, as name or name:tag; with @sha256:<hex> behind it that version of it only',
+  }),
+
   shieldHost: key('SHIELD_HOST', host, '127.0.0.1', shield, {
     meaning: 'Address of the WebSocket listener',
     endpoint: true,

@@ -32,8 +32,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   HUNG_UP: no('dependency', 'the service ended the connection: look at its log'),
   NOT_THE_PROTOCOL: no('config', 'another service answers there: correct the address'),
   OLD_PROTOCOL: no('dependency', 'the service is too old for the protocol that we speak: renew it'),
-  BAD_ADDRESS: no('config', 'the address cannot be read: correct it'),
-  BAD_ADDRESS: no('config', 'correct the address'),
+  BAD_ADDRESS: no('config', 'correct the address: its scheme, or how it is written'),
   // Transport security.
   TLS_NAME: no('config', 'the certificate is for another name: use that name in the address, or renew the certificate'),
   TLS_UNTRUSTED: no('config', 'add the authority that signed the certificate (NODE_EXTRA_CA_CERTS), or renew it'),
@@ -46,6 +45,7 @@ export const stops: Readonly<Record<string, Meaning>> = {
   AUTH_REQUIRED: no('config', 'the service asks for a user or password: put them into the address'),
   NO_DATABASE: no('config', 'there is no such database: create it, or correct the address'),
   NO_PERMISSION: no('config', 'grant the right that is named'),
+  FOLDER_UNREADABLE: no('config', 'name a folder that the process may read'),
   // What it can do now.
   STARTING: no('dependency', 'the service is starting or recovering: wait (--wait 120s)'),
   LOADING: no('dependency', 'the service is loading its data: wait (--wait 120s)'),
@@ -59,6 +59,11 @@ export const stops: Readonly<Record<string, Meaning>> = {
   DISK_FULL: no('dependency', 'free disk space at the service'),
   TOO_MANY_CONNECTIONS: no('dependency', 'the service takes no more connections: raise its limit, or close some'),
   LOCKED: no('dependency', 'another transaction holds what this needs: find it, and end it'),
+  NO_JETSTREAM: no(
+    'dependency',
+    'switch JetStream on: nats-server -js, or jetstream {} in its configuration, and for the account',
+  ),
+  NO_STREAM: no('config', 'make the stream that is named, or correct its subjects'),
   SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
   MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
   // Ours.

@@ -2,7 +2,7 @@
 import { gunzip, gzip } from 'node:zlib'
 import { promisify } from 'node:util'
 import { setLimits } from './descriptor-set.ts'
-import { mapLimits, type SchemaFiles } from './registry.ts'
+import { isSchemaId, mapLimits, type SchemaFiles } from './registry.ts'
 
 export interface SchemaSource {
   /** For people and logs: a folder, or the bucket's name. Never an address. */
@@ -23,8 +23,17 @@ export interface SchemaChange {
   readonly set?: { readonly id: string; readonly bytes: Uint8Array }
 }
 
+/** The original's name; each key is a schema's id, each value a gzip of its FileDescriptorSet. */
+export const schemaBucket = 'ARQON_SCHEMAS'
 /** The key of the map, which no schema's id can be. */
 export const mapKey = '_map'
+
+/** What is read of a bucket at most. */
+export const bucketLimits = {
+  maxKeys: mapLimits.schemas * 2,
+  maxValueBytes: setLimits.bytes,
+  maxBytesInAll: 64 * 1024 * 1024,
+} as const
 
 const unpackAsync = promisify(gunzip)
 const packAsync = promisify(gzip)
@@ -43,4 +52,12 @@ export async function unpack(bytes: Uint8Array, key: string): Promise<Uint8Array
   } catch {
     return bytes
   }
+}
+
+/** What the values of a bucket are. */
+export async function filesOfBucket(values: ReadonlyMap<string, Uint8Array>): Promise<SchemaFiles> {
+  const map = values.get(mapKey)
+  const sets = new Map<string, Uint8Array>()
+  for (const [id, value] of values) if (isSchemaId(id)) sets.set(id, await unpack(value, id))
+  return { map: map === undefined ? undefined : await unpack(map, mapKey), sets }
 }

@@ -1,0 +1,47 @@
+// Certificates for servers under test, made by openssl: an authority of its own, and a certificate for a name.
+import { execFile } from 'node:child_process'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+
+const run = promisify(execFile)
+
+export interface Certificates {
+  /** PEM files. */
+  readonly authority: string
+  readonly certificate: string
+  readonly key: string
+  close(): Promise<void>
+}
+
+/** `name` is the one the certificate is for. */
+export async function makeCertificates(name: string): Promise<Certificates> {
+  const dir = await mkdtemp(join(tmpdir(), 'arqonbus-certificates-'))
+  const at = (file: string): string => join(dir, file)
+  const openssl = (...args: readonly string[]): Promise<unknown> => run('openssl', [...args], { cwd: dir })
+  const key = ['-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes']
+  await openssl(
+    'req',
+    '-x509',
+    ...key,
+    '-keyout',
+    'ca.key',
+    '-out',
+    'ca.pem',
+    '-days',
+    '2',
+    '-subj',
+    '/CN=test authority',
+  )
+  await openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', `/CN=${name}`)
+  await writeFile(at('names'), `subjectAltName=DNS:${name}\n`)
+  const sign = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names']
+  await openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...sign)
+  return {
+    authority: at('ca.pem'),
+    certificate: at('server.pem'),
+    key: at('server.key'),
+    close: () => rm(dir, { recursive: true, force: true }),
+  }
+}
