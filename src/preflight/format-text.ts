@@ -1,7 +1,7 @@
 // The report for people: short when green, everything that is needed to act when not. 80 columns, no colour.
 import { type Phase, phases } from './check.ts'
-import type { Report, Result } from './report.ts'
-import { exitCodeOf } from './verdict.ts'
+import type { Observation, Report, Result } from './report.ts'
+import { exitCodeOf, verdictText } from './verdict.ts'
 
 export function formatText(report: Report): string {
   const { canonical } = report
@@ -58,7 +58,7 @@ function summary(results: readonly Result[]): string {
   return `${String(results.length).padStart(2)} checks   ${shown.join('   ')}`
 }
 
-function formatResult(result: Result, observation: Report['observations']['results'][string] | undefined): string {
+function formatResult(result: Result, observation: Observation | undefined): string {
   const head = `  ${result.status.toUpperCase().padEnd(6)}${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
   const lines = result.runbook.length === 0 ? '' : `  ${result.runbook.join(' ')}`
   const body: string[] = []
@@ -68,24 +68,46 @@ function formatResult(result: Result, observation: Report['observations']['resul
     }
   }
   if (result.status === 'error') body.push(`        ${result.code}: ${observation?.observed ?? ''}`)
+  if (result.status === 'waived') body.push(...formatException(result, observation))
+  for (const { waiver, words } of observation?.refusals ?? []) body.push(`        waiver ${waiver} refused: ${words}`)
   if (result.blocks.length > 0)
     body.push(`        ${result.blocks.length} wait on this one: ${result.blocks.join(' ')}`)
   body.push(`        why   arqonbus preflight explain ${result.id}`)
   return [`${head}${lines}`, ...body].join('\n')
 }
 
+function formatException(
+  { waiver, expires, findings, code }: Extract<Result, { status: 'waived' }>,
+  observation: Observation | undefined,
+): string[] {
+  const found = observation?.findings ?? []
+  const causes = findings.map(({ variable }, index) => `        ${variable}: ${found[index]?.found ?? ''}`)
+  if (code !== undefined) causes.push(`        ${code}: ${observation?.observed ?? ''}`)
+  const exception = observation?.exception
+  if (exception === undefined) return [...causes, `        ${waiver}  expires ${expires}`]
+  const { owner, approvedBy, days, renewals } = exception
+  return [
+    ...causes,
+    `        ${waiver}  owner ${owner}  approved by ${approvedBy.join(', ')}`,
+    `        expires ${expires} (${days === 1 ? '1 day' : `${days} days`})  renewals ${renewals} of 1`,
+  ]
+}
+
 function formatVerdict({ canonical, digest, observations }: Report): string {
   const { verdict, rootCauses, counts, route, unproven, fault } = canonical
   const lines: string[] = []
-  if (fault !== undefined)
-    lines.push(`${fault.kind === 'usage' ? 'Wrong call' : 'Internal fault'}: ${observations.fault ?? fault.code}`)
+  const waived = counts.waived === 0 ? '' : `   ${counts.waived} waived`
+  if (fault !== undefined) lines.push(`${faultNames[fault.kind]}: ${observations.fault ?? fault.code}`)
   if (verdict === 'NO-GO') {
     const causes = rootCauses.length === 1 ? '1 root cause' : `${rootCauses.length} root causes`
-    lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked   ${counts.notRun} not run`)
+    lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked${waived}   ${counts.notRun} not run`)
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
-  } else lines.push(verdict)
+  } else lines.push(verdictText(canonical))
   if (fault !== undefined) return [...lines, `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
+  for (const { waiver, text } of observations.notes ?? []) lines.push(`note     ${waiver} ${text}`)
   lines.push(`digest   ${digest.slice(0, 'sha256:'.length + 12)}   exit ${exitCodeOf(canonical)}`)
   return lines.join('\n')
 }
+
+const faultNames = { usage: 'Wrong call', input: 'Bad input', internal: 'Internal fault' } as const

@@ -6,10 +6,14 @@ import { randomHex } from '../base/ids.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import { type ContextOptions, createRuleContext } from '../rules/context.ts'
-import { defaultPreflightPolicy, type PreflightPolicy } from '../waivers/preflight-policy.ts'
+import { digestOf } from '../base/canonical-json.ts'
+import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import { type ReadBytes, readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
+import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
@@ -21,7 +25,10 @@ export interface PreflightInputs extends Selection {
   /** Asked for; the environment has to confirm it. Absent: whatever the environment says. */
   readonly profile?: Profile
   readonly targets?: Targets
+  /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_POLICY), else the default. */
   readonly policy?: PreflightPolicy
+  /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_WAIVERS); `none`: judge without exceptions. */
+  readonly waivers?: WaiverFile | 'none'
   /** Run `boot` and `live` even after a blocker has failed. */
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
@@ -61,10 +68,21 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   try {
     const catalogue = ports.catalogue ?? createCatalogue()
     const checkPorts = checkPortsOf(inputs, ports, clock)
+    const waivers = waiversOf(inputs, checkPorts)
+    requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, inputs)
     prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
-    const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober })
-    return reportOf(plan, catalogueDigest(catalogue), outcomes, facts())
+    const exceptions = createExceptions(waivers, checkPorts)
+    const outcomes = exceptions.settle(
+      await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
+    )
+    const judgedBy = {
+      catalogue: catalogueDigest(catalogue),
+      policy: digestOf(checkPorts.policy),
+      ...(waivers.waivers.length > 0 && { waivers: digestOf(waivers) }),
+      notes: exceptions.notes(outcomes),
+    }
+    return reportOf(plan, judgedBy, outcomes, facts())
   } catch (error) {
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
@@ -72,6 +90,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   }
 }
 
+/** Throws CONFIG_INVALID for a policy file that cannot be read. */
 export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clock: Clock = systemClock): CheckPorts {
   const { readFile, files, localAddresses, overlay } = ports
   const ctx = createRuleContext(inputs.env, {
@@ -84,13 +103,24 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
   return {
     ctx,
     targets: inputs.targets ?? {},
-    policy: inputs.policy ?? defaultPreflightPolicy,
+    policy: inputs.policy ?? readPreflightPolicy(ctx.resolution.values.preflightPolicy, readerOf(ctx)),
     now: inputs.now ?? clock.now(),
     clock,
     nonce: ports.nonce ?? (() => randomHex(16)),
     runId: ports.runId ?? randomHex(8),
   }
 }
+
+/** The waivers of a run. Throws CONFIG_INVALID for a file that cannot be read. */
+export function waiversOf({ waivers }: Pick<PreflightInputs, 'waivers'>, { ctx }: Pick<CheckPorts, 'ctx'>): WaiverFile {
+  if (waivers === 'none') return noWaivers
+  return waivers ?? readWaivers(ctx.resolution.values.preflightWaivers, readerOf(ctx))
+}
+
+const readerOf =
+  ({ files }: CheckPorts['ctx']): ReadBytes =>
+  (path, maxBytes) =>
+    files.read?.(path, maxBytes)
 
 function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }: CheckPorts): ProbeInputs {
   const env = Object.fromEntries(
@@ -113,6 +143,8 @@ interface RunOptions {
   readonly jobs?: number
   readonly waitMs?: number
   readonly progress?: { write(line: string): void }
+  /** Asked as each check ends, so that what waits on it can run. */
+  readonly excuse: (ended: Ended) => Ended
 }
 
 async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
@@ -124,7 +156,7 @@ async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Prom
     const blocker = isGuarded(phase) && options.keepGoing !== true ? firstBlocker(all) : undefined
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     for (const planned of inPhase) {
-      const ending = endOf(planned, ended, blocker, () => slots(() => look(planned.check)))
+      const ending = endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check))))
       ended.set(planned.check.id, ending)
       void ending.then(({ result }) => options.progress?.write(`${result.status.padEnd(6)} ${result.id}\n`))
     }
@@ -184,7 +216,10 @@ const headOf = ({ id, runbook, phase, severity, class: fault }: Check): Omit<Res
 const retryEveryMs = 500
 
 /** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
-function createLooker(ports: CheckPorts, { clock, prober, waitMs = 0 }: RunOptions): (check: Check) => Promise<Ended> {
+function createLooker(
+  ports: CheckPorts,
+  { clock, prober, waitMs = 0 }: Omit<RunOptions, 'excuse'>,
+): (check: Check) => Promise<Ended> {
   const waitUntilMs = clock.monotonic() + waitMs
   const canHeal = (check: Check, answer: Answer): boolean =>
     'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
