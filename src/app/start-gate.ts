@@ -6,19 +6,19 @@ import type { Resolution } from '../config/resolution.ts'
 import { contextOf } from '../rules/context.ts'
 import { type Excused, formatGate, gate, type GateExceptions } from '../rules/gate.ts'
 import type { RuleContext } from '../rules/rule.ts'
-import { readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
+import { defaultPreflightPolicy } from '../waivers/preflight-policy.ts'
 
 /**
  * What is excused, and by which waiver: to be told where the program starts. Throws START_REFUSED; its message is the
  * whole block for standard error, without secrets.
  */
-export function requireSafeStart(
+export async function requireSafeStart(
   program: Program,
   resolution: Resolution,
   clock: Pick<Clock, 'now'> = systemClock,
-): readonly Excused[] {
+): Promise<readonly Excused[]> {
   const ctx = contextOf(resolution, { programs: [program] })
-  const exceptions = exceptionsOf(ctx, clock)
+  const exceptions = await exceptionsOf(ctx, clock)
   const result = gate(program, ctx, 'problem' in exceptions ? undefined : exceptions)
   if (!('problem' in exceptions) && result.findings.length === 0) return result.excused
   // A file of exceptions that is wrong refuses by itself: whoever named it relies on it.
@@ -33,14 +33,21 @@ export function requireSafeStart(
 export const describeExcused = ({ rule, waiver }: Excused): string =>
   `${rule.id} is excused by ${waiver.id} until ${waiver.expires}, owner ${waiver.owner}`
 
-function exceptionsOf(
+async function exceptionsOf(
   { resolution: { values }, files }: RuleContext,
   clock: Pick<Clock, 'now'>,
-): GateExceptions | { readonly problem: string } {
+): Promise<GateExceptions | { readonly problem: string }> {
+  const now = clock.now()
+  const { preflightWaivers, preflightPolicy } = values
+  if (preflightWaivers === undefined && preflightPolicy === undefined) {
+    return { waivers: [], policy: defaultPreflightPolicy, now }
+  }
+  // Only where there is a file is YAML loaded.
+  const { readPreflightPolicy, readWaivers } = await import('../waivers/read-files.ts')
   const read = (path: string, maxBytes: number): Uint8Array | undefined => files.read?.(path, maxBytes)
   try {
-    const { waivers } = readWaivers(values.preflightWaivers, read)
-    return { waivers, policy: readPreflightPolicy(values.preflightPolicy, read), now: clock.now() }
+    const { waivers } = readWaivers(preflightWaivers, read)
+    return { waivers, policy: readPreflightPolicy(preflightPolicy, read), now }
   } catch (error) {
     if (!isBusError(error, 'CONFIG_INVALID')) throw error
     return { problem: `${String(error.details['reason'])}: ${error.message}` }

@@ -27,8 +27,12 @@ export interface PreflightInputs extends Selection {
   readonly targets?: Targets
   /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_POLICY), else the default. */
   readonly policy?: PreflightPolicy
+  /** In place of the one that the environment names. */
+  readonly policyPath?: string
   /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_WAIVERS); `none`: judge without exceptions. */
   readonly waivers?: WaiverFile | 'none'
+  /** In place of the one that the environment names. */
+  readonly waiversPath?: string
   /** Run `boot` and `live` even after a blocker has failed. */
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
@@ -103,7 +107,8 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
   return {
     ctx,
     targets: inputs.targets ?? {},
-    policy: inputs.policy ?? readPreflightPolicy(ctx.resolution.values.preflightPolicy, readerOf(ctx)),
+    policy:
+      inputs.policy ?? readPreflightPolicy(inputs.policyPath ?? ctx.resolution.values.preflightPolicy, readerOf(ctx)),
     now: inputs.now ?? clock.now(),
     clock,
     nonce: ports.nonce ?? (() => randomHex(16)),
@@ -112,9 +117,12 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
 }
 
 /** The waivers of a run. Throws CONFIG_INVALID for a file that cannot be read. */
-export function waiversOf({ waivers }: Pick<PreflightInputs, 'waivers'>, { ctx }: Pick<CheckPorts, 'ctx'>): WaiverFile {
+export function waiversOf(
+  { waivers, waiversPath }: Pick<PreflightInputs, 'waivers' | 'waiversPath'>,
+  { ctx }: Pick<CheckPorts, 'ctx'>,
+): WaiverFile {
   if (waivers === 'none') return noWaivers
-  return waivers ?? readWaivers(ctx.resolution.values.preflightWaivers, readerOf(ctx))
+  return waivers ?? readWaivers(waiversPath ?? ctx.resolution.values.preflightWaivers, readerOf(ctx))
 }
 
 const readerOf =

@@ -70,6 +70,14 @@ const rulesOf = {
 } as const
 const maxRenewals = 1
 
+/** The most days that a waiver of that severity may hold; 0: it cannot be waived. */
+export const lifeOf = (severity: Subject['severity']): number =>
+  severity === 'critical' || severity === 'high' ? rulesOf[severity].maxDays : 0
+
+/** Approvers that a waiver of that severity needs. */
+export const approversOf = (severity: Subject['severity']): number =>
+  severity === 'critical' || severity === 'high' ? rulesOf[severity].approvers : 0
+
 /** What the waiver of a failure is bound to. Order of findings does not count; codes, variables and facts do. */
 export function bindOf({ id, status, class: fault, findings, facts }: Subject): string {
   const pairs = findings.map(({ code, variable }) => `${code} ${variable}`).sort()

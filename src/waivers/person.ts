@@ -3,3 +3,5 @@
 
 /** Equal for names of the same person. */
 export const personOf = (name: string): string => name.toLowerCase().replace(/@.*$/, '').replace(/\+.*$/, '')
+
+export const isSamePerson = (a: string, b: string): boolean => personOf(a) === personOf(b)

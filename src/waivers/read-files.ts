@@ -1,4 +1,5 @@
 // The two files of exceptions, as the environment names them: read once, capped, before anything is judged.
+import { closeSync, openSync, readSync } from 'node:fs'
 import { BusError } from '../base/errors.ts'
 import { defaultPreflightPolicy, type PreflightPolicy } from './preflight-policy.ts'
 import { parsePreflightPolicy } from './policy-file.ts'
@@ -25,4 +26,18 @@ export function readPreflightPolicy(path: string | undefined, read: ReadBytes): 
   return path === undefined
     ? defaultPreflightPolicy
     : parsePreflightPolicy(bytesOf(path, read, 'PREFLIGHT_POLICY_INVALID'), path)
+}
+
+/** Reads from the disk. Never throws. */
+export const fromDisk: ReadBytes = (path, maxBytes) => {
+  let file: number | undefined
+  try {
+    file = openSync(path, 'r')
+    const bytes = Buffer.alloc(maxBytes + 1)
+    return bytes.subarray(0, readSync(file, bytes))
+  } catch {
+    return undefined
+  } finally {
+    if (file !== undefined) closeSync(file)
+  }
 }

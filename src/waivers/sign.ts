@@ -47,6 +47,7 @@ export function approve(waiver: Waiver, by: string, at: string, key: KeyObject):
 
 /** Does it stand under that key (the policy's, never the file's)? Never throws. */
 export function isApproved(waiver: Waiver, { by, at, sig }: Approval, keyText: string): boolean {
+  if (!isSignatureText(sig) || !isKeyText(keyText)) return false
   try {
     return verifyBytes(null, signedBytes(waiver, by, at), keyOf(keyText), Buffer.from(sig, 'base64'))
   } catch {

@@ -29,7 +29,7 @@ async function bus(terminal: Terminal): Promise<void> {
   const { startBusOnLink } = await import('../../app/open-link.ts')
   const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
-  for (const excused of requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
+  for (const excused of await requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
   const config = toBusConfig(resolution)
   await runServer(terminal, async (onShutdown) => {
     const running = await startBusOnLink(config, {

@@ -5,6 +5,7 @@ import type { Profile } from '../../config/shapes.ts'
 import type { Phase } from '../../preflight/check.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { waiversCommand } from './preflight-waivers.ts'
 
 interface RunOptions {
   readonly profile?: Profile
@@ -13,6 +14,9 @@ interface RunOptions {
   readonly phase?: Phase[]
   readonly target?: string
   readonly keepGoing?: boolean
+  /** false: --no-waivers. */
+  readonly waivers?: string | false
+  readonly policy?: string
   readonly output: 'text' | 'json'
   readonly json?: boolean
 }
@@ -52,6 +56,7 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--json', 'print as JSON')
       .action((id: string, options: { json?: boolean }) => explain(id, options, terminal)),
   )
+  command.addCommand(waiversCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -67,6 +72,9 @@ function withSelection(command: Command): Command {
     .addOption(new Option('--profile <profile>', 'what the environment has to be').choices(['dev', 'staging', 'prod']))
     .option('--only <ids...>', 'only these checks, or a category as shield.*')
     .option('--skip <ids...>', 'without these; a skipped gating check makes the verdict INCONCLUSIVE')
+    .option('--waivers <file>', 'approved exceptions; default: ARQONBUS_PREFLIGHT_WAIVERS')
+    .option('--no-waivers', 'judge without exceptions')
+    .option('--policy <file>', 'who may approve, and more; default: ARQONBUS_PREFLIGHT_POLICY')
     .addOption(
       new Option('--phase <phases...>', 'only these phases').choices(['static', 'deps', 'gates', 'boot', 'live']),
     )
@@ -74,7 +82,7 @@ function withSelection(command: Command): Command {
 
 async function inputsOf(options: RunOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
-  const { profile, only, skip, phase, target, keepGoing } = options
+  const { profile, only, skip, phase, target, keepGoing, waivers, policy } = options
   return {
     env: terminal.env,
     ...(profile !== undefined && { profile }),
@@ -83,6 +91,9 @@ async function inputsOf(options: RunOptions, terminal: Terminal) {
     ...(phase !== undefined && { phases: phase }),
     ...(target !== undefined && { targets: parseTargets(target) }),
     ...(keepGoing !== undefined && { keepGoing }),
+    ...(waivers === false && { waivers: 'none' as const }),
+    ...(typeof waivers === 'string' && { waiversPath: waivers }),
+    ...(policy !== undefined && { policyPath: policy }),
   }
 }
 
@@ -100,18 +111,24 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
 async function plan(options: RunOptions, terminal: Terminal): Promise<void> {
   const { createCatalogue } = await import('../../preflight/catalogue.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
-  const { checkPortsOf } = await import('../../preflight/run.ts')
+  const { checkPortsOf, waiversOf } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
-  const { profile, required, checks, digest } = planPreflight(createCatalogue(), checkPortsOf(inputs, {}), inputs)
-  const rows = checks.map(({ check: { id, phase, severity, title }, skip }) => ({ id, phase, severity, title, skip }))
+  const ports = checkPortsOf(inputs, {})
+  const { waivers } = waiversOf(inputs, ports)
+  const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
+  const rows = checks.map(({ check: { id, phase, severity, title }, skip }) => {
+    const meant = waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
+    return { id, phase, severity, title, skip, ...(meant.length > 0 && { waivers: meant }) }
+  })
   if (options.json === true) {
     terminal.out(toPrintableJson({ profile, required, digest, checks: rows }))
     return
   }
   terminal.out(`profile ${profile}, ${rows.length} checks, plan ${digest}`)
-  for (const { id, phase, severity, title, skip } of rows) {
+  for (const { id, phase, severity, title, skip, waivers: meant = [] } of rows) {
     const note = skip === undefined ? title : `skipped: ${toPrintable(skip)}`
-    terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  ${note}`)
+    const excused = meant.length === 0 ? '' : `  (waivers: ${meant.join(', ')})`
+    terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  ${note}${excused}`)
   }
 }
 

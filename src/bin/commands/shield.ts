@@ -27,7 +27,7 @@ async function shield(terminal: Terminal): Promise<void> {
   const { startShieldOnLink } = await import('../../app/open-link.ts')
   const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
-  for (const excused of requireSafeStart('shield', resolution)) terminal.note(describeExcused(excused))
+  for (const excused of await requireSafeStart('shield', resolution)) terminal.note(describeExcused(excused))
   const config = toShieldConfig(resolution)
   const { natsUrl } = config
   if (natsUrl === undefined || resolution.sources.get('natsUrl')?.kind === 'default') {
