@@ -91,7 +91,7 @@ export function addWaiver(text: string, waiver: Waiver): string {
   const list = document.get('waivers')
   if (!isSeq(list)) throw unwritable('it has no list of waivers')
   list.flow = false
-  list.add(document.createNode(waiver))
+  list.add(document.createNode(waiver, { aliasDuplicateObjects: false }))
   return checked(document.toString(format))
 }
 

@@ -93,7 +93,7 @@ function placeOf(node: Node, path: string, walk: Walk): Place | undefined {
   const at = { path, line: walk.lineOf(node) }
   if (isAlias(node)) return walk.problems.add(at, 'an alias; write it out')
   if ('anchor' in node && node.anchor !== undefined) walk.problems.add(at, 'an anchor; take it away')
-  if (node.tag !== undefined && /^[&!]/.test(node.tag)) walk.problems.add(at, 'a tag; take it away')
+  if (node.tag !== undefined) walk.problems.add(at, 'a tag; take it away')
   if (isScalar(node)) return { ...at, value: scalarOf(node.value, at, walk.problems) }
   if (isSeq<Node>(node)) {
     const items = node.items.map((item, index) => placeOf(item, `${path}[${index}]`, walk))
