@@ -44,7 +44,7 @@ export function createExceptions(
   return {
     excuse(ended) {
       const subject = subjectOf(ended.result)
-      if (subject === undefined || ended.result.severity === 'advisory') return ended
+      if (subject === undefined) return ended
       failures.set(ended.result.id, ended)
       return judge(ended, subject)
     },
@@ -136,7 +136,8 @@ function notesOf(
   const renewed = new Set(waivers.map(({ renewal }) => renewal.of))
   return waivers.flatMap((waiver): WaiverNote[] => {
     const result = results.get(waiver.check)
-    if (result === undefined || renewed.has(waiver.id)) return []
+    const isInUse = result?.status === 'waived' && result.waiver === waiver.id
+    if (result === undefined || (renewed.has(waiver.id) && !isInUse)) return []
     if (result.status === 'pass') {
       const text = `is not used: ${waiver.check} passes without it; take it out of the file`
       return [{ waiver: waiver.id, code: 'UNUSED', text }]

@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, describe, expect, it } from 'vitest'
-import { dayMs } from '../../../src/waivers/judge-waivers.ts'
+import { bindOf, dayMs, type Subject } from '../../../src/waivers/judge-waivers.ts'
 import type { Waiver } from '../../../src/waivers/waiver.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
@@ -28,13 +28,13 @@ const now = Date.now()
 const { NATS_URL: _, ...production } = productionEnvironment
 const env = { ...production, ARQONBUS_REQUIRE_DUAL_DATA_STACK: 'false' }
 
-function run(text: string, changes: Variables = {}): Started {
+function run(text: string, changes: Variables = {}, program: 'bus' | 'shield' = 'bus'): Started {
   const waivers = join(folder, 'preflight.waivers.yaml')
   const policy = join(folder, 'policy.yaml')
   writeFileSync(waivers, text)
   writeFileSync(policy, policyYaml())
   const variables = { ...env, ARQONBUS_PREFLIGHT_WAIVERS: waivers, ARQONBUS_PREFLIGHT_POLICY: policy, ...changes }
-  const one = start('bus', variables, folder)
+  const one = start(program, variables, folder)
   started.push(one)
   return one
 }
@@ -108,5 +108,31 @@ describe('a production bus without its second data store', () => {
     expectRefused(ended)
     expect(ended.stderr).toContain('rule  bus.postgres-url-configured NOT_SET, blocker')
     expect(ended.stderr).not.toContain('rule  bus.dual-stack-required')
+  })
+})
+
+describe('a production Shield that takes frames without a schema', () => {
+  const subject: Subject = {
+    id: 'shield.schema-strict',
+    severity: 'critical',
+    class: 'config',
+    status: 'fail',
+    findings: [{ code: 'NOT_STRICT', variable: 'ARQON_SCHEMA_STRICT' }],
+  }
+  const changes = { ARQON_SCHEMA_STRICT: 'false', NATS_URL: 'tls://nats.invalid:4222' }
+  const waiver = waiverOf(now, { check: subject.id, bind: bindOf(subject) })
+
+  it('is let through to its NATS with a waiver that two people approved', async () => {
+    const { code, stderr } = await run(yamlOf(fileOf(signed(waiver))), changes, 'shield').ended
+    // There is no such NATS: the gate is behind it by then.
+    expect(code).toBe(69)
+    expect(stderr).toContain('shield.schema-strict is excused by EX-2026-014 until ')
+    expect(stderr).toContain('LINK_UNAVAILABLE')
+  })
+
+  it('is refused with a waiver that nobody approved', async () => {
+    const ended = await run(yamlOf(fileOf(waiver)), changes, 'shield').ended
+    expectRefused(ended)
+    expect(ended.stderr).toContain('waiver EX-2026-014 refused: 0 of 2')
   })
 })

@@ -206,6 +206,25 @@ describe('every run', () => {
     expect(await noteOf(1 - 1e-6)).toBe('expires within 1 day')
   })
 
+  it('warns of a waiver that is in use while nobody has approved its renewal', async () => {
+    const ending = waiver({ expires: instant(now + dayMs / 2) })
+    const renewal = { ...ending, id: 'EX-2', renewal: { number: 1, of: ending.id }, requested: instant(now - 1) }
+    const codesOf = async (...waivers: readonly Waiver[]): Promise<unknown> => {
+      const { observations } = await run([replicas], { waivers: fileOf(...waivers) })
+      return observations.notes?.map(({ waiver: id, code }) => `${id} ${code}`)
+    }
+    expect(await codesOf(ending, { ...renewal, approvals: [] })).toEqual(['EX-2026-014 EXPIRES_SOON'])
+    const approved = signed({ ...renewal, expires: instant(now + 20 * dayMs) }, ['s.kim'], instant(now))
+    expect(await codesOf(ending, approved)).toBeUndefined()
+  })
+
+  it('says that an advisory check needs no waiver', async () => {
+    const advisory = check('a.replicas', () => failing(), { severity: 'advisory' })
+    const report = await run([advisory], { waivers: fileOf(waiver()) })
+    expect(resultOf(report, 'a.replicas').status).toBe('fail')
+    expect(report.observations.results['a.replicas']?.refusals).toMatchObject([{ reason: 'NOT_WAIVABLE' }])
+  })
+
   it('notes a waiver that nothing needs', async () => {
     expect(await noteOf(20, [check('a.replicas')])).toBe(
       'is not used: a.replicas passes without it; take it out of the file',

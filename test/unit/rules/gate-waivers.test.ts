@@ -5,6 +5,8 @@ import { runPreflight } from '../../../src/preflight/run.ts'
 import { subjectOf } from '../../../src/preflight/exceptions.ts'
 import { createRuleContext } from '../../../src/rules/context.ts'
 import { formatGate, gate, type GateResult } from '../../../src/rules/gate.ts'
+import { failIfAny, type Finding, type Rule } from '../../../src/rules/rule.ts'
+import { rules } from '../../../src/rules/rules.ts'
 import { bindOf, dayMs } from '../../../src/waivers/judge-waivers.ts'
 import type { Waiver } from '../../../src/waivers/waiver.ts'
 import { productionEnvironment } from '../../support/environments.ts'
@@ -104,14 +106,30 @@ describe('the gate', () => {
   })
 
   it('takes a waiver of what both programs get wrong for the part that one has', async () => {
-    const env = { ...productionEnvironment, ARQONBUS_LIMIT_MAX_JOIN: '1', SHIELD_LIMIT_MAX_JOIN: '1' }
+    const env = { ...productionEnvironment, ARQONBUS_LIMIT_MAX_JOINS: 'x', SHIELD_LIMIT_MAX_JOINS: 'x' }
     const { canonical } = await runPreflight({ env, profile: 'prod', only: ['meta.config-valid'] }, machine)
     const subject = subjectOf(canonical.results.find(({ id }) => id === 'meta.config-valid')!)!
     expect(subject.findings).toHaveLength(2)
     const waiver = signed(waiverOf(now, { check: subject.id, bind: bindOf(subject) }), ['s.kim'])
+    for (const program of ['bus', 'shield'] as const) {
+      expect(gate(program, createRuleContext(env, machine)).findings, program).toHaveLength(1)
+    }
     expect(judge([waiver], env, 'bus').findings).toEqual([])
     expect(judge([waiver], env, 'shield').findings).toEqual([])
     expect(idsOf(judge([waiver], { ...env, ARQONBUS_LIMIT_MAX_LEAVE: '1' }, 'bus'))).toContain('meta.config-valid')
+  })
+
+  it('takes none for what only one program gets wrong, and the preflight did not see', () => {
+    const finding = (code: string): Finding => ({ code, variable: 'X', found: 'x', fix: 'x' })
+    const rule: Rule = {
+      ...rules.find(({ id }) => id === dualStackOff.id)!,
+      judge: ({ programs }) =>
+        failIfAny([finding('BOTH'), ...(programs.length === 1 ? [finding('ONE')] : [finding('OTHER')])], ''),
+    }
+    const seen = [finding('BOTH'), finding('OTHER')]
+    const waiver = signed(waiverOf(now, { bind: bindOf({ ...dualStackOff, findings: seen }) }))
+    const result = gate('bus', createRuleContext(noDualStack, machine), { waivers: [waiver], policy, now }, [rule])
+    expect(result.findings.map(({ code }) => code)).toEqual(['BOTH', 'ONE'])
   })
 
   it('is bound to the same failure as the preflight', async () => {

@@ -77,6 +77,13 @@ describe('a waiver', () => {
     expect(outcome(good, { now: Date.parse(requested) + 3_600_000 })).toBe('waived')
   })
 
+  it('does not begin before it was requested, whenever it was approved', () => {
+    const later = waiverOf(now, { requested: instant(now + 1) })
+    expect(outcome(signed(later, ['r.patel', 's.kim'], instant(now)))).toBe('NOT_YET')
+    const today = waiverOf(now, { requested: instant(now) })
+    expect(outcome(signed(today, ['r.patel', 's.kim'], instant(now)))).toBe('waived')
+  })
+
   it('says how long ago it ended', () => {
     const said = (later: number): unknown => {
       const judgement = applyWaiver(dualStackOff, grounds(good, { now: Date.parse(good.expires) + later }))
