@@ -1,7 +1,8 @@
 // When a waiver holds, and that nothing of it can be changed: the failure, the clock, the scope, a signature, a word.
-import { generateKeyPairSync } from 'node:crypto'
+import { createPublicKey, generateKeyPairSync, verify } from 'node:crypto'
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { canonicalJson } from '../../../src/base/canonical-json.ts'
 import {
   applyWaiver,
   bindOf,
@@ -233,6 +234,23 @@ describe('whatever is changed in a signed waiver', () => {
     expect(outcome({ ...good, compensating: [] })).toBe('BAD_SIGNATURE')
     expect(outcome({ ...good, approvals: good.approvals.slice(1) })).toBe('NOT_ENOUGH_APPROVALS')
     expect(outcome({ ...good, note: 'x' } as unknown as Waiver)).toBe('BAD_SIGNATURE')
+  })
+
+  it('an instant by seconds, it is refused', () => {
+    const later = (text: string): string => instant(Date.parse(text) + 1_000)
+    const [first, second] = good.approvals
+    expect(outcome({ ...good, expires: later(good.expires) })).toBe('BAD_SIGNATURE')
+    expect(outcome({ ...good, requested: later(good.requested) })).toBe('BAD_SIGNATURE')
+    expect(outcome({ ...good, approvals: [first!, { ...second!, at: later(second!.at) }] })).toBe('BAD_SIGNATURE')
+  })
+
+  it('what is signed is what the documentation says', () => {
+    const { approvals, ...entry } = good
+    for (const { by, at, sig } of approvals) {
+      const text = canonicalJson({ at, by, schema: 'arqonbus/waivers/1', waiver: entry })
+      const key = createPublicKey(approvers[by as keyof typeof approvers])
+      expect(verify(null, Buffer.from(text, 'utf8'), key, Buffer.from(sig, 'base64'))).toBe(true)
+    }
   })
 
   it('approvals of one waiver do not stand under another', () => {
