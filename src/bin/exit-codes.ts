@@ -2,7 +2,7 @@
 import { isBusError } from '../base/errors.ts'
 import { ClientError } from '../client/client.ts'
 
-export const exitCodes = { ok: 0, failure: 1, usage: 64, unreachable: 69, denied: 77, config: 78 } as const
+export const exitCodes = { ok: 0, failure: 1, usage: 64, input: 65, unreachable: 69, denied: 77, config: 78 } as const
 export type ExitCode = (typeof exitCodes)[keyof typeof exitCodes]
 
 /** Ends a command: the message says what is wrong, `hint` what to change. */
@@ -48,6 +48,9 @@ export function describeFailure(error: unknown): { exitCode: ExitCode; lines: re
     if (error instanceof ClientError && error.outcome === 'unknown') {
       lines.push('It is not known whether it was stored; send it again with the same --id.')
     }
+    // Files of the preflight are its input, wherever a command reads them; servers wrap them in START_REFUSED.
+    if (reason === 'WAIVER_INVALID' || reason === 'PREFLIGHT_POLICY_INVALID')
+      return { exitCode: exitCodes.input, lines }
     // A store that refuses the credentials is no wrong configuration, whatever refused to open.
     const isDenied = error.code === 'STORE_OPEN_FAILED' && reason === 'DENIED'
     return { exitCode: isDenied ? exitCodes.denied : (byCode[error.code] ?? exitCodes.failure), lines }

@@ -125,6 +125,13 @@ export const keys = {
   preflightStrict: key('ARQONBUS_PREFLIGHT_STRICT', boolean, false, both, {
     meaning: 'Enforce the production rules in development too',
   }),
+  preflightWaivers: optional('ARQONBUS_PREFLIGHT_WAIVERS', path, both, {
+    meaning:
+      'File of approved exceptions to the production rules (docs/waivers.md); read by the preflight and at each start',
+  }),
+  preflightPolicy: optional('ARQONBUS_PREFLIGHT_POLICY', path, both, {
+    meaning: 'File of the preflight policy: who may approve exceptions, and what the services have to offer',
+  }),
   logLevel: key('ARQONBUS_LOG_LEVEL', oneOf(logWords), 'info', both, { meaning: 'Least severe log line written' }),
 
   serverHost: key('ARQONBUS_SERVER_HOST', host, '127.0.0.1', bus, { meaning: 'Address of the WebSocket listener' }),

@@ -12,6 +12,7 @@ import {
   type Report,
   reportSchema,
   type Result,
+  type WaiverNote,
 } from './report.ts'
 import { stops, unproven, verdictOf, worstOf } from './verdict.ts'
 
@@ -39,8 +40,16 @@ export interface Attempt {
 export const describeFault = (error: unknown): string =>
   error instanceof Error ? `${error.name}: ${error.message}` : typeof error
 
-/** `catalogue` is its digest. */
-export function reportOf(plan: Plan, catalogue: string, ended: readonly Ended[], facts: RunFacts): Report {
+/** Digests of what was judged by, and what is to be said of it. */
+export interface JudgedBy {
+  readonly catalogue: string
+  readonly policy: string
+  readonly waivers?: string
+  readonly notes: readonly WaiverNote[]
+}
+
+export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[], facts: RunFacts): Report {
+  const { catalogue, policy, waivers, notes } = judgedBy
   const results = withBlocks(ended.map(({ result }) => result))
   const evidence = { planned: plan.checks.map(({ check }) => check.id), required: plan.required, results }
   const verdict = verdictOf(evidence)
@@ -56,6 +65,8 @@ export function reportOf(plan: Plan, catalogue: string, ended: readonly Ended[],
     planned: evidence.planned,
     plan: plan.digest,
     catalogue,
+    policy,
+    ...(waivers !== undefined && { waivers }),
     counts: countsOf(results),
     rootCauses: causes.map(({ id }) => id),
     ...(label !== undefined && { route: { label, dedupe: dedupeOf(causes) } }),
@@ -68,6 +79,7 @@ export function reportOf(plan: Plan, catalogue: string, ended: readonly Ended[],
     observations: {
       startedAt: facts.startedAt,
       ms: Math.round(facts.ms),
+      ...(notes.length > 0 && { notes }),
       results: Object.fromEntries(ended.map(({ result, observation }) => [result.id, observation])),
     },
   }
@@ -107,14 +119,18 @@ function countsOf(results: readonly Result[]): Record<CountName, number> {
   return counts
 }
 
-/** A wrong call (USAGE) or a fault of ours; INCONCLUSIVE either way. */
+const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID']
+const mostFaultLines = 100
+
+/** A wrong call (USAGE), a file that is wrong, or a fault of ours; INCONCLUSIVE either way. */
 export function faultReport(error: unknown, profile: Profile, facts: RunFacts): Report {
-  const isUsage = error instanceof BusError && error.code === 'USAGE'
   const reason = error instanceof BusError ? error.details['reason'] : undefined
-  const code = typeof reason === 'string' ? reason : isUsage ? 'USAGE' : 'UNEXPECTED'
+  const kind =
+    error instanceof BusError && error.code === 'USAGE' ? 'usage' : inputReasons.includes(reason) ? 'input' : 'internal'
+  const code = typeof reason === 'string' ? reason : kind === 'usage' ? 'USAGE' : 'UNEXPECTED'
   const canonical: Canonical = {
     verdict: 'INCONCLUSIVE',
-    unproven: [isUsage ? 'the call was wrong' : 'the preflight itself failed'],
+    unproven: [faultWords[kind]],
     profile,
     version,
     node: facts.node,
@@ -122,12 +138,14 @@ export function faultReport(error: unknown, profile: Profile, facts: RunFacts): 
     planned: [],
     plan: '',
     catalogue: '',
+    policy: '',
     counts: countsOf([]),
     rootCauses: [],
     results: [],
-    fault: { kind: isUsage ? 'usage' : 'internal', code },
+    fault: { kind, code },
   }
-  const fault = harmless(isUsage ? error.message : describeFault(error))
+  const words = error instanceof BusError && kind !== 'internal' ? error.message : describeFault(error)
+  const fault = words.split('\n').slice(0, mostFaultLines).map(harmless).join('\n')
   return {
     schema: reportSchema,
     canonical,
@@ -135,3 +153,9 @@ export function faultReport(error: unknown, profile: Profile, facts: RunFacts): 
     observations: { startedAt: facts.startedAt, ms: Math.round(facts.ms), fault, results: {} },
   }
 }
+
+const faultWords = {
+  usage: 'the call was wrong',
+  input: 'a file it has to judge by is wrong',
+  internal: 'the preflight itself failed',
+} as const

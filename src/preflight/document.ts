@@ -25,7 +25,8 @@ edit. What each command and checkbox of the runbook became: \`docs/ArqonBus/runb
   on one that did.
 - **INCONCLUSIVE** (exit 30): nothing failed, but something that is needed was not run. Absence of proof is never GO.
 
-64 is a wrong call, 70 a fault of the preflight itself. Advisory checks are shown and never decide.
+64 is a wrong call, 65 a file of waivers or a policy that is wrong, 70 a fault of the preflight itself. A GO that rests on
+approved exceptions says so, \`GO (1 exception)\`: \`docs/waivers.md\`. Advisory checks are shown and never decide.
 
 Profile dev needs the phases static and live; staging and prod need all five. The static checks are the rules that the
 servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where a check of theirs that

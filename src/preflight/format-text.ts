@@ -1,7 +1,7 @@
 // The report for people: short when green, everything that is needed to act when not. 80 columns, no colour.
 import { categoryOf, type Phase, phases } from './check.ts'
-import type { Report, Result } from './report.ts'
-import { exitCodeOf } from './verdict.ts'
+import type { Observation, Report, Result } from './report.ts'
+import { exitCodeOf, verdictText } from './verdict.ts'
 
 export function formatText(report: Report): string {
   const { canonical } = report
@@ -75,7 +75,7 @@ function wrap(text: string, hanging = ''): string[] {
   return [...lines, line]
 }
 
-function formatResult(result: Result, observation: Report['observations']['results'][string] | undefined): string {
+function formatResult(result: Result, observation: Observation | undefined): string {
   const head = `  ${result.status.toUpperCase().padEnd(6)}${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
   const lines = result.runbook.length === 0 ? '' : `  ${result.runbook.join(' ')}`
   const body: string[] = []
@@ -87,6 +87,8 @@ function formatResult(result: Result, observation: Report['observations']['resul
     }
   }
   if (result.status === 'error') body.push(...wrap(`${result.code}, ${observation?.observed ?? ''}`))
+  if (result.status === 'waived') body.push(...formatException(result, observation))
+  for (const { waiver, words } of observation?.refusals ?? []) body.push(...wrap(`waiver ${waiver} refused: ${words}`))
   if ((observation?.attempts?.length ?? 0) > 1) body.push(`${indent}tried ${observation?.attempts?.length} times`)
   if (result.blocks.length > 0) {
     const count = result.blocks.length === 1 ? '1 check waits' : `${result.blocks.length} checks wait`
@@ -102,19 +104,39 @@ function shortNames({ id, blocks }: Result): string[] {
   return blocks.map((other) => (other.startsWith(prefix) ? other.slice(prefix.length) : other))
 }
 
+function formatException(
+  { waiver, expires, findings, code }: Extract<Result, { status: 'waived' }>,
+  observation: Observation | undefined,
+): string[] {
+  const found = observation?.findings ?? []
+  const causes = findings.flatMap(({ variable }, index) => wrap(`${variable}: ${found[index]?.found ?? ''}`))
+  if (code !== undefined) causes.push(...wrap(`${code}: ${observation?.observed ?? ''}`))
+  const exception = observation?.exception
+  if (exception === undefined) return [...causes, `${indent}${waiver}  expires ${expires}`]
+  const { owner, approvedBy, days, renewals } = exception
+  return [
+    ...causes,
+    `${indent}${waiver}  owner ${owner}  approved by ${approvedBy.join(', ')}`,
+    `${indent}expires ${expires} (${days === 1 ? '1 day' : `${days} days`})  renewals ${renewals} of 1`,
+  ]
+}
+
 /** The verdict, what led to it, and the exit code. */
 export function formatVerdict({ canonical, digest, observations }: Report): string {
   const { verdict, rootCauses, counts, route, unproven, fault } = canonical
   const lines: string[] = []
-  if (fault !== undefined)
-    lines.push(`${fault.kind === 'usage' ? 'Wrong call' : 'Internal fault'}: ${observations.fault ?? fault.code}`)
+  const waived = counts.waived === 0 ? '' : `   ${counts.waived} waived`
+  if (fault !== undefined) lines.push(`${faultNames[fault.kind]}: ${observations.fault ?? fault.code}`)
   if (verdict === 'NO-GO') {
     const causes = rootCauses.length === 1 ? '1 root cause' : `${rootCauses.length} root causes`
-    lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked   ${counts.notRun} not run`)
+    lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked${waived}   ${counts.notRun} not run`)
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
-  } else lines.push(verdict)
+  } else lines.push(verdictText(canonical))
   if (fault !== undefined) return [...lines, `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
+  for (const { waiver, text } of observations.notes ?? []) lines.push(`note     ${waiver} ${text}`)
   lines.push(`digest   ${digest.slice(0, 'sha256:'.length + 12)}   exit ${exitCodeOf(canonical)}`)
   return lines.join('\n')
 }
+
+const faultNames = { usage: 'Wrong call', input: 'Bad input', internal: 'Internal fault' } as const

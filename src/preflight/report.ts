@@ -3,6 +3,7 @@
 import type { JsonObject } from '../base/json.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Severity } from '../rules/rule.ts'
+import type { Refusal } from '../waivers/judge-waivers.ts'
 import type { Answer, Phase } from './check.ts'
 
 export const reportSchema = 'arqonbus/preflight-report/1.0'
@@ -15,14 +16,24 @@ export type SkipReason =
   | { readonly kind: 'not-selected'; readonly because: string }
   | { readonly kind: 'not-permitted'; readonly because: string }
 
-/** What became of a check. `waived` is for exceptions, which this version cannot grant. */
+/** What became of a check. */
 export type Outcome =
   /** `facts` hold no time, address, number that moves, or text of a server. */
   | { readonly status: 'pass'; readonly facts?: JsonObject }
   | { readonly status: 'fail'; readonly findings: readonly CanonicalFinding[]; readonly facts?: JsonObject }
   | { readonly status: 'error'; readonly code: string }
   | { readonly status: 'skip'; readonly reason: SkipReason }
-  | { readonly status: 'waived'; readonly underlying: 'fail' | 'error'; readonly waiver: string }
+  /** Failed, and a waiver excuses exactly this: its id, and the instant at which it ends. */
+  | {
+      readonly status: 'waived'
+      readonly underlying: 'fail' | 'error'
+      readonly waiver: string
+      readonly expires: string
+      /** Of what is excused; an error has a code instead. */
+      readonly findings: readonly CanonicalFinding[]
+      readonly code?: string
+      readonly facts?: JsonObject
+    }
 
 export interface CanonicalFinding {
   readonly code: string
@@ -53,13 +64,17 @@ export interface Canonical {
   readonly planned: readonly string[]
   readonly plan: string
   readonly catalogue: string
+  /** Digest of the policy it was judged by. */
+  readonly policy: string
+  /** Digest of the waivers that could have excused something; absent when there were none. */
+  readonly waivers?: string
   readonly counts: Readonly<Record<CountName, number>>
   /** Gating checks that failed themselves, in plan order. */
   readonly rootCauses: readonly string[]
   readonly route?: { readonly label: Exclude<Severity, 'advisory'>; readonly dedupe: string }
   readonly results: readonly Result[]
   /** The run itself went wrong: how it was called, or a fault of ours. */
-  readonly fault?: { readonly kind: 'usage' | 'internal'; readonly code: string }
+  readonly fault?: { readonly kind: 'usage' | 'input' | 'internal'; readonly code: string }
 }
 
 export type CountName = 'pass' | 'fail' | 'error' | 'waived' | 'blocked' | 'notApplicable' | 'notRun'
@@ -71,8 +86,25 @@ export interface Observation {
   readonly findings?: readonly { readonly variable: string; readonly found: string }[]
   /** What the probe came back with: the judgement can be made again from it. */
   readonly answer?: Answer
+  /** Who excused it, and for how long yet. */
+  readonly exception?: {
+    readonly owner: string
+    readonly approvedBy: readonly string[]
+    /** Whole days that are left, down. */
+    readonly days: number
+    readonly renewals: number
+  }
+  /** Waivers that were meant for it and do not hold. */
+  readonly refusals?: readonly Refusal[]
   /** Where there was more than one. */
   readonly attempts?: readonly { readonly ms: number; readonly code?: string }[]
+}
+
+export interface WaiverNote {
+  /** Its id. */
+  readonly waiver: string
+  readonly code: 'EXPIRES_SOON' | 'UNUSED'
+  readonly text: string
 }
 
 export interface Report {
@@ -85,6 +117,8 @@ export interface Report {
     readonly ms: number
     /** The words of a fault. */
     readonly fault?: string
+    /** Waivers that need somebody's attention, though they stop nothing. */
+    readonly notes?: readonly WaiverNote[]
     readonly results: Readonly<Record<string, Observation>>
   }
 }

@@ -7,10 +7,14 @@ import { randomHex } from '../base/ids.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import { type ContextOptions, createRuleContext } from '../rules/context.ts'
-import { defaultPreflightPolicy, type PreflightPolicy } from '../waivers/preflight-policy.ts'
+import { digestOf } from '../base/canonical-json.ts'
+import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import { type ReadBytes, readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
+import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
@@ -22,7 +26,14 @@ export interface PreflightInputs extends Selection {
   /** Asked for; the environment has to confirm it. Absent: whatever the environment says. */
   readonly profile?: Profile
   readonly targets?: Targets
+  /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_POLICY), else the default. */
   readonly policy?: PreflightPolicy
+  /** In place of the one that the environment names. */
+  readonly policyPath?: string
+  /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_WAIVERS); `none`: judge without exceptions. */
+  readonly waivers?: WaiverFile | 'none'
+  /** In place of the one that the environment names. */
+  readonly waiversPath?: string
   /** Run `boot` and `live` even after a blocker has failed. */
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
@@ -72,10 +83,21 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   try {
     const catalogue = withTimeouts(ports.catalogue ?? createCatalogue(), inputs.checkTimeoutsMs ?? {})
     const checkPorts = checkPortsOf(inputs, ports, clock)
+    const waivers = waiversOf(inputs, checkPorts)
+    requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, inputs)
     prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
-    const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober })
-    return reportOf(plan, catalogueDigest(catalogue), outcomes, facts())
+    const exceptions = createExceptions(waivers, checkPorts)
+    const outcomes = exceptions.settle(
+      await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
+    )
+    const judgedBy = {
+      catalogue: catalogueDigest(catalogue),
+      policy: digestOf(checkPorts.policy),
+      ...(waivers.waivers.length > 0 && { waivers: digestOf(waivers) }),
+      notes: exceptions.notes(outcomes),
+    }
+    return reportOf(plan, judgedBy, outcomes, facts())
   } catch (error) {
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
@@ -95,6 +117,7 @@ function withTimeouts(
   return catalogue.map((check) => ({ ...check, deadlineMs: timeouts[check.id] ?? check.deadlineMs }))
 }
 
+/** Throws CONFIG_INVALID for a policy file that cannot be read. */
 export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clock: Clock = systemClock): CheckPorts {
   const { readFile, files, localAddresses, overlay } = ports
   const ctx = createRuleContext(inputs.env, {
@@ -107,13 +130,28 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
   return {
     ctx,
     targets: inputs.targets ?? {},
-    policy: inputs.policy ?? defaultPreflightPolicy,
+    policy:
+      inputs.policy ?? readPreflightPolicy(inputs.policyPath ?? ctx.resolution.values.preflightPolicy, readerOf(ctx)),
     now: inputs.now ?? clock.now(),
     clock,
     nonce: ports.nonce ?? (() => randomHex(16)),
     runId: ports.runId ?? randomHex(8),
   }
 }
+
+/** The waivers of a run. Throws CONFIG_INVALID for a file that cannot be read. */
+export function waiversOf(
+  { waivers, waiversPath }: Pick<PreflightInputs, 'waivers' | 'waiversPath'>,
+  { ctx }: Pick<CheckPorts, 'ctx'>,
+): WaiverFile {
+  if (waivers === 'none') return noWaivers
+  return waivers ?? readWaivers(waiversPath ?? ctx.resolution.values.preflightWaivers, readerOf(ctx))
+}
+
+const readerOf =
+  ({ files }: CheckPorts['ctx']): ReadBytes =>
+  (path, maxBytes) =>
+    files.read?.(path, maxBytes)
 
 function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }: CheckPorts): ProbeInputs {
   const env = Object.fromEntries(
@@ -138,6 +176,8 @@ interface RunOptions {
   readonly waitMs?: number
   readonly timeoutMs?: number
   readonly progress?: Progress
+  /** Asked as each check ends, so that what waits on it can run. */
+  readonly excuse: (ended: Ended) => Ended
 }
 
 async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
@@ -149,7 +189,7 @@ async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Prom
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     for (const planned of inPhase) {
-      const ending = endOf(planned, ended, blocker, () => slots(() => look(planned.check)))
+      const ending = endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check))))
       ended.set(planned.check.id, ending)
       void ending.then(({ result }) =>
         options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
@@ -211,7 +251,7 @@ const retryEveryMs = 500
 const defaultTimeoutMs = 30 * 60_000
 
 /** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
-function createLooker(ports: CheckPorts, options: RunOptions): (check: Check) => Promise<Ended> {
+function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (check: Check) => Promise<Ended> {
   const { clock, prober, waitMs = 0, timeoutMs = defaultTimeoutMs } = options
   const waitUntilMs = clock.monotonic() + waitMs
   const endMs = clock.monotonic() + timeoutMs

@@ -61,6 +61,7 @@ export const exitCodes = {
   high: 22,
   inconclusive: 30,
   usage: 64,
+  input: 65,
   internal: 70,
 } as const
 
@@ -72,4 +73,10 @@ export function exitCodeOf({ verdict, results, fault }: Canonical): number {
   // A NO-GO nobody caused would be a fault of ours.
   const worst = worstOf(results)
   return worst === undefined ? exitCodes.internal : exitCodes[worst]
+}
+
+/** The verdict as people read it: a GO that rests on exceptions says so (preflight 3.7). */
+export function verdictText({ verdict, counts }: Pick<Canonical, 'verdict' | 'counts'>): string {
+  if (verdict !== 'GO' || counts.waived === 0) return verdict
+  return `GO (${counts.waived === 1 ? '1 exception' : `${counts.waived} exceptions`})`
 }

@@ -27,9 +27,9 @@ Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment 
 
 async function bus(terminal: Terminal): Promise<void> {
   const { startBusOnLink } = await import('../../app/open-link.ts')
-  const { requireSafeStart } = await import('../../app/start-gate.ts')
+  const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
-  requireSafeStart('bus', resolution)
+  for (const excused of await requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
   const config = toBusConfig(resolution)
   await runServer(terminal, async (onShutdown) => {
     const running = await startBusOnLink(config, {

@@ -8,6 +8,7 @@ import type { Progress } from '../../preflight/run.ts'
 import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { waiversCommand } from './preflight-waivers.ts'
 
 interface SelectionOptions {
   readonly profile?: Profile
@@ -18,6 +19,9 @@ interface SelectionOptions {
   readonly readOnly?: boolean
   readonly offline?: boolean
   readonly deep?: boolean
+  /** false: --no-waivers. */
+  readonly waivers?: string | false
+  readonly policy?: string
   readonly json?: boolean
 }
 
@@ -72,6 +76,7 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--json', 'print as JSON')
       .action((id: string, options: { json?: boolean }) => explain(id, options, terminal)),
   )
+  command.addCommand(waiversCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -90,6 +95,9 @@ function withSelection(command: Command): Command {
     .addOption(new Option('--profile <profile>', 'what the environment has to be').choices(['dev', 'staging', 'prod']))
     .option('--only <ids...>', 'only these checks and what they need, or a category as dep.valkey')
     .option('--skip <ids...>', 'without these; a skipped gating check makes the verdict INCONCLUSIVE')
+    .option('--waivers <file>', 'approved exceptions; default: ARQONBUS_PREFLIGHT_WAIVERS')
+    .option('--no-waivers', 'judge without exceptions')
+    .option('--policy <file>', 'who may approve, and more; default: ARQONBUS_PREFLIGHT_POLICY')
     .addOption(
       new Option('--phase <phases...>', 'only these phases').choices(['static', 'deps', 'gates', 'boot', 'live']),
     )
@@ -122,7 +130,7 @@ function parseInstant(text: string): number {
 
 async function inputsOf(options: RunOptions | SelectionOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
-  const { only, skip, phase, target, json: _json, ...rest } = options
+  const { only, skip, phase, target, json: _json, waivers, policy, ...rest } = options
   return {
     ...rest,
     env: terminal.env,
@@ -130,6 +138,9 @@ async function inputsOf(options: RunOptions | SelectionOptions, terminal: Termin
     ...(skip !== undefined && { skip }),
     ...(phase !== undefined && { phases: phase }),
     ...(target !== undefined && { targets: parseTargets(target) }),
+    ...(waivers === false && { waivers: 'none' as const }),
+    ...(typeof waivers === 'string' && { waiversPath: waivers }),
+    ...(policy !== undefined && { policyPath: policy }),
   }
 }
 
@@ -174,9 +185,12 @@ function createProgress({ status }: Terminal): Progress & { end(): void } {
 async function plan(options: SelectionOptions, terminal: Terminal): Promise<void> {
   const { createCatalogue, showEffect } = await import('../../preflight/catalogue.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
-  const { checkPortsOf } = await import('../../preflight/run.ts')
+  const { checkPortsOf, waiversOf } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
-  const { profile, required, checks, digest } = planPreflight(createCatalogue(), checkPortsOf(inputs, {}), inputs)
+  const ports = checkPortsOf(inputs, {})
+  const { waivers } = waiversOf(inputs, ports)
+  const waiversFor = (id: string): string[] => waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
+  const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
   if (options.json === true) {
     const rows = checks.map(({ check, skip }) => ({
       id: check.id,
@@ -186,6 +200,7 @@ async function plan(options: SelectionOptions, terminal: Terminal): Promise<void
       requires: check.requires,
       effects: check.effects,
       deadline_ms: check.deadlineMs,
+      waivers: waiversFor(check.id),
       skip,
     }))
     terminal.out(toPrintableJson({ profile, required, digest, checks: rows }))
@@ -197,6 +212,7 @@ async function plan(options: SelectionOptions, terminal: Terminal): Promise<void
     const { phase, severity, id, effects, deadlineMs } = check
     terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  at most ${deadlineMs / 1_000} s`)
     for (const effect of effects) terminal.out(`                ${showEffect(effect)}`)
+    for (const waiver of waiversFor(id)) terminal.out(`                waiver ${waiver}`)
   }
   for (const [reason, ids] of skippedByReason(checks)) terminal.out(`not run, ${reason}: ${ids.join(' ')}`)
 }

@@ -25,9 +25,9 @@ Ends on SIGTERM or ^C.`,
 
 async function shield(terminal: Terminal): Promise<void> {
   const { startShieldOnLink } = await import('../../app/open-link.ts')
-  const { requireSafeStart } = await import('../../app/start-gate.ts')
+  const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
-  requireSafeStart('shield', resolution)
+  for (const excused of await requireSafeStart('shield', resolution)) terminal.note(describeExcused(excused))
   const config = toShieldConfig(resolution)
   const { natsUrl } = config
   if (natsUrl === undefined || resolution.sources.get('natsUrl')?.kind === 'default') {

@@ -10,7 +10,7 @@ const outcomes: readonly Outcome[] = [
   { status: 'pass' },
   { status: 'fail', findings: [{ code: 'X', variable: 'X', fix: 'x' }] },
   { status: 'error', code: 'DEADLINE' },
-  { status: 'waived', underlying: 'fail', waiver: 'EX-1' },
+  { status: 'waived', underlying: 'fail', waiver: 'EX-1', expires: '2026-03-01T00:00:00Z', findings: [] },
   { status: 'skip', reason: { kind: 'not-applicable', predicate: 'p', because: 'b' } },
   { status: 'skip', reason: { kind: 'blocked-by', id: 'other' } },
   { status: 'skip', reason: { kind: 'not-selected', because: 'b' } },
