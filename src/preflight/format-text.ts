@@ -76,7 +76,7 @@ function wrap(text: string, hanging = ''): string[] {
 }
 
 function formatResult(result: Result, observation: Observation | undefined): string {
-  const head = `  ${result.status.toUpperCase().padEnd(6)}${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
+  const head = `  ${result.status.toUpperCase().padEnd(5)} ${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
   const lines = result.runbook.length === 0 ? '' : `  ${result.runbook.join(' ')}`
   const body: string[] = []
   if (result.status === 'fail') {

@@ -50,7 +50,7 @@ export function planPreflight(
   const reasons = new Map<string, SkipReason>()
   for (const check of ordered) {
     const own = skipReason(check, ports, { ...selection, only, skip, phases: selection.phases ?? phases })
-    const reason = own ?? inheritedReason(check, reasons)
+    const reason = own ?? inheritedReason(check, reasons) ?? emptinessOf(check, reasons)
     if (reason !== undefined) reasons.set(check.id, reason)
   }
   const checks = ordered.map((check): PlannedCheck => {
@@ -61,6 +61,12 @@ export function planPreflight(
   const digest = digestOf({ profile, checks: checks.map((planned) => [planned.check.id, planned.skip ?? 'run']) })
   refuseOther(digest, selection.expectPlan)
   return { profile, required: requiredPhases(profile), checks, digest }
+}
+
+/** A roll-up of nothing would pass and prove nothing. */
+function emptinessOf({ isRollUp, requires }: Check, reasons: ReadonlyMap<string, SkipReason>): SkipReason | undefined {
+  if (isRollUp !== true || !requires.every((id) => reasons.get(id)?.kind === 'not-applicable')) return undefined
+  return { kind: 'not-applicable', predicate: 'something-to-roll-up', because: 'nothing that it requires applies' }
 }
 
 /** A plan that was reviewed is run as it was, or not at all. */

@@ -21,4 +21,44 @@ export function rollUp(spec: RollUp): Check {
   }
 }
 
-export const rollUps: readonly Check[] = []
+const valkey = ['connect', 'ping', 'identity', 'roundtrip'].map((name) => `dep.valkey.${name}`)
+const postgres = ['connect', 'version', 'writable', 'privileges', 'roundtrip', 'migrations'].map(
+  (name) => `dep.postgres.${name}`,
+)
+const nats = ['connect', 'identity', 'pubsub', 'permissions', 'jetstream'].map((name) => `dep.nats.${name}`)
+const ollama = ['reachable', 'model-present'].map((name) => `dep.ollama.${name}`)
+
+export const rollUps: readonly Check[] = [
+  rollUp({
+    id: 'bus.valkey-reachable',
+    title: 'Valkey or Redis is there and does what is needed',
+    proves: 'The chain of Valkey, from the address to a round trip.',
+    runbook: ['L22', 'L64'],
+    severity: 'blocker',
+    requires: ['bus.valkey-url-configured', ...valkey],
+  }),
+  rollUp({
+    id: 'bus.postgres-reachable',
+    title: 'Postgres is there and does what is needed',
+    proves: 'The chain of Postgres, from the address to the migrations.',
+    runbook: ['L23', 'L64'],
+    severity: 'blocker',
+    requires: ['bus.postgres-url-configured', ...postgres],
+  }),
+  rollUp({
+    id: 'shield.nats-reachable',
+    title: 'NATS is there and does what is needed',
+    proves: 'The chain of NATS, with the credentials that Shield uses.',
+    runbook: ['L33'],
+    severity: 'blocker',
+    requires: ['shield.nats-url-configured', ...nats],
+  }),
+  rollUp({
+    id: 'dep.all-reachable',
+    title: 'Every service that is needed can be reached',
+    proves: 'Valkey, Postgres and NATS, and Ollama where it is enabled, each passed their chain.',
+    runbook: ['L13'],
+    severity: 'blocker',
+    requires: [...valkey, ...postgres, ...nats, ...ollama],
+  }),
+]

@@ -21,7 +21,7 @@ const byName = (cases: readonly EnvironmentCase[]): [string, EnvironmentCase][] 
   cases.map((entry) => [`${entry.line ?? '-'} ${entry.name}`, entry])
 
 async function judge({ env }: EnvironmentCase): Promise<{ findings: unknown[]; exitCode: number }> {
-  const { canonical } = await runPreflight({ env }, machine)
+  const { canonical } = await runPreflight({ env, phases: ['static', 'live'] }, machine)
   const findings = canonical.results.flatMap((result) =>
     result.status === 'fail'
       ? result.findings.map(({ code, variable }) => ({
