@@ -53,13 +53,28 @@ function report(): void {
   if (options.json) {
     const killed = mutants.length - survivors.length
     console.log(
-      JSON.stringify({ seed, of: everyMutant.length, mutants: mutants.length, killed, score, files, survivors: survivors.map(where) }, null, 2),
+      JSON.stringify(
+        {
+          seed,
+          of: everyMutant.length,
+          mutants: mutants.length,
+          killed,
+          score,
+          files,
+          survivors: survivors.map(where),
+        },
+        null,
+        2,
+      ),
     )
   } else {
-    for (const { file, mutants: count, killed } of files) console.log(`${String(killed).padStart(4)} of ${String(count).padStart(4)}  ${file}`)
+    for (const { file, mutants: count, killed } of files)
+      console.log(`${String(killed).padStart(4)} of ${String(count).padStart(4)}  ${file}`)
     for (const survivor of survivors) console.log(`survived  ${where(survivor)}`)
     const seconds = ((performance.now() - startedMs) / 1_000).toFixed(0)
-    console.log(`${mutants.length} of ${everyMutant.length} mutants, seed ${seed}: ${score.toFixed(1)} % killed in ${seconds} s`)
+    console.log(
+      `${mutants.length} of ${everyMutant.length} mutants, seed ${seed}: ${score.toFixed(1)} % killed in ${seconds} s`,
+    )
   }
   if (score < Number(options.min)) process.exitCode = 1
 }

@@ -22,7 +22,20 @@ export const applied = (source: string, { start, end, text }: Mutant): string =>
   source.slice(0, start) + text + source.slice(end)
 
 /** Properties whose values are words for people. */
-const wordKeys = new Set(['title', 'proves', 'evidence', 'fix', 'found', 'observed', 'because', 'what', 'message'])
+const wordKeys = new Set([
+  'title',
+  'proves',
+  'evidence',
+  'fix',
+  'found',
+  'observed',
+  'because',
+  'what',
+  'message',
+  'shown',
+])
+/** Whose start a rule refuses: the tests of the gate hold it. */
+const gateKey = 'programs'
 /** Of a check's or rule's head, these are code; the rest (severity, lines, deadline) is pinned by the generated docs. */
 const judgedKeys = new Set(['judge', 'appliesWhen'])
 /** Of calls: from which argument on there are only words, or facts that are shown and decide nothing. */
@@ -71,7 +84,7 @@ export function mutantsOf(file: string, source: string): Mutant[] {
   }
   function putReturn(node: Expression): void {
     if (isFailure(node)) put(node, "({ status: 'pass' })", `a pass for ${brief(textOf(node))}`)
-    else if (node.type !== 'ArrayExpression' && !isAlready(textOf(node)))
+    else if (node.type !== 'ArrayExpression' && !isAlready(textOf(node)) && !isWordCall(node))
       put(node, 'undefined', `nothing for the result ${brief(textOf(node))}`)
   }
 
@@ -97,7 +110,8 @@ export function mutantsOf(file: string, source: string): Mutant[] {
         for (const to of [node.value + 1, node.value - 1]) put(node, `(${to})`, `${node.value} to ${to}`)
       }
       // Words with a blank in them are for people.
-      if (typeof node.value === 'string' && !/\s/.test(node.value)) put(node, "'mutant'", `another text for ${node.raw}`)
+      if (typeof node.value === 'string' && !/\s/.test(node.value))
+        put(node, "'mutant'", `another text for ${node.raw}`)
     },
     ReturnStatement: ({ argument }) => void (argument != null && putReturn(argument)),
     ArrowFunctionExpression: ({ body }) => void (body.type !== 'BlockStatement' && putReturn(body)),
@@ -136,6 +150,10 @@ const comparisons: Readonly<Record<string, readonly string[]>> = {
 
 const isAlready = (text: string): boolean => text === 'undefined' || text === 'true' || text === 'false'
 
+function isWordCall(node: AnyNode): boolean {
+  return node.type === 'CallExpression' && node.callee.type === 'Identifier' && wordFunction.test(node.callee.name)
+}
+
 function isFailure(node: AnyNode): boolean {
   if (node.type === 'ObjectExpression') {
     return node.properties.some(
@@ -167,30 +185,20 @@ function isForPeople(path: readonly AnyNode[]): boolean {
     const next = path[index + 1]
     const parent = path[index - 1]
     if (next === undefined) return node.type === 'TemplateElement'
-    switch (node.type) {
-      case 'TemplateLiteral':
-      case 'ThrowStatement':
-        return true
-      case 'Property':
-        return next === node.value && isWordProperty(node, parent)
-      case 'CallExpression':
-      case 'NewExpression':
-        return isWordArgument(node, next)
-      case 'VariableDeclarator':
-        return node.id.type === 'Identifier' && (wordVariable.test(node.id.name) || wordFunction.test(node.id.name))
-      case 'FunctionDeclaration':
-        return node.id !== null && wordFunction.test(node.id.name)
-      case 'ArrayExpression':
-        return node.elements.length > maxTable
-      default:
-        return false
+    if (node.type === 'TemplateLiteral' || node.type === 'ThrowStatement') return true
+    if (node.type === 'Property') return next === node.value && isWordProperty(node, parent)
+    if (node.type === 'CallExpression' || node.type === 'NewExpression') return isWordArgument(node, next)
+    if (node.type === 'VariableDeclarator') {
+      return node.id.type === 'Identifier' && (wordVariable.test(node.id.name) || wordFunction.test(node.id.name))
     }
+    if (node.type === 'FunctionDeclaration') return node.id !== null && wordFunction.test(node.id.name)
+    return node.type === 'ArrayExpression' && node.elements.length > maxTable
   })
 }
 
 function isWordProperty(node: At<'Property'>, parent: AnyNode | undefined): boolean {
   const key = keyOf(node) ?? ''
-  if (wordKeys.has(key)) return true
+  if (wordKeys.has(key) || key === gateKey) return true
   if (parent?.type !== 'ObjectExpression') return false
   if (isHead(parent)) return !judgedKeys.has(key)
   const hasTest = parent.properties.some((other) => other.type === 'Property' && keyOf(other) === 'test')

@@ -57,9 +57,12 @@ async function run({ number, mutant }: Trial): Promise<string | undefined> {
       (file) => /(?:-checks|engine-check)\.ts$/.test(file) && (isEngine || reached.has(file)),
     )
     for (const file of files) {
-      for (const check of checksIn(await load(file))) {
+      const checks = checksIn(await load(file))
+      const wanted = checksIn((await import(`${base}${file}`)) as Record<string, unknown>)
+      if (digestOf(checks) !== digestOf(wanted)) return `${file} has other checks`
+      for (const check of checks) {
         const original = originals.get(check.id)
-        if (original === undefined) return `${check.id} is no check`
+        if (original === undefined) continue // not in the catalogue, whatever it is
         const fault = proveCheck({ ...check, class: original.class }, original.worlds).faults[0]
         if (fault !== undefined) return `${check.id}: ${fault}`
       }
@@ -70,10 +73,18 @@ async function run({ number, mutant }: Trial): Promise<string | undefined> {
   }
 }
 
+/** What the digest of the catalogue is made of: ids, classes, severities, requirements. */
+const digestOf = (checks: readonly Check[]): string =>
+  JSON.stringify(
+    checks.map(({ id, phase, severity, class: fault, requires }) => [id, phase, severity, fault, requires]),
+  )
+
 function checksIn(exports: Record<string, unknown>): Check[] {
   return Object.values(exports)
     .flat()
-    .filter((value): value is Check => typeof value === 'object' && value !== null && 'judge' in value && 'worlds' in value)
+    .filter(
+      (value): value is Check => typeof value === 'object' && value !== null && 'judge' in value && 'worlds' in value,
+    )
 }
 
 // A probe that a mutant has started may still fail when its mutant is judged.

@@ -28,7 +28,7 @@ export const engineCheck: Check = {
     thing: 'object?',
   },
   probe: () => Promise.reject(new ProbeStop('THREW', 'this check is judged in worlds only')),
-  judge: ({ judge, text }) => behave(String(judge), typeof text === 'string' ? text : undefined),
+  judge: ({ judge, text }) => behave(judge as string, text as string | undefined), // held to the shape above
   worlds: engineWorlds,
 }
 

@@ -49,7 +49,10 @@ export function portsOfWorld(world: World<never> | World): JudgePorts {
 function makePorts(world: World<never> | World): JudgePorts {
   const files = world.files ?? {}
   const facts: FileFacts = {
-    mode: (path) => (files[path] === undefined ? undefined : (files[path].mode ?? 0o600)),
+    mode(path) {
+      if (typeof path !== 'string') throw new TypeError('the mode of no path') // as the system does
+      return files[path] === undefined ? undefined : (files[path].mode ?? 0o600)
+    },
     isReadable: (path) => files[path] !== undefined,
     read(path, maxBytes) {
       const text = files[path]?.text

@@ -244,17 +244,17 @@ function judgeTelemetry(ctx: RuleContext): Judgement {
     ({ host, port }) => port === values.telemetryPort && sharesAddress(host, values.telemetryHost),
   )
   if (other !== undefined) {
-    return fail('PORT_TAKEN', 'ARQONBUS_TELEMETRY_PORT', `${values.telemetryPort} is also ${other.variable}`, fix)
+    return fail('PORT_TAKEN', 'ARQONBUS_TELEMETRY_PORT', `${values.telemetryPort} is also ${other.shown}`, fix)
   }
   return pass(`${values.telemetryHost}:${values.telemetryPort}`)
 }
 
-function otherListeners(values: Resolution['values']): { variable: string; host: string; port: number }[] {
+function otherListeners(values: Resolution['values']): { shown: string; host: string; port: number }[] {
   return [
-    { variable: 'ARQONBUS_SERVER_PORT', host: values.serverHost, port: values.serverPort },
-    { variable: 'ARQONBUS_HTTP_PORT', host: values.httpHost, port: values.httpPort },
-    { variable: 'SHIELD_PORT', host: values.shieldHost, port: values.shieldPort },
-    { variable: 'SHIELD_METRICS_PORT', host: values.shieldMetricsHost, port: values.shieldMetricsPort },
+    { shown: 'ARQONBUS_SERVER_PORT', host: values.serverHost, port: values.serverPort },
+    { shown: 'ARQONBUS_HTTP_PORT', host: values.httpHost, port: values.httpPort },
+    { shown: 'SHIELD_PORT', host: values.shieldHost, port: values.shieldPort },
+    { shown: 'SHIELD_METRICS_PORT', host: values.shieldMetricsHost, port: values.shieldMetricsPort },
   ]
 }
 

@@ -5,6 +5,7 @@ import type { Profile } from '../../config/shapes.ts'
 import type { Phase } from '../../preflight/check.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { selftestCommand } from './preflight-selftest.ts'
 
 interface RunOptions {
   readonly profile?: Profile
@@ -52,6 +53,7 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--json', 'print as JSON')
       .action((id: string, options: { json?: boolean }) => explain(id, options, terminal)),
   )
+  command.addCommand(selftestCommand(terminal))
   return command.addHelpText(
     'after',
     `

@@ -90,6 +90,11 @@ export const secretWorlds: Readonly<Record<string, Worlds>> = {
       ...defaults.ignores,
       fine('a published one with more behind it', jwt(`changeme-${healthySecret}`)),
       fine('weak, and published nowhere', jwt('zzzzzz')),
+      fine('hex of a published one, with what is no hex behind it', jwt(`${encoded('hex')}!?`)),
+      fine(
+        'base64 of a published one, with what is no base64 in it',
+        jwt(`${encoded('base64').slice(0, 4)}.${encoded('base64').slice(4)}`),
+      ),
     ],
   },
   'shield.jwt-secret-strong': {
@@ -103,7 +108,10 @@ export const secretWorlds: Readonly<Record<string, Worlds>> = {
     ignores: [
       ...strength.ignores,
       fine('32 bytes', jwt(healthySecret.slice(0, 32))),
-      fine('fewer letters than bytes', jwt(String.fromCodePoint(...Array.from({ length: 31 }, (_, index) => 0x391 + ((index * 7) % 31) * 3)))),
+      fine(
+        'fewer letters than bytes',
+        jwt(String.fromCodePoint(...Array.from({ length: 31 }, (_, index) => 0x391 + ((index * 7) % 31) * 3))),
+      ),
       ...strongEnough.map(([name, text]) => fine(name, jwt(text))),
     ],
   },
@@ -118,22 +126,35 @@ export const secretWorlds: Readonly<Record<string, Worlds>> = {
         JWT_SECRET: `${healthySecret} `,
         COPY: healthySecret,
       }),
-      bad('the one of the bus, in two', 'ARQONBUS_AUTH_JWT_SECRET ELSEWHERE_TOO, ARQONBUS_AUTH_JWT_SECRET ELSEWHERE_TOO', {
-        ...own(turned),
-        A: turned,
-        B: turned,
-      }),
+      bad(
+        'the one of the bus, in two',
+        'ARQONBUS_AUTH_JWT_SECRET ELSEWHERE_TOO, ARQONBUS_AUTH_JWT_SECRET ELSEWHERE_TOO',
+        {
+          ...own(turned),
+          A: turned,
+          B: turned,
+        },
+      ),
       openFile('a file that its group may read', 0o100640),
       openFile('a file that its group may execute', 0o100610),
       openFile('a file that others may execute', 0o100601),
       openFile('a file that everybody may read', 0o100644),
-      bad('a key file that others may read', 'ARQONBUS_AUTH_JWT_KEY_FILE FILE_OPEN_TO_OTHERS', keyFile, keyFileAt(0o644)),
+      bad(
+        'a key file that others may read',
+        'ARQONBUS_AUTH_JWT_KEY_FILE FILE_OPEN_TO_OTHERS',
+        keyFile,
+        keyFileAt(0o644),
+      ),
       bad('strict development', 'JWT_SECRET SURROUNDING_SPACE', { ...strictDevelopment, ...jwt(`${healthySecret} `) }),
     ],
     ignores: [
       fine('both programs with the same', own(healthySecret)),
       fine('a file that its owner may execute', inFile('', 0o100700)[1], inFile('', 0o100700)[2]),
-      fine('an open file without the secret', { ARQONBUS_CONFIG_FILE: file }, { files: { [file]: { mode: 0o644, text: '' } } }),
+      fine(
+        'an open file without the secret',
+        { ARQONBUS_CONFIG_FILE: file },
+        { files: { [file]: { mode: 0o644, text: '' } } },
+      ),
       fine('a closed key file', keyFile, keyFileAt(0o600)),
       fine('a key file that is not there', keyFile),
     ],
