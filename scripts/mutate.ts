@@ -99,7 +99,7 @@ function randomOf(from: number): () => number {
 
 /** What killed each; undefined for survivors. */
 async function tryAll(all: readonly Mutant[], jobs: number): Promise<(string | undefined)[]> {
-  const outcomes = new Array<string | undefined>(all.length)
+  const outcomes: (string | undefined)[] = all.map(() => undefined)
   let next = 0
   async function runOne(): Promise<void> {
     while (next < all.length) {

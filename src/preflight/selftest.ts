@@ -20,9 +20,9 @@ export async function proveEverything(catalogue: readonly Check[]): Promise<Ledg
 
 /** It passes when all it requires has passed, and waits on each that has not, whatever has passed beside it. */
 export async function proveRollUp(check: Check, catalogue: readonly Check[]): Promise<Proof> {
-  const { id, requires, kills: _, faults: own } = { ...proveCheck(check), ...check }
+  const { id, requires } = check
   const kills: { world: string; code: string }[] = []
-  const faults = [...own]
+  const faults = [...proveCheck(check).faults]
   const resultWith = async (failing: string | undefined): Promise<string> => {
     const stubs = catalogue.map((other) => (other.id === id ? other : stubOf(other, other.id === failing)))
     const env = healthyEnvironment
