@@ -36,7 +36,11 @@ const wordKeys = new Set([
 ])
 /** Whose start a rule refuses: the tests of the gate hold it. */
 const gateKey = 'programs'
-/** Of a check's or rule's head, these are code; the rest (severity, lines, deadline) is pinned by the generated docs. */
+/** Parts of heads, wherever they are written down: no judge reads them, and the generated docs pin them. */
+const headKeys = new Set(
+  'runbook phase severity requires deadlineMs effects resource isDeep retryOn hints shape worlds probe'.split(' '),
+)
+/** Of an object that is a whole head, these are code. */
 const judgedKeys = new Set(['judge', 'appliesWhen'])
 /** Of calls: from which argument on there are only words, or facts that are shown and decide nothing. */
 const wordArguments = new Map([
@@ -84,7 +88,7 @@ export function mutantsOf(file: string, source: string): Mutant[] {
   }
   function putReturn(node: Expression): void {
     if (isFailure(node)) put(node, "({ status: 'pass' })", `a pass for ${brief(textOf(node))}`)
-    else if (node.type !== 'ArrayExpression' && !isAlready(textOf(node)) && !isWordCall(node))
+    else if (!isWords(node) && node.type !== 'ArrayExpression' && !isAlready(textOf(node)))
       put(node, 'undefined', `nothing for the result ${brief(textOf(node))}`)
   }
 
@@ -150,9 +154,15 @@ const comparisons: Readonly<Record<string, readonly string[]>> = {
 
 const isAlready = (text: string): boolean => text === 'undefined' || text === 'true' || text === 'false'
 
-function isWordCall(node: AnyNode): boolean {
-  return node.type === 'CallExpression' && node.callee.type === 'Identifier' && wordFunction.test(node.callee.name)
+/** A text put together, or what makes one; and a list of no findings, which is a pass already. */
+function isWords(node: AnyNode): boolean {
+  if (node.type === 'TemplateLiteral') return true
+  if (node.type !== 'CallExpression' || node.callee.type !== 'Identifier') return false
+  return wordFunction.test(node.callee.name) || isEmptyJudgement(node)
 }
+
+const isEmptyJudgement = ({ arguments: [first] }: At<'CallExpression'>): boolean =>
+  first?.type === 'ArrayExpression' && first.elements.length === 0
 
 function isFailure(node: AnyNode): boolean {
   if (node.type === 'ObjectExpression') {
@@ -164,7 +174,7 @@ function isFailure(node: AnyNode): boolean {
         property.value.value !== 'pass',
     )
   }
-  if (node.type !== 'CallExpression' || node.callee.type !== 'Identifier') return false
+  if (node.type !== 'CallExpression' || node.callee.type !== 'Identifier' || isEmptyJudgement(node)) return false
   return ['fail', 'failed', 'failIfAny', 'judgeAll', 'judgeExplicit', 'judgeStop'].includes(node.callee.name)
 }
 
@@ -189,16 +199,19 @@ function isForPeople(path: readonly AnyNode[]): boolean {
     if (node.type === 'Property') return next === node.value && isWordProperty(node, parent)
     if (node.type === 'CallExpression' || node.type === 'NewExpression') return isWordArgument(node, next)
     if (node.type === 'VariableDeclarator') {
-      return node.id.type === 'Identifier' && (wordVariable.test(node.id.name) || wordFunction.test(node.id.name))
+      return node.id.type === 'Identifier' && isForPeopleByName(node.id.name)
     }
     if (node.type === 'FunctionDeclaration') return node.id !== null && wordFunction.test(node.id.name)
     return node.type === 'ArrayExpression' && node.elements.length > maxTable
   })
 }
 
+const isForPeopleByName = (name: string): boolean =>
+  wordVariable.test(name) || wordFunction.test(name) || headKeys.has(name)
+
 function isWordProperty(node: At<'Property'>, parent: AnyNode | undefined): boolean {
   const key = keyOf(node) ?? ''
-  if (wordKeys.has(key) || key === gateKey) return true
+  if (wordKeys.has(key) || headKeys.has(key) || key === gateKey) return true
   if (parent?.type !== 'ObjectExpression') return false
   if (isHead(parent)) return !judgedKeys.has(key)
   const hasTest = parent.properties.some((other) => other.type === 'Property' && keyOf(other) === 'test')
