@@ -1,4 +1,5 @@
 // Every check there is. The phases gates and boot have none in this version, and a production run says so.
+import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { liveChecks } from './live/live-checks.ts'
 import { metaChecks } from './meta/meta-checks.ts'
@@ -12,8 +13,9 @@ import { shieldChecks } from './shield/shield-checks.ts'
 import { staticChecks } from './static-checks.ts'
 import { valkeyChecks } from './valkey/valkey-checks.ts'
 
+/** Throws INTERNAL_ERROR (BAD_CATALOGUE) for a check that brings no proof that it can fail. */
 export function createCatalogue(): readonly Check[] {
-  return [
+  return register([
     ...metaChecks,
     ...runtimeChecks,
     ...staticChecks,
@@ -25,7 +27,19 @@ export function createCatalogue(): readonly Check[] {
     ...projectorChecks,
     ...rollUps,
     ...liveChecks,
-  ]
+  ])
+}
+
+/** What has never been seen to fail proves nothing: such a check does not become part of a catalogue. */
+export function register(checks: readonly Check[]): readonly Check[] {
+  const unproven = checks.filter(({ worlds: { passes, fails, ignores }, isRollUp }) => {
+    return isRollUp !== true && [passes, fails, ignores].some((worlds) => worlds.length === 0)
+  })
+  if (unproven.length === 0) return checks
+  const ids = unproven.map(({ id }) => id).join(', ')
+  throw new BusError('INTERNAL_ERROR', `Checks without a passing, a failing and an ignored world: ${ids}`, {
+    reason: 'BAD_CATALOGUE',
+  })
 }
 
 export interface CatalogueRow {

@@ -3,6 +3,7 @@
 // by the worlds that every check brings (self-proof.ts).
 import type { Clock } from '../base/clock.ts'
 import type { JsonObject, JsonValue } from '../base/json.ts'
+import type { Program } from '../config/keys.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Finding, RuleContext, Severity } from '../rules/rule.ts'
@@ -108,6 +109,8 @@ export interface World<F = JsonObject> {
   readonly files?: Readonly<Record<string, { readonly mode?: number; readonly text?: string }>>
   readonly localAddresses?: readonly string[]
   readonly asked?: Profile
+  /** Whose start is judged; both when absent, as in a preflight. */
+  readonly programs?: readonly Program[]
   readonly policy?: Partial<PreflightPolicy>
   /** RFC 3339. */
   readonly now?: string
@@ -122,6 +125,8 @@ export interface FailingWorld<F = JsonObject> extends World<F> {
     readonly code: string
     /** The check's own when absent. */
     readonly class?: FaultClass
+    /** `VARIABLE CODE` of each finding, when there may be no others, in their order. */
+    readonly findings?: readonly string[]
   }
 }
 
@@ -131,6 +136,8 @@ export interface Worlds<F = JsonObject> {
   readonly fails: readonly FailingWorld<F>[]
   /** Odd, and none of this check's business: it has to pass (inverted controls). */
   readonly ignores: readonly World<F>[]
+  /** The check does not apply there. */
+  readonly skips?: readonly World<F>[]
 }
 
 export interface CheckHead {

@@ -37,11 +37,22 @@ export const healthyEnvironment: Environment = {
 /** The instant of worlds that name none. */
 const healthyNow = '2026-02-19T12:00:00.000Z'
 
+const made = new WeakMap<object, JudgePorts>()
+
 /** What a judge sees in a world. Nothing of the machine is in it. */
 export function portsOfWorld(world: World<never> | World): JudgePorts {
+  const ports = made.get(world) ?? makePorts(world)
+  made.set(world, ports) // worlds are data, judged over and over by the mutation run
+  return ports
+}
+
+function makePorts(world: World<never> | World): JudgePorts {
   const files = world.files ?? {}
   const facts: FileFacts = {
-    mode: (path) => (files[path] === undefined ? undefined : (files[path].mode ?? 0o600)),
+    mode(path) {
+      if (typeof path !== 'string') throw new TypeError('the mode of no path') // as the system does
+      return files[path] === undefined ? undefined : (files[path].mode ?? 0o600)
+    },
     isReadable: (path) => files[path] !== undefined,
     read(path, maxBytes) {
       const text = files[path]?.text
@@ -53,6 +64,7 @@ export function portsOfWorld(world: World<never> | World): JudgePorts {
       { ...healthyEnvironment, ...world.env },
       {
         ...(world.asked !== undefined && { asked: world.asked }),
+        ...(world.programs !== undefined && { programs: world.programs }),
         files: facts,
         localAddresses: world.localAddresses ?? ['10.0.0.5', '127.0.0.1'],
         readFile(path) {

@@ -1,7 +1,8 @@
 // Every check proven able to fail: it is judged in worlds where it has to pass, in worlds where it has to fail with a
 // code and a class, with its probe cut off, and in worlds whose oddity is none of its business.
 import { digestOf } from '../base/canonical-json.ts'
-import type { Answer, Check, CheckResult, JudgePorts, World } from './check.ts'
+import type { Finding } from '../rules/rule.ts'
+import type { Answer, Check, CheckResult, FailingWorld, JudgePorts, World } from './check.ts'
 import { portsOfWorld } from './healthy-world.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest } from './plan.ts'
@@ -23,8 +24,16 @@ export interface Ledger {
   readonly digest: string
 }
 
+/** Roll-ups by their names alone; selftest.ts proves them with the engine. */
 export function proveCatalogue(catalogue: readonly Check[]): Ledger {
-  const proofs = catalogue.map((check) => proveCheck(check)).sort((a, b) => (a.id < b.id ? -1 : 1))
+  return ledgerOf(
+    catalogue,
+    catalogue.map((check) => proveCheck(check)),
+  )
+}
+
+export function ledgerOf(catalogue: readonly Check[], unordered: readonly Proof[]): Ledger {
+  const proofs = [...unordered].sort((a, b) => (a.id < b.id ? -1 : 1))
   return {
     catalogue: catalogueDigest(catalogue),
     proofs,
@@ -44,14 +53,16 @@ export function proveCheck(check: Check, worlds: Check['worlds'] = check.worlds)
     if (result.status !== 'pass') faults.push(`${world.name}: ${describe(result)} instead of pass`)
   }
   for (const world of worlds.fails) {
-    const { status = 'fail', code, class: fault = check.class } = world.expect
+    const { status = 'fail', code, class: fault = check.class, findings } = world.expect
     const result = judgeIn(check, world)
-    const isKilled =
-      result.status === status &&
-      (result.status === 'fail' ? result.findings.some((finding) => finding.code === code) : result.code === code) &&
-      (result.class ?? check.class) === fault
-    if (isKilled) kills.push({ world: world.name, code })
-    else faults.push(`${world.name}: ${describe(result, check)} instead of ${status} ${code} (${fault})`)
+    if (isAsExpected(result, world.expect, check)) kills.push({ world: world.name, code })
+    else {
+      const wanted = `${status} ${findings?.join(', ') ?? code} (${fault})`
+      faults.push(`${world.name}: ${describe(result, check)} instead of ${wanted}`)
+    }
+  }
+  for (const world of worlds.skips ?? []) {
+    if (check.appliesWhen.test(portsOfWorld(world)).holds) faults.push(`${world.name}: it applies`)
   }
   faults.push(...blindFaults(check, worlds.passes[0]))
   if (worlds.passes.length === 0) faults.push('no world in which it passes')
@@ -59,6 +70,16 @@ export function proveCheck(check: Check, worlds: Check['worlds'] = check.worlds)
   if (worlds.ignores.length === 0) faults.push('no world whose oddity it ignores')
   return { id: check.id, kills, faults }
 }
+
+function isAsExpected(result: CheckResult, expect: FailingWorld['expect'], check: Check): boolean {
+  const { status = 'fail', code, class: fault = check.class, findings } = expect
+  if (result.status !== status || (result.class ?? check.class) !== fault) return false
+  if (result.status === 'error') return result.code === code
+  if (!result.findings.some((finding) => finding.code === code)) return false
+  return findings === undefined || findings.join() === result.findings.map(nameOf).join()
+}
+
+const nameOf = ({ variable, code }: Finding): string => `${variable} ${code}`
 
 function judgeIn(check: Check, world: World): CheckResult {
   const ports = portsOfWorld(world)
@@ -105,7 +126,7 @@ function rollUpFaults(check: Check): string[] {
 
 function describe(result: CheckResult, check?: Check): string {
   if (result.status === 'pass') return 'pass'
-  const codes = result.status === 'fail' ? result.findings.map(({ code }) => code).join(', ') : result.code
+  const codes = result.status === 'fail' ? result.findings.map(nameOf).join(', ') : result.code
   const words = result.status === 'error' ? `: ${result.observed}` : ''
   return `${result.status} ${codes}${check === undefined ? '' : ` (${result.class ?? check.class})`}${words}`
 }

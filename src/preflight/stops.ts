@@ -66,6 +66,14 @@ export const stops: Readonly<Record<string, Meaning>> = {
   NO_STREAM: no('config', 'make the stream that is named, or correct its subjects'),
   SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
   MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
+  // A started system, spoken to as a client.
+  NO_SECRET: no('config', 'set the secret that the running system verifies tokens with'),
+  UPGRADE_REFUSED: no('config', 'compare JWT_SECRET here with that of the running system, and the clocks'),
+  UNREADABLE_FRAME: no('regression', 'what was sent is no frame of ours: does the target run this version?'),
+  NO_WELCOME: no('regression', 'the first frame has to be the welcome: look at the log of the target'),
+  JOIN_REFUSED: no('regression', 'a channel could not be joined: look at the log of the target'),
+  PUBLISH_REFUSED: no('regression', 'a message was not taken: look at the log of the target'),
+  CLOSED: no('dependency', 'the target ended the connection: look at its log'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

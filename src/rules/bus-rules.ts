@@ -1,6 +1,6 @@
 // The rules of the runbook's ArqonBus checklist (L19-L27) and of the original's strict start.
 import type { Resolution } from '../config/resolution.ts'
-import { isLoopbackHost, parseServiceUrl, redactUrl } from '../config/urls.ts'
+import { isLoopbackHost, parseServiceUrl, redactUrl, type ServiceUrl } from '../config/urls.ts'
 import { describeValue, explicitFault, judgeExplicit } from './explicit.ts'
 import { busSharedSecret, production } from './predicates.ts'
 import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
@@ -179,7 +179,7 @@ function judgeValkeyUrl(ctx: RuleContext): Judgement {
   const { valkeyUrl } = ctx.resolution.values
   const fix = 'set ARQONBUS_VALKEY_URL, for example rediss://user:password@valkey.internal:6379'
   return judgeExplicit(ctx, 'valkeyUrl', fix, () => {
-    const text = valkeyUrl?.reveal() ?? ''
+    const text = valkeyUrl!.reveal()
     const url = parseServiceUrl(text)
     const schemes = ['redis', 'rediss', 'valkey', 'valkeys', 'unix']
     if (url === undefined || (url.hosts.length === 0 && url.scheme !== 'unix')) return malformed
@@ -196,20 +196,25 @@ function judgePostgresUrl(ctx: RuleContext): Judgement {
   const { postgresUrl } = ctx.resolution.values
   const fix = 'set ARQONBUS_POSTGRES_URL, for example postgresql://user:password@db.internal:5432/arqonbus'
   return judgeExplicit(ctx, 'postgresUrl', fix, () => {
-    const url = parseServiceUrl(postgresUrl?.reveal() ?? '')
+    const url = parseServiceUrl(postgresUrl!.reveal())
     if (url === undefined) return malformed
     if (url.scheme !== 'postgres' && url.scheme !== 'postgresql') {
       return { code: 'WRONG_SCHEME', found: `scheme ${url.scheme}, not postgresql` }
     }
-    const missing = [
-      ...(url.hosts.length === 0 ? ['host'] : []),
-      ...(url.user === undefined ? ['user'] : []),
-      ...(url.path.length < 2 ? ['database'] : []),
-    ]
-    return missing.length > 0
-      ? { code: 'INCOMPLETE', found: `no ${missing.join(', no ')} in it (value hidden)` }
+    // Without a host there is no user either: the address of a socket.
+    return url.user === undefined || url.path.length < 2
+      ? { code: 'INCOMPLETE', found: describeMissing(url) }
       : undefined
   })
+}
+
+function describeMissing({ hosts, user, path }: ServiceUrl): string {
+  const missing = [
+    ...(hosts.length === 0 ? ['host'] : []),
+    ...(user === undefined ? ['user'] : []),
+    ...(path.length < 2 ? ['database'] : []),
+  ]
+  return `no ${missing.join(', no ')} in it (value hidden)`
 }
 
 const malformed = {
@@ -239,17 +244,17 @@ function judgeTelemetry(ctx: RuleContext): Judgement {
     ({ host, port }) => port === values.telemetryPort && sharesAddress(host, values.telemetryHost),
   )
   if (other !== undefined) {
-    return fail('PORT_TAKEN', 'ARQONBUS_TELEMETRY_PORT', `${values.telemetryPort} is also ${other.variable}`, fix)
+    return fail('PORT_TAKEN', 'ARQONBUS_TELEMETRY_PORT', `${values.telemetryPort} is also ${other.shown}`, fix)
   }
   return pass(`${values.telemetryHost}:${values.telemetryPort}`)
 }
 
-function otherListeners(values: Resolution['values']): { variable: string; host: string; port: number }[] {
+function otherListeners(values: Resolution['values']): { shown: string; host: string; port: number }[] {
   return [
-    { variable: 'ARQONBUS_SERVER_PORT', host: values.serverHost, port: values.serverPort },
-    { variable: 'ARQONBUS_HTTP_PORT', host: values.httpHost, port: values.httpPort },
-    { variable: 'SHIELD_PORT', host: values.shieldHost, port: values.shieldPort },
-    { variable: 'SHIELD_METRICS_PORT', host: values.shieldMetricsHost, port: values.shieldMetricsPort },
+    { shown: 'ARQONBUS_SERVER_PORT', host: values.serverHost, port: values.serverPort },
+    { shown: 'ARQONBUS_HTTP_PORT', host: values.httpHost, port: values.httpPort },
+    { shown: 'SHIELD_PORT', host: values.shieldHost, port: values.shieldPort },
+    { shown: 'SHIELD_METRICS_PORT', host: values.shieldMetricsHost, port: values.shieldMetricsPort },
   ]
 }
 

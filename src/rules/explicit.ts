@@ -27,8 +27,8 @@ export function variableOf({ resolution }: RuleContext, name: KeyName): string {
 export function explicitFault(ctx: RuleContext, name: KeyName, fix: string): Finding | undefined {
   const variable = variableOf(ctx, name)
   if (!isExplicit(ctx, name)) {
-    const value = ctx.resolution.values[name] === undefined ? '' : `; ${shown(ctx, name)} would come from the defaults`
-    const found = `not set${value}`
+    const words = ctx.resolution.values[name] === undefined ? '' : `; ${shown(ctx, name)} would come from the defaults`
+    const found = `not set${words}`
     return { code: 'NOT_SET', variable, found, fix }
   }
   const problem = problemOf(ctx, name)

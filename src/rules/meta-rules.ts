@@ -55,7 +55,7 @@ const concerns = (theirs: readonly Program[], judged: readonly Program[]): boole
   theirs.some((program) => judged.includes(program))
 
 function judgeProfile(ctx: RuleContext): Judgement {
-  const { asked = 'prod', resolution } = ctx
+  const { profile: asked, resolution } = ctx
   const fix = `set ARQONBUS_ENVIRONMENT=${asked === 'prod' ? 'production' : asked} where the service starts`
   // Development is what an environment means that says nothing; anything else has to be said.
   const fault = asked === 'dev' ? undefined : explicitFault(ctx, 'environment', fix)
@@ -117,7 +117,9 @@ function endpointRule(program: Program, id: string): Rule {
 }
 
 function capRule(program: Program, id: string): Rule {
-  const capped = limitKeys.filter((limit) => limit.programs.includes(program) && limit.cap !== undefined)
+  const capped = limitKeys.flatMap(({ programs, cap, field, names: [variable] }) =>
+    programs.includes(program) && cap !== undefined ? [{ cap, field, variable }] : [],
+  )
   return {
     id,
     title: 'Limits protect the process',
@@ -129,8 +131,8 @@ function capRule(program: Program, id: string): Rule {
     appliesWhen: production,
     judge: ({ resolution }) =>
       failIfAny(
-        capped.flatMap(({ field, cap = Number.POSITIVE_INFINITY, names: [variable] }): Finding[] => {
-          const value = resolution.limits[program][field] ?? 0
+        capped.flatMap(({ field, cap, variable }): Finding[] => {
+          const value = resolution.limits[program][field]!
           if (value <= cap) return []
           return [
             {

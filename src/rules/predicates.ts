@@ -9,14 +9,14 @@ export function isProduction({ profile, resolution }: RuleContext): boolean {
   return profile !== 'dev' || resolution.values.preflightStrict
 }
 
-function productionReason(ctx: RuleContext): string {
+function describeProfile(ctx: RuleContext): string {
   if (ctx.profile !== 'dev') return `profile=${ctx.profile}`
   return `profile=dev, ARQONBUS_PREFLIGHT_STRICT=${ctx.resolution.values.preflightStrict}`
 }
 
 export const production: Predicate = {
   name: 'production-rules',
-  test: (ctx) => ({ holds: isProduction(ctx), because: productionReason(ctx) }),
+  test: (ctx) => ({ holds: isProduction(ctx), because: describeProfile(ctx) }),
 }
 
 export const shieldOrProduction: Predicate = {
@@ -24,7 +24,7 @@ export const shieldOrProduction: Predicate = {
   test: (ctx) =>
     ctx.programs.includes('shield')
       ? { holds: true, because: 'program=shield' }
-      : { holds: isProduction(ctx), because: productionReason(ctx) },
+      : { holds: isProduction(ctx), because: describeProfile(ctx) },
 }
 
 export const profileAsked: Predicate = {

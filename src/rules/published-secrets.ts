@@ -272,10 +272,12 @@ export const publishedCount = published.size
 export function publishedEntry(text: string): string | undefined {
   for (const form of formsOf(text)) {
     const hash = createHash('sha256').update(form.trim().toLowerCase()).digest('hex')
-    if (published.has(hash)) return hash.slice(0, 8)
+    if (published.has(hash)) return describeEntry(hash)
   }
   return undefined
 }
+
+const describeEntry = (hash: string): string => hash.slice(0, 8)
 
 /** As given, and decoded where the text reads as hex or base64: a known default does not get better by encoding. */
 function formsOf(text: string): string[] {

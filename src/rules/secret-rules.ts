@@ -136,7 +136,8 @@ function keyFileOpenness({ resolution, files }: RuleContext): Finding[] {
 }
 
 function openness(files: RuleContext['files'], path: string | undefined): string | undefined {
-  const mode = path === undefined ? undefined : files.mode(path)
+  if (path === undefined) return undefined
+  const mode = files.mode(path)
   if (mode === undefined || (mode & 0o077) === 0) return undefined
   return `in a file with mode ${(mode & 0o777).toString(8).padStart(4, '0')}`
 }

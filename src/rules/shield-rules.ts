@@ -122,9 +122,9 @@ function judgeNatsUrl(ctx: RuleContext): Judgement {
     if (servers === undefined) return { code: 'MALFORMED', found: 'not a list of addresses (value hidden)' }
     const wrong = servers.find(({ scheme }) => !['nats', 'tls', 'ws', 'wss'].includes(scheme))
     if (wrong !== undefined) return { code: 'WRONG_SCHEME', found: `scheme ${wrong.scheme}, not tls or nats` }
-    const isDefault = servers.every(({ hosts }) =>
-      hosts.every(({ host, port }) => isLoopbackHost(host) && (port === undefined || port === 4222)),
-    )
+    const isDefault = servers
+      .flatMap(({ hosts }) => hosts)
+      .every(({ host, port }) => isLoopbackHost(host) && (port === undefined || port === 4222))
     if (isDefault) return { code: 'DEFAULT_VALUE', found: `${redactUrl(text)} is the default` }
     const isPlain = servers.some(({ scheme }) => scheme === 'nats' || scheme === 'ws')
     return ctx.profile === 'prod' && isPlain

@@ -9,6 +9,7 @@ import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { waiversCommand } from './preflight-waivers.ts'
+import { selftestCommand } from './preflight-selftest.ts'
 
 interface SelectionOptions {
   readonly profile?: Profile
@@ -77,6 +78,7 @@ export function preflightCommand(terminal: Terminal): Command {
       .action((id: string, options: { json?: boolean }) => explain(id, options, terminal)),
   )
   command.addCommand(waiversCommand(terminal))
+  command.addCommand(selftestCommand(terminal))
   return command.addHelpText(
     'after',
     `

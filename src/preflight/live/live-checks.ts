@@ -1,13 +1,14 @@
-// The checks of the live phase (runbook L54-L57): real clients against a started system, named by --target.
-import type { JsonObject } from '../../base/json.ts'
-import type { Applicability, Check, CheckHead, CheckPorts, CheckResult } from '../check.ts'
+// The checks of the live phase (runbook L25-L26, L34, L54-L57): real clients against a started system, named by
+// --target.
+import { type Applicability, type Check, type CheckSpec, defineCheck, type Shape, type Worlds } from '../check.ts'
 import type { TargetName } from '../targets.ts'
-import { checkBusHealth } from './health.ts'
-import { checkRouting, checkTenantIsolation } from './routing.ts'
-import { checkBadTokens, checkMissingToken, checkValidToken } from './shield-auth.ts'
-import { checkTelemetry } from './telemetry.ts'
-
-const deadlineMs = 15_000
+import { tryJson, tryMalformed } from './enforcement.ts'
+import { lookAtHealth } from './health.ts'
+import * as judges from './live-judges.ts'
+import * as worlds from './live-worlds.ts'
+import { crossTenants, followPayload } from './routing.ts'
+import { tryBadTokens, tryValidToken, tryWithoutToken } from './shield-auth.ts'
+import { lookAtTelemetry } from './telemetry.ts'
 
 /** Without an address there is nothing to judge, and what is not judged is not proved. */
 function needsTargets(...names: readonly TargetName[]): Applicability {
@@ -44,105 +45,115 @@ const telemetryOn: Applicability = {
   },
 }
 
-type LiveCheck = Omit<CheckHead, 'effects'> & {
-  readonly effects: readonly string[]
-  readonly run: (ports: CheckPorts, signal: AbortSignal) => Promise<CheckResult>
+/** Where JSON is allowed it is no fault to take it; a rule of the static phase says whether it may be. */
+const protobufOnly: Applicability = {
+  name: 'json-frames-off',
+  test(ports) {
+    const { allowJsonInfra } = ports.ctx.resolution.values
+    if (!allowJsonInfra) return needsSecret('shield', 'bus').test(ports)
+    return { holds: false, because: 'ARQONBUS_ALLOW_JSON_INFRA=true' }
+  },
 }
 
-/** The probe of a live check comes back with its own judgement. */
-function live({ run, effects, ...head }: LiveCheck): Check {
-  return {
-    ...head,
-    effects: effects.map((what) => ({ kind: 'net', what })),
-    shape: { result: 'object' },
-    probe: async (ports, signal) => ({ result: { ...(await run(ports, signal)) } as unknown as JsonObject }),
-    judge: ({ result }) => result as unknown as CheckResult,
-    worlds: { passes: [], fails: [], ignores: [] },
-  }
+const schemaStrict: Applicability = {
+  name: 'schema-strict',
+  test(ports) {
+    if (ports.ctx.resolution.values.schemaStrict) return needsSecret('shield', 'bus').test(ports)
+    return { holds: false, because: 'ARQON_SCHEMA_STRICT=false' }
+  },
 }
 
-const specs: readonly LiveCheck[] = [
-  {
+type LiveCheck<S extends Shape> = Omit<CheckSpec<S>, 'phase' | 'deadlineMs' | 'requires' | 'worlds'> & {
+  readonly requires?: readonly string[]
+  /** Their facts are held to the shape when the check is proven. */
+  readonly worlds: Worlds
+}
+
+const live = <const S extends Shape>(spec: LiveCheck<S>): Check =>
+  defineCheck<S>({ phase: 'live', deadlineMs: 15_000, requires: [], ...spec } as unknown as CheckSpec<S>)
+
+export const liveChecks: readonly Check[] = [
+  live({
     id: 'live.bus-health',
     title: 'The bus says it is healthy',
     proves: 'The bus runs this version, is healthy and not merely degraded, and names every component it looked at.',
     evidence: 'Answers of GET /health, /version and /ready.',
     fix: 'See /ready of the bus: it names the component that is not up.',
     runbook: ['L54'],
-    phase: 'live',
     severity: 'blocker',
     class: 'dependency',
-    requires: [],
     appliesWhen: needsTargets('http'),
-    deadlineMs,
-    effects: ['sends 3 GET requests'],
-    run: checkBusHealth,
-  },
-  {
+    effects: [{ kind: 'net', what: 'sends 3 GET requests' }],
+    shape: { health: 'object', version: 'object', ready: 'object' },
+    probe: lookAtHealth,
+    judge: judges.judgeHealth,
+    worlds: worlds.health,
+  }),
+  live({
     id: 'live.telemetry-accepts',
     title: 'Telemetry shows what happens',
     proves: 'The telemetry port greets with telemetry_connected and shows an event caused by our own connection.',
     evidence: 'The greeting, and the event that carries the client id our connection was given.',
     fix: 'Look at the telemetry listener: ARQONBUS_ENABLE_TELEMETRY, its host and port, and the log of the bus.',
     runbook: ['L55'],
-    phase: 'live',
     severity: 'critical',
     class: 'dependency',
-    requires: [],
     appliesWhen: telemetryOn,
-    deadlineMs,
-    effects: ['opens 1 telemetry and 1 bus connection'],
-    run: checkTelemetry,
-  },
-  {
+    effects: [{ kind: 'net', what: 'opens 1 telemetry and 1 bus connection' }],
+    shape: { greeting: 'string', event: 'string?' },
+    probe: lookAtTelemetry,
+    judge: judges.judgeTelemetry,
+    worlds: worlds.telemetry,
+  }),
+  live({
     id: 'live.shield-rejects-missing-token',
     title: 'Shield lets nobody in without a token',
     proves: 'A handshake without Authorization gets 401 instead of 101, with the documented body.',
     evidence: 'The raw answer of the socket.',
     fix: 'Stop Shield; look at JWT_SKIP_VALIDATION and at what stands before Shield.',
     runbook: ['L56'],
-    phase: 'live',
     severity: 'blocker',
     class: 'regression',
-    requires: [],
     appliesWhen: needsTargets('shield'),
-    deadlineMs,
-    effects: ['opens 1 connection'],
-    run: checkMissingToken,
-  },
-  {
+    effects: [{ kind: 'net', what: 'opens 1 connection' }],
+    shape: { status: 'number?', error: 'string?', fields: 'strings' },
+    probe: tryWithoutToken,
+    judge: judges.judgeMissingToken,
+    worlds: worlds.missingToken,
+  }),
+  live({
     id: 'live.shield-rejects-bad-tokens',
     title: 'Shield lets nobody in with a bad token',
     proves: 'Each kind of bad token, also one signed with a published default secret, gets 401; the good one gets 101.',
     evidence: 'A table of cases with the raw status of each.',
     fix: 'Stop Shield; a published default means: set another JWT_SECRET.',
     runbook: ['L56'],
-    phase: 'live',
     severity: 'blocker',
     class: 'regression',
-    requires: [],
     appliesWhen: needsSecret('shield'),
-    deadlineMs,
-    effects: ['opens 25 connections, one after the other'],
-    run: checkBadTokens,
-  },
-  {
+    effects: [{ kind: 'net', what: 'opens 25 connections, one after the other' }],
+    shape: { cases: 'objects', control: 'number?' },
+    probe: tryBadTokens,
+    judge: judges.judgeBadTokens,
+    worlds: worlds.badTokens,
+  }),
+  live({
     id: 'live.shield-accepts-valid-token',
     title: 'Shield lets in the bearer of a good token',
     proves: 'A token of two minutes for a reserved tenant gets 101, and the welcome as first frame.',
     evidence: 'The raw status, then the welcome.',
     fix: 'Compare JWT_SECRET here and at Shield, issuer and audience, and the clocks.',
     runbook: ['L57'],
-    phase: 'live',
     severity: 'blocker',
     class: 'regression',
-    requires: [],
     appliesWhen: needsSecret('shield'),
-    deadlineMs,
-    effects: ['opens 2 connections'],
-    run: checkValidToken,
-  },
-  {
+    effects: [{ kind: 'net', what: 'opens 2 connections' }],
+    shape: { isAnswered: 'boolean', status: 'number?' },
+    probe: tryValidToken,
+    judge: judges.judgeValidToken,
+    worlds: worlds.validToken,
+  }),
+  live({
     id: 'live.shield-routes-payload',
     title: 'What Shield takes arrives at the bus',
     proves:
@@ -150,31 +161,89 @@ const specs: readonly LiveCheck[] = [
     evidence: 'Messages seen by both observers up to a fence message.',
     fix: 'Look at the link between Shield and bus: component link of /ready, and the logs of both.',
     runbook: ['L57'],
-    phase: 'live',
     severity: 'blocker',
     class: 'regression',
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: needsSecret('shield', 'bus'),
-    deadlineMs,
-    effects: ['opens 4 connections', 'publishes 3 messages in a random room of reserved tenants'],
-    run: checkRouting,
-  },
-  {
+    effects: [
+      { kind: 'net', what: 'opens 4 connections' },
+      { kind: 'write', what: 'publishes 3 messages in a random room of reserved tenants' },
+    ],
+    shape: arrivals(),
+    probe: followPayload,
+    judge: judges.judgeRouting,
+    worlds: worlds.routing,
+  }),
+  live({
     id: 'live.tenant-isolation',
     title: 'Tenants do not see each other',
     proves: 'Two tenants in a room and channel of the same names each see their own messages and no others.',
     evidence: 'Messages seen by both observers up to a fence message each.',
     fix: 'Stop the system: messages cross tenants.',
     runbook: ['L57'],
-    phase: 'live',
     severity: 'critical',
     class: 'regression',
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: needsSecret('shield'),
-    deadlineMs,
-    effects: ['opens 4 connections', 'publishes 4 messages in a random room of reserved tenants'],
-    run: checkTenantIsolation,
-  },
+    effects: [
+      { kind: 'net', what: 'opens 4 connections' },
+      { kind: 'write', what: 'publishes 4 messages in a random room of reserved tenants' },
+    ],
+    shape: arrivals(),
+    probe: crossTenants,
+    judge: judges.judgeRouting,
+    worlds: worlds.isolation,
+  }),
+  live({
+    id: 'live.protobuf-only',
+    title: 'JSON frames are refused at both doors',
+    proves: 'Shield takes a protobuf message; Shield and the bus refuse its JSON twin, which no observer sees.',
+    evidence: 'The answers to both, and what an observer on the bus saw up to a fence message.',
+    fix: 'Set ARQONBUS_ALLOW_JSON_INFRA=false for both programs, and start them again.',
+    runbook: ['L25', 'L26'],
+    severity: 'critical',
+    class: 'regression',
+    requires: ['live.shield-accepts-valid-token'],
+    appliesWhen: protobufOnly,
+    effects: [
+      { kind: 'net', what: 'opens 4 connections' },
+      { kind: 'write', what: 'publishes 2 messages, and tries 2 more, in a random room of a reserved tenant' },
+    ],
+    shape: { atShield: 'string', atBus: 'string', sent: 'objects', seen: 'objects' },
+    probe: tryJson,
+    judge: judges.judgeProtobufOnly,
+    worlds: worlds.protobuf,
+  }),
+  live({
+    id: 'live.schema-enforced',
+    title: 'Frames that break the schema are refused',
+    proves: 'With a good token each kind of malformed frame is refused by Shield, and no observer on the bus sees one.',
+    evidence: 'The answer to each, and what an observer on the bus saw up to a fence message.',
+    fix: 'Set ARQON_SCHEMA_STRICT=true, and start Shield again.',
+    runbook: ['L34'],
+    severity: 'critical',
+    class: 'regression',
+    requires: ['live.shield-accepts-valid-token'],
+    appliesWhen: schemaStrict,
+    effects: [
+      { kind: 'net', what: 'opens 5 connections' },
+      { kind: 'write', what: 'publishes 1 message, and tries 3 more, in a random room of a reserved tenant' },
+    ],
+    shape: { cases: 'objects', sent: 'objects', seen: 'objects' },
+    probe: tryMalformed,
+    judge: judges.judgeSchema,
+    worlds: worlds.schema,
+  }),
 ]
 
-export const liveChecks: readonly Check[] = specs.map(live)
+/** What two observers saw of what was sent. */
+function arrivals() {
+  return {
+    sent: 'objects',
+    seen: 'objects',
+    otherSent: 'objects',
+    otherSeen: 'objects',
+    at: 'string',
+    otherAt: 'string',
+  } as const
+}

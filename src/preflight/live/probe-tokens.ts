@@ -4,34 +4,14 @@ import { mintToken } from '../../auth/mint.ts'
 import type { Role } from '../../auth/identity.ts'
 import type { Values } from '../../config/keys.ts'
 import type { CheckPorts } from '../check.ts'
-import { ProbeFailure } from './probe-failure.ts'
+import { ProbeStop } from '../stops.ts'
+import { defaultName, signingDefaults } from './case-names.ts'
 
 /** Tenants nobody else can have (design 4). */
 export const probeTenant = 'arqon-preflight'
 export const otherProbeTenant = 'arqon-preflight-b'
 
 const ttlSeconds = 120
-
-/**
- * Secrets that stand in tutorials, libraries and the original's own repository. A gateway that takes a token signed
- * with one of them is open to everybody. All are on the list of rules/published-secrets too (a test holds that).
- */
-export const signingDefaults = [
-  'changeme',
-  'secret',
-  'test-secret',
-  'arqon-shield-test-secret',
-  'replace-with-strong-secret',
-  'your-256-bit-secret',
-  'a-string-secret-at-least-256-bits-long',
-  'super-secret-jwt-token-with-at-least-32-characters-long',
-  'supersecret',
-  'mysecretkey',
-  'jwt_secret',
-  'dev-secret',
-  'password',
-  'shhhhh',
-] as const
 
 type SharedSecret = Pick<Values, 'jwtSecret' | 'busJwtSecret'>
 
@@ -53,13 +33,7 @@ async function mint(
 ): Promise<string> {
   const { values } = ctx.resolution
   const secret = choose(values)
-  if (secret === undefined) {
-    const fix = 'set the secret that the running system verifies tokens with'
-    throw new ProbeFailure(
-      { code: 'NO_SECRET', variable: 'JWT_SECRET', found: 'no secret to sign with', fix },
-      'config',
-    )
-  }
+  if (secret === undefined) throw new ProbeStop('NO_SECRET', 'no secret to sign with', 'token')
   return mintToken({
     secret: secret.reveal(),
     subject: 'preflight',
@@ -102,9 +76,7 @@ export async function badTokens(ports: CheckPorts): Promise<readonly BadToken[]>
     bearer('missing-tenant', sign({ alg: 'HS256' }, withoutTenant, secret)),
     bearer('algorithm-confusion', sign({ alg: 'RS256' }, claims, secret)),
     { name: 'token-in-query', query: good },
-    ...signingDefaults.map((known, index) =>
-      bearer(`published-default-${index + 1}`, sign({ alg: 'HS256' }, claims, known)),
-    ),
+    ...signingDefaults.map((known, index) => bearer(defaultName(index), sign({ alg: 'HS256' }, claims, known))),
   ]
 }
 

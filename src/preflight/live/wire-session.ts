@@ -9,8 +9,8 @@ import { decodeJson, encodeJson } from '../../wire/json-codec.ts'
 import { defaultWireLimits } from '../../wire/limits.ts'
 import { decodeProtobuf, encodeProtobuf } from '../../wire/protobuf-codec.ts'
 import type { CheckPorts } from '../check.ts'
+import { ProbeStop } from '../stops.ts'
 import { createInbox, type Inbox } from './inbox.ts'
-import { ProbeFailure } from './probe-failure.ts'
 
 export interface WireSession {
   readonly clientId: string
@@ -19,10 +19,14 @@ export interface WireSession {
   join(room: string, channel: string): Promise<void>
   /** Publishes, and waits for the acknowledgement. */
   publish(room: string, channel: string, payload: JsonObject): Promise<void>
+  /** A message with an id of its own, not sent. */
+  message(room: string, channel: string, payload: JsonObject): Envelope
+  /** Text or binary as it is, right or wrong. */
+  send(frame: string | Uint8Array): void
   close(): void
 }
 
-/** `name` says in findings which target it was. Rejects with ProbeFailure unless the welcome comes first. */
+/** `name` says which target it was. Rejects with ProbeStop unless the welcome comes first. */
 export async function openWireSession(
   name: string,
   url: URL,
@@ -39,8 +43,8 @@ export async function openWireSession(
   )
   const nextId = createMessageIds(ports.clock.now())
 
-  function send(fields: Partial<Envelope> & Pick<Envelope, 'type'>): string {
-    const envelope: Envelope = {
+  function make(fields: Partial<Envelope> & Pick<Envelope, 'type'>): Envelope {
+    return {
       id: nextId(),
       timestamp: toIsoTime(ports.clock.now()),
       version: protocolVersion,
@@ -49,6 +53,9 @@ export async function openWireSession(
       metadata: {},
       ...fields,
     }
+  }
+  function send(fields: Partial<Envelope> & Pick<Envelope, 'type'>): string {
+    const envelope = make(fields)
     socket.send(isJson ? encodeJson(envelope) : encodeProtobuf(envelope))
     return envelope.id
   }
@@ -74,6 +81,8 @@ export async function openWireSession(
       )
       if (answer.type !== 'message_response') throw wrong(name, 'PUBLISH_REFUSED', refusalOf(answer))
     },
+    message: (room, channel, payload) => make({ type: 'message', room, channel, payload }),
+    send: (frame) => socket.send(frame),
     close: () => socket.terminate(),
   }
 }
@@ -106,13 +115,18 @@ export function feed<T>(
     request.destroy()
     inbox.end(wrong(inbox.name, 'UPGRADE_REFUSED', `HTTP ${response.statusCode}`))
   })
-  socket.on('error', (error) => inbox.end(error))
+  socket.on('error', (error: NodeJS.ErrnoException) => {
+    // The library's own codes are about bytes that are no frame; the system's have names of their own.
+    const isFrame = error.code?.startsWith('WS_ERR_') === true
+    inbox.end(isFrame ? wrong(inbox.name, 'UNREADABLE_FRAME', error.message) : error)
+  })
   socket.on('close', (code) => inbox.end(wrong(inbox.name, 'CLOSED', `closed with ${code}`)))
   signal.addEventListener('abort', () => socket.terminate(), { once: true })
 }
 
-export function wrong(name: string, code: string, found: string): ProbeFailure {
-  return new ProbeFailure({ code, variable: name, found, fix: `look at the log of the ${name} at this time` })
+/** `name`: the target that answered so. */
+function wrong(name: string, code: string, found: string): ProbeStop {
+  return new ProbeStop(code, found, name)
 }
 
 function refusalOf({ type, error_code: code, error }: Envelope): string {

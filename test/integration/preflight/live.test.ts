@@ -33,6 +33,7 @@ const freePorts = {
 
 const liveIds = [
   'live.bus-health',
+  'live.schema-enforced',
   'live.shield-accepts-valid-token',
   'live.shield-rejects-bad-tokens',
   'live.shield-rejects-missing-token',
@@ -89,6 +90,15 @@ describe.each([
     await rm(dataDir, { recursive: true, force: true })
   })
 
+  it('refuses JSON where only protobuf is spoken, and says so where JSON is allowed', async () => {
+    const only = ['live.protobuf-only']
+    const seen = await runPreflight({ env, targets: system.targets, only })
+    const isAllowed = env['ARQONBUS_ALLOW_JSON_INFRA'] === undefined
+    expect(resultOf(seen, 'live.protobuf-only')).toMatchObject(
+      isAllowed ? { status: 'skip', reason: { kind: 'not-applicable' } } : { status: 'pass' },
+    )
+  })
+
   it.each(liveIds)('passes: %s', (id) => {
     expect({ id, codes: codesOf(report, id), seen: report.observations.results[id] }).toMatchObject({ codes: ['pass'] })
   })
@@ -124,6 +134,48 @@ it('says GO in development when static and live hold', async () => {
     await running.close()
     await rm(dataDir, { recursive: true, force: true })
   }
+})
+
+/** Started with one thing, judged as if it had been started with another. */
+describe('against a real system that does not enforce what it should', () => {
+  let dataDir: string
+  let system: System
+  const env = { JWT_SECRET: strongSecret }
+  beforeAll(async () => {
+    dataDir = await mkdtemp(join(tmpdir(), 'arqon-preflight-'))
+    system = await startSystem({ ...env, ARQON_SCHEMA_STRICT: 'false' }, dataDir)
+  })
+  afterAll(async () => {
+    await system?.running.close()
+    await rm(dataDir, { recursive: true, force: true })
+  })
+
+  const judge = async (id: string, changes: Environment): Promise<string[]> =>
+    codesOf(await runPreflight({ env: { ...env, ...changes }, targets: system.targets, only: [id] }), id)
+
+  it('finds a Shield that takes JSON', async () => {
+    expect(await judge('live.protobuf-only', { ARQONBUS_ALLOW_JSON_INFRA: 'false' })).toEqual(['shield JSON_TAKEN'])
+  })
+
+  it('finds a Shield whose schema refuses nothing, though the wire’s own rules still do', async () => {
+    expect(await judge('live.schema-enforced', { ARQON_SCHEMA_STRICT: 'true' })).toEqual([
+      'unknown-field OTHER_REFUSAL',
+      'duplicate-field OTHER_REFUSAL',
+      'truncated OTHER_REFUSAL',
+    ])
+  })
+
+  it('says that the schema is not strict where nobody claims it', async () => {
+    expect(await judge('live.schema-enforced', { ARQON_SCHEMA_STRICT: 'false' })).toEqual(['skip'])
+  })
+
+  it('publishes nothing with --read-only', async () => {
+    const report = await runPreflight({ env, targets: system.targets, only: ['live.*'], readOnly: true })
+    for (const id of ['live.schema-enforced', 'live.shield-routes-payload', 'live.tenant-isolation']) {
+      expect(resultOf(report, id)).toMatchObject({ status: 'skip', reason: { kind: 'not-permitted' } })
+    }
+    expect(resultOf(report, 'live.shield-accepts-valid-token').status).toBe('pass')
+  })
 })
 
 describe('against something else', () => {
@@ -182,7 +234,7 @@ describe('against something else', () => {
     expect(codesOf(report, 'live.bus-health')).toEqual([code])
   })
 
-  it('is an error, not a failure of ours, when nothing listens', async () => {
+  it('blames the address, not itself, when nothing listens', async () => {
     const report = await runPreflight({
       env,
       targets: parseTargets(
@@ -190,7 +242,8 @@ describe('against something else', () => {
       ),
     })
     for (const id of liveIds.filter((name) => !resultOf(report, name).status.startsWith('skip'))) {
-      expect(resultOf(report, id)).toMatchObject({ status: 'error', code: 'ECONNREFUSED', class: 'dependency' })
+      expect(codesOf(report, id)).toEqual([`${id} ECONNREFUSED`])
+      expect(resultOf(report, id).class).toBe('dependency')
     }
     expect(report.canonical.verdict).toBe('NO-GO')
   })

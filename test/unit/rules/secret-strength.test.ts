@@ -4,7 +4,7 @@ import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { publishedCount, publishedEntry } from '../../../src/rules/published-secrets.ts'
 import { estimateBits, minSecretBits } from '../../../src/rules/secret-strength.ts'
-import { signingDefaults } from '../../../src/preflight/live/probe-tokens.ts'
+import { signingDefaults } from '../../../src/preflight/live/case-names.ts'
 
 describe('the strength of a secret', () => {
   it.each([
