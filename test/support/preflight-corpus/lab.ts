@@ -1,0 +1,130 @@
+// A healthy staging system on real servers - Valkey or Redis, Postgres, NATS with JetStream, a bus and a Shield as
+// processes - and the preflight run against it, whole, with whatever a world changed.
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Environment } from '../../../src/config/resolution.ts'
+import { lookHere, type Prober } from '../../../src/preflight/prober.ts'
+import type { Report } from '../../../src/preflight/report.ts'
+import { type PreflightInputs, runPreflight } from '../../../src/preflight/run.ts'
+import { parseTargets } from '../../../src/preflight/targets.ts'
+import { defaultPreflightPolicy, type PreflightPolicy } from '../../../src/waivers/preflight-policy.ts'
+import { productionEnvironment } from '../environments.ts'
+import { findFreePorts } from '../launch/free-ports.ts'
+import { type LaunchedProgram, launchBus, launchShield } from '../launch/launch-linked.ts'
+import { type PostgresLab, openPostgresLab } from '../postgres-lab.ts'
+import { type NatsServerProcess, startNatsServer } from '../servers/nats-server.ts'
+import { startValkeyServer, type ValkeyServerProcess } from '../servers/valkey-server.ts'
+
+/** Needs escaping in every address. */
+export const labPassword = 'p@ss:w/rd%'
+
+export interface CorpusLab {
+  readonly valkey: ValkeyServerProcess
+  readonly postgres: PostgresLab
+  readonly nats: NatsServerProcess
+  /** The healthy environment. */
+  readonly env: Environment
+  readonly addresses: { readonly bus: string; readonly http: string; readonly telemetry: string; readonly shield: string }
+  /** Run when the world is over, last first. */
+  readonly closing: (() => unknown)[]
+  run(changes: WorldChanges): Promise<Report>
+  endWorld(): Promise<void>
+  close(): Promise<void>
+}
+
+export interface WorldChanges {
+  readonly env?: Environment
+  readonly policy?: Partial<PreflightPolicy>
+  /** Judge the running system too; other addresses in its place. */
+  readonly live?: true | Partial<CorpusLab['addresses']>
+  readonly inputs?: Partial<PreflightInputs>
+}
+
+/** Everything but the machine this runs on: that is a developer's, and no part of a world. */
+const judged = ['bus', 'shield', 'dep', 'projector', 'meta.profile-production', 'meta.config-valid', 'meta.files-readable']
+/** What binds ports or reads the repository is judged in tests of its own. */
+const machine = ['bus.server-port-free']
+
+/** One after the other in this process: the processes of probes have tests of their own, and cost half a second each. */
+const inProcess: Prober = { answer: lookHere, close: () => Promise.resolve() }
+
+export async function openCorpusLab(): Promise<CorpusLab> {
+  const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-corpus-'))
+  const [valkey, postgres, nats] = await Promise.all([
+    startValkeyServer({ settings: { maxmemory: '256mb', 'maxmemory-policy': 'noeviction' }, password: labPassword }),
+    openPostgresLab({ fsync: 'off' }),
+    startNatsServer({
+      config: `max_payload: 2MB\njetstream: { store_dir: "./js" }\nauthorization: { users: [ { user: shield, password: "${labPassword}" } ] }`,
+    }),
+  ])
+  const { server } = postgres
+  await server.query("CREATE ROLE bus LOGIN PASSWORD 'hush-hush'")
+  const database = await postgres.newDatabase()
+  await database.query(
+    'GRANT SELECT, INSERT, UPDATE, DELETE ON ALL TABLES IN SCHEMA public TO bus; GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO bus',
+  )
+  const [ws, http, telemetry] = (await findFreePorts(3)) as [number, number, number]
+  const env: Environment = {
+    ...productionEnvironment,
+    ARQONBUS_ENVIRONMENT: 'staging',
+    ARQONBUS_STORAGE_BACKEND: 'valkey',
+    ARQONBUS_VALKEY_URL: valkey.url,
+    ARQONBUS_POSTGRES_URL: database.url.replace('//arqonbus@', '//bus@'),
+    NATS_URL: `nats://shield:${encodeURIComponent(labPassword)}@127.0.0.1:${nats.port}`,
+    ARQONBUS_DATA_DIR: dataDir,
+    ARQONBUS_SERVER_PORT: String(ws),
+    ARQONBUS_HTTP_PORT: String(http),
+    ARQONBUS_TELEMETRY_PORT: String(telemetry),
+  }
+  const programs: LaunchedProgram[] = []
+  const closing: (() => unknown)[] = []
+  const variables = env as Record<string, string> // every one is set
+  programs.push(await launchBus({ ...variables, ARQONBUS_ENABLE_TELEMETRY: 'true' }, [ws, http]))
+  const [edge, metrics] = (await findFreePorts(2)) as [number, number]
+  programs.push(await launchShield({ ...variables, SHIELD_PORT: String(edge), SHIELD_METRICS_PORT: String(metrics) }))
+  const addresses = {
+    bus: programs[0]!.url,
+    http: programs[0]!.httpUrl,
+    telemetry: `ws://127.0.0.1:${telemetry}`,
+    shield: `ws://127.0.0.1:${edge}/ws`,
+  }
+
+  return {
+    valkey,
+    postgres,
+    nats,
+    env,
+    addresses,
+    closing,
+    async run({ env: changes = {}, policy = {}, live, inputs = {} }) {
+      const targets = { ...addresses, ...(live === true ? {} : live) }
+      return await runPreflight(
+        {
+          env: { ...env, ...changes },
+          only: [...judged, ...(live === undefined ? [] : ['live'])],
+          skip: machine,
+          policy: { ...defaultPreflightPolicy, ...policy },
+          jobs: 1,
+          ...(live !== undefined && {
+            targets: parseTargets(
+              Object.entries(targets)
+                .map(([name, url]) => `${name}=${url}`)
+                .join(','),
+            ),
+          }),
+          ...inputs,
+        },
+        { prober: inProcess },
+      )
+    },
+    async endWorld() {
+      for (const close of closing.splice(0).reverse()) await close()
+    },
+    async close() {
+      for (const program of programs.reverse()) await program.kill()
+      await Promise.all([valkey.close(), postgres.close(), nats.close()])
+      await rm(dataDir, { recursive: true, force: true })
+    },
+  }
+}
