@@ -110,14 +110,17 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
 
 async function plan(options: RunOptions, terminal: Terminal): Promise<void> {
   const { createCatalogue } = await import('../../preflight/catalogue.ts')
+  const { requireKnownChecks } = await import('../../preflight/exceptions.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
   const { checkPortsOf, waiversOf } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
   const ports = checkPortsOf(inputs, {})
-  const { waivers } = waiversOf(inputs, ports)
-  const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
+  const file = waiversOf(inputs, ports)
+  const catalogue = createCatalogue()
+  requireKnownChecks(file, ports.policy, catalogue)
+  const { profile, required, checks, digest } = planPreflight(catalogue, ports, inputs)
   const rows = checks.map(({ check: { id, phase, severity, title }, skip }) => {
-    const meant = waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
+    const meant = file.waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
     return { id, phase, severity, title, skip, ...(meant.length > 0 && { waivers: meant }) }
   })
   if (options.json === true) {
