@@ -4,7 +4,6 @@
 import { BusError } from '../base/errors.ts'
 import {
   applyWaiver,
-  bindOf,
   type CompensatingFault,
   daysLeftOf,
   paperFault,
@@ -170,10 +169,4 @@ export function requireKnownChecks(
 
 function refuse(reason: string, message: string): never {
   throw new BusError('CONFIG_INVALID', message, { reason })
-}
-
-/** Of a result that did not pass: what `bind` has to be. */
-export function bindOfResult(result: Result): string | undefined {
-  const subject = subjectOf(result)
-  return subject === undefined ? undefined : bindOf(subject)
 }

@@ -3,12 +3,11 @@
 import { defaultPreflightPolicy, type PreflightPolicy } from './preflight-policy.ts'
 import { isKeyText } from './sign.ts'
 import { booleanOf, Fields, formOf, integerOf, itemsOf, type Place, Problems, readYaml } from './strict-yaml.ts'
-import { nameForm } from './waiver-file.ts'
+import { checkForm, nameForm } from './waiver-file.ts'
 import { personOf } from './person.ts'
 
 export const policySchema = 'arqonbus/preflight-policy/1'
 
-const checkForm = /^[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+$/
 const mostDays = 3_660
 
 /** Throws CONFIG_INVALID (PREFLIGHT_POLICY_INVALID) with every problem. `fileName` is for the message. */

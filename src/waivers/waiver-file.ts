@@ -5,7 +5,7 @@ import { isKeyText, isSignatureText } from './sign.ts'
 import { Fields, formOf, integerOf, itemsOf, type Place, Problems, readYaml, textOf } from './strict-yaml.ts'
 import { type Approval, instantOf, type Waiver, type WaiverFile, waiverSchema } from './waiver.ts'
 
-const checkForm = /^[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+$/
+export const checkForm = /^[a-z][a-z0-9-]*(?:\.[a-z0-9][a-z0-9-]*)+$/
 const idForm = /^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,62}[A-Za-z0-9])?$/
 const bindForm = /^sha256:[0-9a-f]{64}$/
 const profiles: readonly string[] = ['dev', 'staging', 'prod'] satisfies Profile[]

@@ -186,13 +186,17 @@ function createProgress({ status }: Terminal): Progress & { end(): void } {
 
 async function plan(options: SelectionOptions, terminal: Terminal): Promise<void> {
   const { createCatalogue, showEffect } = await import('../../preflight/catalogue.ts')
+  const { requireKnownChecks } = await import('../../preflight/exceptions.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
   const { checkPortsOf, waiversOf } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
   const ports = checkPortsOf(inputs, {})
-  const { waivers } = waiversOf(inputs, ports)
-  const waiversFor = (id: string): string[] => waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
-  const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
+  const file = waiversOf(inputs, ports)
+  const catalogue = createCatalogue()
+  requireKnownChecks(file, ports.policy, catalogue)
+  const waiversFor = (id: string): string[] =>
+    file.waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
+  const { profile, required, checks, digest } = planPreflight(catalogue, ports, inputs)
   if (options.json === true) {
     const rows = checks.map(({ check, skip }) => ({
       id: check.id,

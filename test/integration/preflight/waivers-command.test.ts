@@ -7,7 +7,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { keyTextOf } from '../../../src/waivers/sign.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { type CommandRun, runCommand } from '../../support/run-command.ts'
-import { approvers, policyYaml } from '../../support/waivers.ts'
+import { approvers, fileOf, policyYaml, waiverOf, yamlOf } from '../../support/waivers.ts'
 
 let folder: string
 let env: Record<string, string>
@@ -139,6 +139,14 @@ it('ends with 65 for files that are wrong, in every command that reads them', as
   expect(await judged()).toBe(65)
   for (const args of [['plan'], ['waivers', 'lint'], ['waivers', 'list']]) {
     expect((await preflight(...args)).exitCode, args.join(' ')).toBe(65)
+  }
+  writeFileSync(at('w.yaml'), yamlOf(fileOf({ ...waiverOf(Date.now()), check: 'bus.none' })))
+  for (const args of [['plan'], ['waivers', 'lint'], ['waivers', 'list']]) {
+    const { exitCode, notes } = await preflight(...args)
+    expect([exitCode, notes.join('\n')], args.join(' ')).toEqual([
+      65,
+      expect.stringContaining('no check is called bus.none'),
+    ])
   }
   const { out } = await preflight('run', '--json')
   expect(JSON.parse(out.join('\n'))).toMatchObject({ canonical: { fault: { kind: 'input', code: 'WAIVER_INVALID' } } })
