@@ -25,7 +25,12 @@ export interface CorpusLab {
   readonly nats: NatsServerProcess
   /** The healthy environment. */
   readonly env: Environment
-  readonly addresses: { readonly bus: string; readonly http: string; readonly telemetry: string; readonly shield: string }
+  readonly addresses: {
+    readonly bus: string
+    readonly http: string
+    readonly telemetry: string
+    readonly shield: string
+  }
   /** Run when the world is over, last first. */
   readonly closing: (() => unknown)[]
   run(changes: WorldChanges): Promise<Report>
@@ -42,7 +47,15 @@ export interface WorldChanges {
 }
 
 /** Everything but the machine this runs on: that is a developer's, and no part of a world. */
-const judged = ['bus', 'shield', 'dep', 'projector', 'meta.profile-production', 'meta.config-valid', 'meta.files-readable']
+const judged = [
+  'bus',
+  'shield',
+  'dep',
+  'projector',
+  'meta.profile-production',
+  'meta.config-valid',
+  'meta.files-readable',
+]
 /** What binds ports or reads the repository is judged in tests of its own. */
 const machine = ['bus.server-port-free']
 
