@@ -5,7 +5,8 @@ import type { Secret } from '../config/secret.ts'
 import type { SchemaRegistryConfig } from '../config/shapes.ts'
 import { openBucket } from '../link/nats-bucket.ts'
 import { openFolderSource } from '../schemas/folder-source.ts'
-import { bucketLimits, filesOfBucket, mapKey, pack, schemaBucket, type SchemaSource } from '../schemas/source.ts'
+import { schemaBucket } from '../schemas/bucket.ts'
+import { bucketLimits, filesOfBucket, mapKey, pack, type SchemaSource } from '../schemas/source.ts'
 
 /** Rejects with LINK_UNAVAILABLE or LINK_DENIED where NATS does not take us. */
 export async function openSchemaSource(config: SchemaRegistryConfig, logger: Logger): Promise<SchemaSource> {

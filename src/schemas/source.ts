@@ -23,8 +23,6 @@ export interface SchemaChange {
   readonly set?: { readonly id: string; readonly bytes: Uint8Array }
 }
 
-/** The original's name; each key is a schema's id, each value a gzip of its FileDescriptorSet. */
-export const schemaBucket = 'ARQON_SCHEMAS'
 /** The key of the map, which no schema's id can be. */
 export const mapKey = '_map'
 

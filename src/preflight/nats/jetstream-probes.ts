@@ -2,7 +2,7 @@
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import type { NatsProbe } from '../../link/nats-probe.ts'
 import { episodeStream, episodeSubject } from '../../projector/stream.ts'
-import { schemaBucket } from '../../schemas/source.ts'
+import { schemaBucket } from '../../schemas/bucket.ts'
 import type { CheckPorts } from '../check.ts'
 import { ProbeStop } from '../stops.ts'
 import { listIn, numberIn, objectIn, textIn } from '../json-fields.ts'

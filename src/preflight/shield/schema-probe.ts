@@ -3,6 +3,7 @@ import { isBusError } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json.ts'
 import { silentLogger } from '../../base/logger.ts'
 import { parseNatsServers } from '../../config/nats-servers.ts'
+import { schemaBucket } from '../../schemas/bucket.ts'
 import type { SchemaFiles } from '../../schemas/registry.ts'
 import type { CheckPorts } from '../check.ts'
 import { ProbeStop } from '../stops.ts'
@@ -30,7 +31,7 @@ export async function probeSchemas(ports: CheckPorts): Promise<SchemaFacts> {
 async function readFiles({ ctx, runId }: CheckPorts): Promise<SchemaFiles> {
   const { schemaSource, schemaDir = '', natsUrl } = ctx.resolution.values
   if (schemaSource === 'folder') return await readFolder(schemaDir)
-  const [{ openBucket }, { bucketLimits, filesOfBucket, schemaBucket }] = await Promise.all([
+  const [{ openBucket }, { bucketLimits, filesOfBucket }] = await Promise.all([
     import('../../link/nats-bucket.ts'),
     import('../../schemas/source.ts'),
   ])

@@ -1,7 +1,7 @@
 // The NATS chain against real servers: healthy ones, odd ones, and each fault that can be brought about.
 import { execFile } from 'node:child_process'
 import { createServer as createHttpServer } from 'node:http'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, createConnection, createServer, type Server } from 'node:net'
 import { promisify } from 'node:util'
 import { connect } from '@nats-io/transport-node'
 import { jetstreamManager } from '@nats-io/jetstream'
@@ -16,6 +16,7 @@ import { makeCertificates } from '../../support/certificates.ts'
 import { strongSecret } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { natsServerOf } from '../../support/nats-address.ts'
+import { startNatsGreeter } from '../../support/servers/nats-greeter.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { requireProgram, skipWithout } from '../../support/servers/neighbours.ts'
 
@@ -54,12 +55,14 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
     readonly env?: Environment
     readonly any?: true
     readonly only?: readonly string[]
+    readonly waitMs?: number
   }
 
-  function run(url: string, { env = {}, any, only = ['dep.nats.*'] }: Options = {}): Promise<Report> {
+  function run(url: string, { env = {}, any, only = ['dep.nats.*'], waitMs = 0 }: Options = {}): Promise<Report> {
     return runPreflight({
       env: { ARQONBUS_ENVIRONMENT: 'staging', JWT_SECRET: strongSecret, NATS_URL: url, ...env },
       only,
+      waitMs,
       phases: ['static', 'deps'],
       policy: { ...defaultPreflightPolicy, natsServers: any === true ? 'any' : 'all' },
     })
@@ -242,6 +245,23 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(urlOf(server)))).toEqual(afterConnect('ECONNREFUSED (dependency)'))
     })
 
+    test.each([
+      ['is about to end', { ldm: true }, 'LEAVING (dependency)'],
+      ['is of an old version', { version: '2.8.4' }, 'TOO_OLD (dependency)'],
+      ['says nothing of its limits', { max_payload: undefined }, 'PAYLOAD_TOO_SMALL (dependency)'],
+    ])('a server that %s, by its greeting', async (_name, change, expected) => {
+      const greeter = await startNatsGreeter({
+        server_id: 'FAKE',
+        version: '2.9.10',
+        max_payload: 1_064_960,
+        headers: true,
+        ...change,
+      })
+      closing.push(() => greeter.close())
+      const report = await run(urlOf(greeter), { only: ['dep.nats.identity'] })
+      expect(outcomes(report)).toMatchObject({ connect: 'pass', identity: expected })
+    })
+
     test('a certificate of an unknown authority, and of another name', async () => {
       const { url } = await startTls('localhost')
       expect(outcomes(await run(url))).toEqual(afterConnect('TLS_UNTRUSTED (config)'))
@@ -253,6 +273,28 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const { port } = await start()
       expect(outcomes(await run(`tls://127.0.0.1:${port}`))).toEqual(afterConnect('TLS_REFUSED (config)'))
     })
+  })
+
+  test('--wait outlives a server that hangs up at first', async () => {
+    const server = await start()
+    let connections = 0
+    const port = await listen(
+      createServer((near) => {
+        if (connections++ === 0) {
+          near.destroy()
+          return
+        }
+        const far = createConnection({ host: '127.0.0.1', port: server.port })
+        near.pipe(far).pipe(near)
+        for (const side of [near, far]) side.on('error', () => near.destroy())
+      }),
+    )
+    const once = await run(urlOf({ port }), { only: ['dep.nats.connect'] })
+    expect(outcomes(once)).toMatchObject({ connect: expect.stringMatching(/^(?:HUNG_UP|ECONNRESET) \(dependency\)$/) })
+    connections = 0
+    const waited = await run(urlOf({ port }), { only: ['dep.nats.connect'], waitMs: 20_000 })
+    expect(outcomes(waited)).toMatchObject({ connect: 'pass' })
+    expect(waited.observations.results['dep.nats.connect']?.attempts).toHaveLength(2)
   })
 
   test('a publish that is only asked about reaches nobody', async () => {
