@@ -1,5 +1,9 @@
 // The Postgres chain against real servers: healthy ones, odd ones that are fine, and every fault it is there for.
+import { execFile } from 'node:child_process'
+import { chmod, chown, stat } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
@@ -9,7 +13,7 @@ import { productionEnvironment } from '../../support/environments.ts'
 import { startClockProxy } from '../../support/clock-proxy.ts'
 import { type LabDatabase, openPostgresLab, type PostgresLab } from '../../support/postgres-lab.ts'
 import { fixesOf, resultOf, runChecks, troubles, wordOf } from '../../support/preflight-run.ts'
-import { skipWithout } from '../../support/servers/neighbours.ts'
+import { findProgram, skipWithout } from '../../support/servers/neighbours.ts'
 import { type PostgresServerProcess, startPostgresServer } from '../../support/servers/postgres-server.ts'
 
 const chain = ['dep.postgres']
@@ -276,6 +280,51 @@ describe.skipIf(skipWithout('postgres'))('a Postgres of its own', () => {
       expect(await word('bus:hush')).toBe('fail AUTH_REFUSED config')
       expect(await word('bus')).toBe('fail AUTH_REQUIRED config')
       expect(await word('bus:hush-hush')).toBe('pass')
+    } finally {
+      await server.close()
+    }
+  })
+
+  const openssl = findProgram(['openssl'])
+  it.skipIf(openssl === undefined)('with TLS: the name, the authority, and a certificate that ends soon', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    try {
+      const data = join(server.dir, 'data')
+      const { uid, gid } = await stat(data)
+      /** A certificate of its own authority for 127.0.0.1, which the server shows from now on; its path. */
+      async function certify(name: string, days: number): Promise<string> {
+        const [key, cert] = [join(data, `${name}.key`), join(server.dir, `${name}.crt`)]
+        const names = ['-subj', '/CN=db', '-addext', 'subjectAltName=IP:127.0.0.1']
+        const made = ['-newkey', 'rsa:2048', '-nodes', '-days', `${days}`, ...names, '-keyout', key, '-out', cert]
+        await promisify(execFile)(openssl!, ['req', '-x509', ...made])
+        await chown(key, uid, gid)
+        await chmod(key, 0o600)
+        for (const setting of [`ssl_key_file = '${key}'`, `ssl_cert_file = '${cert}'`, 'ssl = on']) {
+          await server.query(`ALTER SYSTEM SET ${setting}`)
+        }
+        await server.kill()
+        await server.restart()
+        return cert
+      }
+      const tls = async (query: string) => await runChecks(envOf(`${server.url}${query}`), ['dep.postgres.tls'])
+      const none = await tls('?sslmode=require')
+      expect(troubles(none)).toEqual({ 'dep.postgres.connect': 'fail TLS_REFUSED config' })
+      expect(resultOf(await tls(''), 'dep.postgres.tls')).toMatchObject({ status: 'pass', facts: { way: 'plain' } })
+
+      const long = await certify('long', 32)
+      const trusting = (cert: string): string => `&sslrootcert=${encodeURIComponent(cert)}`
+      const verified = await tls(`?sslmode=verify-full${trusting(long)}`)
+      expect(resultOf(verified, 'dep.postgres.tls')).toMatchObject({ status: 'pass', facts: { way: 'tls' } })
+      expect(wordOf(await tls('?sslmode=require'), 'dep.postgres.tls')).toBe('pass')
+      const stranger = await tls('?sslmode=verify-full')
+      expect(troubles(stranger)).toEqual({ 'dep.postgres.connect': 'fail TLS_UNTRUSTED config' })
+      const named = server.url.replace('127.0.0.1', 'localhost')
+      const other = await runChecks(envOf(`${named}?sslmode=verify-full${trusting(long)}`), ['dep.postgres.tls'])
+      expect(troubles(other)).toEqual({ 'dep.postgres.connect': 'fail TLS_NAME config' })
+
+      const short = await certify('short', 29)
+      const ending = await tls(`?sslmode=verify-full${trusting(short)}`)
+      expect(troubles(ending)).toEqual({ 'dep.postgres.tls': 'fail EXPIRES_SOON dependency' })
     } finally {
       await server.close()
     }
