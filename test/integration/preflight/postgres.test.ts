@@ -9,9 +9,10 @@ import type { Environment } from '../../../src/config/resolution.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { lockKey, migrateUp } from '../../../src/postgres/migrations.ts'
 import { openConnection, slowLimits } from '../../../src/postgres/connection.ts'
+import { postgresChecks } from '../../../src/preflight/postgres/postgres-checks.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { startClockProxy } from '../../support/clock-proxy.ts'
-import { type LabDatabase, openPostgresLab, type PostgresLab } from '../../support/postgres-lab.ts'
+import { eventually, type LabDatabase, openPostgresLab, type PostgresLab } from '../../support/postgres-lab.ts'
 import { fixesOf, resultOf, runChecks, troubles, wordOf } from '../../support/preflight-run.ts'
 import { findProgram, skipWithout } from '../../support/servers/neighbours.ts'
 import { type PostgresServerProcess, startPostgresServer } from '../../support/servers/postgres-server.ts'
@@ -136,7 +137,7 @@ describe.skipIf(skipWithout('postgres'))('the Postgres chain', () => {
       const port = await listen(other)
       try {
         const { word } = await faultOf(`postgresql://a@127.0.0.1:${port}/b`, 'dep.postgres.connect')
-        expect(word).toMatch(/^fail \w+ (dependency|config)$/)
+        expect(word).toBe('fail HUNG_UP dependency')
       } finally {
         other.close()
       }
@@ -354,6 +355,40 @@ describe.skipIf(skipWithout('postgres'))('a Postgres of its own', () => {
       expect(troubles(report)).toEqual({ 'dep.postgres.connect': 'fail TOO_MANY_CONNECTIONS dependency' })
     } finally {
       await Promise.all(held.map((connection) => connection.close()))
+      await server.close()
+    }
+  })
+
+  it('while it stops: it says so, and waiting is allowed to help', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    const held = await openConnection({ address: parsePostgresAddress(server.url), limits: slowLimits })
+    try {
+      process.kill(server.pid, 'SIGTERM') // takes nobody new while somebody is there
+      await eventually(async () => {
+        const word = wordOf(await runChecks(envOf(server.url), ['dep.postgres.connect']), 'dep.postgres.connect')
+        return word === 'fail STARTING dependency'
+      })
+      const connect = postgresChecks.find(({ id }) => id === 'dep.postgres.connect')
+      expect(connect?.retryOn).toContain('STARTING')
+    } finally {
+      await held.close()
+      await server.close()
+    }
+  })
+
+  it('whose commits nobody confirms: the round trip has no answer', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    try {
+      await migrateUp({ address: parsePostgresAddress(server.url) })
+      await server.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+      await server.query('SELECT pg_reload_conf()')
+      await eventually(
+        async () =>
+          (await server.query('SHOW synchronous_standby_names')).rows[0].synchronous_standby_names === 'nobody',
+      )
+      const report = await runChecks(envOf(server.url), ['dep.postgres'])
+      expect(troubles(report)).toEqual({ 'dep.postgres.roundtrip': 'error NO_ANSWER dependency' })
+    } finally {
       await server.close()
     }
   })
