@@ -73,7 +73,7 @@ export const parts: Readonly<Record<PartName, Part>> = {
       table('continuum_projection_dlq', all),
       table('continuum_projection_dlq_raw', 'SELECT INSERT UPDATE'),
       table('continuum_projection_checkpoint', 'SELECT INSERT UPDATE'),
-      table('continuum_projection_shadow', `${all} TRUNCATE`),
+      table('continuum_projection_shadow', 'SELECT INSERT UPDATE TRUNCATE'),
       table('continuum_projection_backfill', all),
     ],
     connections: 4, // two for the lane and its commands, two for questions

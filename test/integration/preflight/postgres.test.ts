@@ -1,15 +1,20 @@
 // The Postgres chain against real servers: healthy ones, odd ones that are fine, and every fault it is there for.
+import { execFile } from 'node:child_process'
+import { chmod, chown, stat } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { lockKey, migrateUp } from '../../../src/postgres/migrations.ts'
 import { openConnection, slowLimits } from '../../../src/postgres/connection.ts'
+import { postgresChecks } from '../../../src/preflight/postgres/postgres-checks.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { startClockProxy } from '../../support/clock-proxy.ts'
-import { type LabDatabase, openPostgresLab, type PostgresLab } from '../../support/postgres-lab.ts'
+import { eventually, type LabDatabase, openPostgresLab, type PostgresLab } from '../../support/postgres-lab.ts'
 import { fixesOf, resultOf, runChecks, troubles, wordOf } from '../../support/preflight-run.ts'
-import { skipWithout } from '../../support/servers/neighbours.ts'
+import { findProgram, skipWithout } from '../../support/servers/neighbours.ts'
 import { type PostgresServerProcess, startPostgresServer } from '../../support/servers/postgres-server.ts'
 
 const chain = ['dep.postgres']
@@ -132,7 +137,7 @@ describe.skipIf(skipWithout('postgres'))('the Postgres chain', () => {
       const port = await listen(other)
       try {
         const { word } = await faultOf(`postgresql://a@127.0.0.1:${port}/b`, 'dep.postgres.connect')
-        expect(word).toMatch(/^fail \w+ (dependency|config)$/)
+        expect(word).toBe('fail HUNG_UP dependency')
       } finally {
         other.close()
       }
@@ -281,6 +286,51 @@ describe.skipIf(skipWithout('postgres'))('a Postgres of its own', () => {
     }
   })
 
+  const openssl = findProgram(['openssl'])
+  it.skipIf(openssl === undefined)('with TLS: the name, the authority, and a certificate that ends soon', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    try {
+      const data = join(server.dir, 'data')
+      const { uid, gid } = await stat(data)
+      /** A certificate of its own authority for 127.0.0.1, which the server shows from now on; its path. */
+      async function certify(name: string, days: number): Promise<string> {
+        const [key, cert] = [join(data, `${name}.key`), join(server.dir, `${name}.crt`)]
+        const names = ['-subj', '/CN=db', '-addext', 'subjectAltName=IP:127.0.0.1']
+        const made = ['-newkey', 'rsa:2048', '-nodes', '-days', `${days}`, ...names, '-keyout', key, '-out', cert]
+        await promisify(execFile)(openssl!, ['req', '-x509', ...made])
+        await chown(key, uid, gid)
+        await chmod(key, 0o600)
+        for (const setting of [`ssl_key_file = '${key}'`, `ssl_cert_file = '${cert}'`, 'ssl = on']) {
+          await server.query(`ALTER SYSTEM SET ${setting}`)
+        }
+        await server.kill()
+        await server.restart()
+        return cert
+      }
+      const tls = async (query: string) => await runChecks(envOf(`${server.url}${query}`), ['dep.postgres.tls'])
+      const none = await tls('?sslmode=require')
+      expect(troubles(none)).toEqual({ 'dep.postgres.connect': 'fail TLS_REFUSED config' })
+      expect(resultOf(await tls(''), 'dep.postgres.tls')).toMatchObject({ status: 'pass', facts: { way: 'plain' } })
+
+      const long = await certify('long', 32)
+      const trusting = (cert: string): string => `&sslrootcert=${encodeURIComponent(cert)}`
+      const verified = await tls(`?sslmode=verify-full${trusting(long)}`)
+      expect(resultOf(verified, 'dep.postgres.tls')).toMatchObject({ status: 'pass', facts: { way: 'tls' } })
+      expect(wordOf(await tls('?sslmode=require'), 'dep.postgres.tls')).toBe('pass')
+      const stranger = await tls('?sslmode=verify-full')
+      expect(troubles(stranger)).toEqual({ 'dep.postgres.connect': 'fail TLS_UNTRUSTED config' })
+      const named = server.url.replace('127.0.0.1', 'localhost')
+      const other = await runChecks(envOf(`${named}?sslmode=verify-full${trusting(long)}`), ['dep.postgres.tls'])
+      expect(troubles(other)).toEqual({ 'dep.postgres.connect': 'fail TLS_NAME config' })
+
+      const short = await certify('short', 29)
+      const ending = await tls(`?sslmode=verify-full${trusting(short)}`)
+      expect(troubles(ending)).toEqual({ 'dep.postgres.tls': 'fail EXPIRES_SOON dependency' })
+    } finally {
+      await server.close()
+    }
+  })
+
   it('without a free connection, and with too few', async () => {
     const server = await startPostgresServer({ settings: { fsync: 'off', max_connections: '8' } })
     const held: Awaited<ReturnType<typeof openConnection>>[] = []
@@ -305,6 +355,40 @@ describe.skipIf(skipWithout('postgres'))('a Postgres of its own', () => {
       expect(troubles(report)).toEqual({ 'dep.postgres.connect': 'fail TOO_MANY_CONNECTIONS dependency' })
     } finally {
       await Promise.all(held.map((connection) => connection.close()))
+      await server.close()
+    }
+  })
+
+  it('while it stops: it says so, and waiting is allowed to help', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    const held = await openConnection({ address: parsePostgresAddress(server.url), limits: slowLimits })
+    try {
+      process.kill(server.pid, 'SIGTERM') // takes nobody new while somebody is there
+      await eventually(async () => {
+        const word = wordOf(await runChecks(envOf(server.url), ['dep.postgres.connect']), 'dep.postgres.connect')
+        return word === 'fail STARTING dependency'
+      })
+      const connect = postgresChecks.find(({ id }) => id === 'dep.postgres.connect')
+      expect(connect?.retryOn).toContain('STARTING')
+    } finally {
+      await held.close()
+      await server.close()
+    }
+  })
+
+  it('whose commits nobody confirms: the round trip has no answer', async () => {
+    const server = await startPostgresServer({ settings: { fsync: 'off' } })
+    try {
+      await migrateUp({ address: parsePostgresAddress(server.url) })
+      await server.query("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
+      await server.query('SELECT pg_reload_conf()')
+      await eventually(
+        async () =>
+          (await server.query('SHOW synchronous_standby_names')).rows[0].synchronous_standby_names === 'nobody',
+      )
+      const report = await runChecks(envOf(server.url), ['dep.postgres'])
+      expect(troubles(report)).toEqual({ 'dep.postgres.roundtrip': 'error NO_ANSWER dependency' })
+    } finally {
       await server.close()
     }
   })
