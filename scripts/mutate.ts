@@ -35,7 +35,10 @@ const everyMutant = readGraph()
   .targets.filter(isWanted)
   .flatMap((file) => mutantsOf(file, readFileSync(join(root, file), 'utf8')))
 const mutants = draw(everyMutant, Number(options.count ?? everyMutant.length), seed)
-if (mutants.length === 0) throw new Error('no mutants: is --files right?')
+if (mutants.length === 0) {
+  console.error('no mutants: --files has to match files of the judging code, --count to be a number')
+  process.exit(64)
+}
 
 const startedMs = performance.now()
 const killers = await tryAll(mutants, Number(options.jobs))
