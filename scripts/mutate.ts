@@ -35,11 +35,27 @@ const everyMutant = readGraph()
   .targets.filter(isWanted)
   .flatMap((file) => mutantsOf(file, readFileSync(join(root, file), 'utf8')))
 const mutants = draw(everyMutant, Number(options.count ?? everyMutant.length), seed)
-if (mutants.length === 0) throw new Error('no mutants: is --files right?')
+if (mutants.length === 0) {
+  console.error('no mutants: --files has to match files of the judging code, --count to be a number')
+  process.exit(64)
+}
 
 const startedMs = performance.now()
-const killers = await tryAll(mutants, Number(options.jobs))
+const jobs = Number(options.jobs)
+await tryControls([...new Set(mutants.map(({ file }) => file))])
+const killers = await tryAll(mutants, jobs)
 report()
+
+/** A file loaded anew without a change has to pass in every world: else every kill of its mutants would be a lie. */
+async function tryControls(files: readonly string[]): Promise<void> {
+  const nothing = files.map((file): Mutant => ({ file, line: 1, what: 'nothing', start: 0, end: 0, text: '' }))
+  const wrong = (await tryAll(nothing, jobs)).flatMap((killer, index) =>
+    killer === undefined ? [] : [`${files[index]} without a change: ${killer}`],
+  )
+  if (wrong.length === 0) return
+  console.error(wrong.join('\n'))
+  process.exit(70)
+}
 
 function report(): void {
   const survivors = mutants.filter((_, index) => killers[index] === undefined)

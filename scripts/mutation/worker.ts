@@ -4,8 +4,8 @@ import { registerHooks } from 'node:module'
 import { pathToFileURL } from 'node:url'
 import { parentPort } from 'node:worker_threads'
 import type { Check } from '../../src/preflight/check.ts'
-import { createCatalogue } from '../../src/preflight/catalogue.ts'
-import { engineCheck } from '../../src/preflight/engine-check.ts'
+import * as catalogues from '../../src/preflight/catalogue.ts'
+import * as engine from '../../src/preflight/engine-check.ts'
 import type * as selfProof from '../../src/preflight/self-proof.ts'
 import { readGraph, root } from './graph.ts'
 import { applied, type Mutant } from './mutants.ts'
@@ -22,7 +22,8 @@ export interface Outcome {
 }
 
 const graph = readGraph()
-const originals = new Map([...createCatalogue(), engineCheck].map((check) => [check.id, check]))
+const original = catalogues.createCatalogue()
+const byId = new Map([...original, engine.engineCheck].map((check) => [check.id, check]))
 const base = pathToFileURL(root).href
 const form = /^(.*)\?mutant=(\d+)$/
 let trial: Trial | undefined
@@ -38,8 +39,8 @@ registerHooks({
   load(url, context, next) {
     const file = form.exec(url)?.[1]?.slice(base.length)
     if (file === undefined || trial === undefined) return next(url, context)
-    const original = graph.sources.get(file)!
-    const source = file === trial.mutant.file ? applied(original, trial.mutant) : original
+    const whole = graph.sources.get(file)!
+    const source = file === trial.mutant.file ? applied(whole, trial.mutant) : whole
     return { format: 'module', source, shortCircuit: true }
   },
 })
@@ -51,21 +52,17 @@ async function run({ number, mutant }: Trial): Promise<string | undefined> {
     (await import(`${base}${file}${reached.has(file) ? `?mutant=${number}` : ''}`)) as Record<string, unknown>
   try {
     const { proveCheck } = (await load('src/preflight/self-proof.ts')) as typeof selfProof
-    // A change of the engine is every check's business, one of a judge only that of the checks it judges.
+    const catalogue = ((await load('src/preflight/catalogue.ts')) as typeof catalogues).createCatalogue()
+    if (headsOf(catalogue) !== headsOf(original)) return 'the catalogue has other checks'
+    // A change of the engine is every check's business; one of a judge only that of checks which are made anew for it.
     const isEngine = reached.has('src/preflight/self-proof.ts')
-    const files = [...graph.sources.keys()].filter(
-      (file) => /(?:-checks|engine-check)\.ts$/.test(file) && (isEngine || reached.has(file)),
-    )
-    for (const file of files) {
-      const checks = checksIn(await load(file))
-      const wanted = checksIn((await import(`${base}${file}`)) as Record<string, unknown>)
-      if (digestOf(checks) !== digestOf(wanted)) return `${file} has other checks`
-      for (const check of checks) {
-        const original = originals.get(check.id)
-        if (original === undefined) continue // not in the catalogue, whatever it is
-        const fault = proveCheck({ ...check, class: original.class }, original.worlds).faults[0]
-        if (fault !== undefined) return `${check.id}: ${fault}`
-      }
+    const affected = isEngine
+      ? [((await load('src/preflight/engine-check.ts')) as typeof engine).engineCheck, ...catalogue]
+      : catalogue.filter((check) => !original.includes(check))
+    for (const check of affected) {
+      const { worlds, class: fault } = byId.get(check.id)!
+      const wrong = proveCheck({ ...check, class: fault }, worlds).faults[0]
+      if (wrong !== undefined) return `${check.id}: ${wrong}`
     }
     return undefined
   } catch (error) {
@@ -74,18 +71,10 @@ async function run({ number, mutant }: Trial): Promise<string | undefined> {
 }
 
 /** What the digest of the catalogue is made of: ids, classes, severities, requirements. */
-const digestOf = (checks: readonly Check[]): string =>
+const headsOf = (checks: readonly Check[]): string =>
   JSON.stringify(
     checks.map(({ id, phase, severity, class: fault, requires }) => [id, phase, severity, fault, requires]),
   )
-
-function checksIn(exports: Record<string, unknown>): Check[] {
-  return Object.values(exports)
-    .flat()
-    .filter(
-      (value): value is Check => typeof value === 'object' && value !== null && 'judge' in value && 'worlds' in value,
-    )
-}
 
 // A probe that a mutant has started may still fail when its mutant is judged.
 process.on('unhandledRejection', () => undefined)

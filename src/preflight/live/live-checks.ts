@@ -69,8 +69,11 @@ type LiveCheck<S extends Shape> = Omit<CheckSpec<S>, 'phase' | 'deadlineMs' | 'r
   readonly worlds: Worlds
 }
 
+/** A system that is still starting does not listen yet. */
+const retryOn = ['ECONNREFUSED']
+
 const live = <const S extends Shape>(spec: LiveCheck<S>): Check =>
-  defineCheck<S>({ phase: 'live', deadlineMs: 15_000, requires: [], ...spec } as unknown as CheckSpec<S>)
+  defineCheck<S>({ phase: 'live', deadlineMs: 15_000, requires: [], retryOn, ...spec } as unknown as CheckSpec<S>)
 
 export const liveChecks: readonly Check[] = [
   live({

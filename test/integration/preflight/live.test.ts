@@ -18,8 +18,10 @@ import { formatJson } from '../../../src/preflight/format-json.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { parseTargets, type Targets } from '../../../src/preflight/targets.ts'
+import type { Envelope } from '../../../src/envelope/envelope.ts'
 import { decodeJson } from '../../../src/wire/json-codec.ts'
 import { defaultWireLimits } from '../../../src/wire/limits.ts'
+import { decodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 
@@ -314,26 +316,55 @@ describe('against something else', () => {
     expect(codesOf(report, 'live.telemetry-accepts')).toEqual(['telemetry NO_GREETING'])
   })
 
-  /** A hub that welcomes, joins and acknowledges as the bus does, and delivers as `deliver` says. */
+  type Hubs = 'takes everything' | 'refuses' | 'refuses, and delivers all the same'
+
+  /**
+   * A hub that welcomes, joins and acknowledges as the bus does, and delivers as `deliver` says. `what` becomes of JSON
+   * and of what is no frame; JSON is taken where nothing else is said.
+   */
   async function serveHub(
     deliver: (send: (payload: JsonObject) => void, payload: JsonObject, isOwnTenant: boolean) => void,
+    what: Hubs = 'takes everything',
   ): Promise<string> {
-    const sessions = new Set<{ ws: WebSocket; tenant: string; joined: boolean }>()
+    const sessions = new Set<{ ws: WebSocket; tenant: string; joined: boolean; place: JsonObject }>()
     return serve(answering({}), (server) => {
       const wss = new WebSocketServer({ noServer: true })
       open.push(async () => wss.close())
       server.on('upgrade', (request, socket, head) => {
         wss.handleUpgrade(request, socket, head, (ws) => {
-          const session = { ws, tenant: tenantOf(request.headers.authorization), joined: false }
+          const session = {
+            ws,
+            tenant: tenantOf(request.headers.authorization),
+            joined: false,
+            place: {} as JsonObject,
+          }
           sessions.add(session)
+          const leak = (): void => {
+            for (const { ws: other, joined, place } of sessions) {
+              if (joined) send(other, { type: 'message', ...place, payload: { kind: 'probe', nonce: 'leaked' } })
+            }
+          }
           const send = (to: WebSocket, fields: object): void =>
             to.send(JSON.stringify({ id: nextId(), timestamp: '2026-02-19T00:00:00Z', version: '1.0', ...fields }))
           send(ws, { type: 'message', payload: { client_id: nextId() } })
           ws.on('close', () => sessions.delete(session))
-          ws.on('message', (data) => {
-            const frame = decodeJson((data as Buffer).toString('utf8'), defaultWireLimits)
+          ws.on('message', (data, isBinary) => {
+            const text = (data as Buffer).toString('utf8')
+            let frame: Envelope
+            try {
+              frame = isBinary ? decodeProtobuf(data as Buffer, defaultWireLimits) : decodeJson(text, defaultWireLimits)
+            } catch {
+              if (what === 'takes everything') return send(ws, { type: 'message_response', id: nextId(), payload: {} })
+              if (what !== 'refuses') leak()
+              return send(ws, { type: 'error', error_code: 'SCHEMA_VIOLATION', error: 'no frame', payload: {} })
+            }
+            if (!isBinary && what !== 'takes everything') {
+              if (what !== 'refuses') leak()
+              return send(ws, { type: 'error', error_code: 'INFRA_PROTOCOL_ERROR', error: 'JSON', payload: {} })
+            }
             if (frame.type === 'command') {
               session.joined = true
+              session.place = frame.args
               send(ws, { type: 'response', request_id: frame.id, status: 'success', payload: {} })
               return
             }
@@ -350,6 +381,22 @@ describe('against something else', () => {
     })
   }
   const nextId = createMessageIds(systemClock.now())
+
+  it.each([
+    ['takes everything', ['shield JSON_TAKEN'], ['LET_THROUGH']],
+    ['refuses', ['pass'], ['pass']],
+    ['refuses, and delivers all the same', ['bus WRONG_COUNT'], ['WRONG_COUNT']],
+  ] as const)('judges a system that %s', async (what, json, schema) => {
+    const address = await serveHub((send, payload) => send(payload), what)
+    const report = await runPreflight({
+      env: { ...env, ARQONBUS_ALLOW_JSON_INFRA: 'false' },
+      targets: parseTargets(`bus=ws://${address},shield=ws://${address}`),
+      only: ['live.protobuf-only', 'live.schema-enforced'],
+    })
+    expect(codesOf(report, 'live.protobuf-only')).toEqual(json)
+    const codes = codesOf(report, 'live.schema-enforced').map((text) => text.split(' ').at(-1))
+    expect([...new Set(codes)]).toEqual(schema)
+  })
 
   function tenantOf(authorization = ''): string {
     const [, claims] = authorization.split('.')
