@@ -115,6 +115,9 @@ export const hasSources = ({ root }: Host): boolean => existsSync(join(root, 'sr
 
 export const buildInfoOf = ({ root }: Host): JsonObject | undefined => readJson(join(root, 'dist/build-info.json'))
 
+/** A build without its sources: nothing is installed or compiled there. */
+export const isBuild = (host: Host): boolean => !hasSources(host) && buildInfoOf(host) !== undefined
+
 /** Long lists are cut: the first five say enough. */
 export const listed = (names: readonly string[]): string =>
   names.length <= 5 ? names.join(', ') : `${names.slice(0, 5).join(', ')} and ${names.length - 5} more`

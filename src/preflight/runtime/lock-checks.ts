@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Check, defineCheck, failed, judgeAll, passed } from '../check.ts'
-import { buildInfoOf, type Host, listed, objectIn, readJson, textIn, word } from './host.ts'
+import { buildInfoOf, isBuild, type Host, listed, objectIn, readJson, textIn, word } from './host.ts'
 import { lockWorlds, treeWorlds } from './lock-worlds.ts'
 import { always } from './node-checks.ts'
 
@@ -68,11 +68,10 @@ export function lockChecks(host: Host): readonly Check[] {
           .map(([path, entry]) => ({
             path,
             source: sourceOf(textIn(entry, 'resolved')),
-            hashes: (textIn(entry, 'integrity') ?? '').split(/\s+/).map((hash) => hash.split('-')[0]!),
             isWhole: /^sha512-[A-Za-z0-9+/]{86}==$/.test(textIn(entry, 'integrity') ?? ''),
           }))
         return {
-          isPackaged: buildInfoOf(host) !== undefined,
+          isPackaged: isBuild(host),
           hasLock: lock !== undefined,
           version: typeof version === 'number' ? version : 0,
           wished: wishesOf(readJson(join(host.root, 'package.json'))),

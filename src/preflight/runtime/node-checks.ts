@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { production } from '../../rules/predicates.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Applicability, type Check, type CheckPorts, defineCheck, failed, judgeAll, passed } from '../check.ts'
-import { buildInfoOf, given, type Host, objectIn, onPath, readJson, readText, run, textIn, word } from './host.ts'
+import { isBuild, given, type Host, objectIn, onPath, readJson, readText, run, textIn, word } from './host.ts'
 import { flagWorlds, nodeWorlds, packageManagerWorlds, supportWorlds } from './node-worlds.ts'
 import { inRange, parseVersion } from './versions.ts'
 
@@ -259,7 +259,7 @@ function packageManager(host: Host): Check {
       const ran = file === undefined ? undefined : await run(file, ['--version'], { ports, signal, cwd: '/' })
       return {
         // Built, and the lockfile left behind: nothing is installed there.
-        isPackaged: !existsSync(join(host.root, 'package-lock.json')) && buildInfoOf(host) !== undefined,
+        isPackaged: !existsSync(join(host.root, 'package-lock.json')) && isBuild(host),
         ...(pin !== undefined && { pin }),
         ...(ran !== undefined && { installed: ran.isOk ? ran.out : '' }),
       }

@@ -7,6 +7,7 @@ import { type Check, type CheckPorts, defineCheck, failed, judgeAll, passed } fr
 import {
   buildInfoOf,
   hasSources,
+  isBuild,
   type Host,
   listed,
   objectIn,
@@ -135,17 +136,17 @@ export function sourceChecks(host: Host): readonly Check[] {
         const cwd = realpathSync(host.cwd())
         const git = await gitOf(cwd, ports, signal)
         return {
-          isBuild: !hasSources(host) && buildInfoOf(host) !== undefined,
+          isBuild: isBuild(host),
           name: textIn(readJson(join(host.root, 'package.json')), 'name') ?? '',
           root: realpathSync(host.root),
           cwd,
           ...(git !== undefined && { top: git.top }),
         }
       },
-      judge({ isBuild, name, root, cwd, top }) {
+      judge({ isBuild: isPackaged, name, root, cwd, top }) {
         const fix = 'cd to the root of the checkout of arqonbus'
         if (name !== 'arqonbus') return failed('OTHER_PACKAGE', 'package.json', name || 'no package.json', fix)
-        if (isBuild) return passed('a build without sources')
+        if (isPackaged) return passed('a build without sources')
         if (top === undefined) return failed('NO_REPOSITORY', 'cwd', cwd, fix)
         return top === cwd && root === cwd
           ? passed(cwd)

@@ -118,6 +118,10 @@ describe('runtime.lockfile-integrity', () => {
   it('no lockfile, in no build', async () => {
     await rm(join(root, 'package-lock.json'))
     expect(await check(id)).toMatchObject({ codes: ['LOCK_MISSING'] })
+    await write('dist/build-info.json', { packages: [] })
+    expect(await check(id)).toMatchObject({ status: 'pass' })
+    await write('src/bin/arqonbus.ts', '')
+    expect(await check(id)).toMatchObject({ codes: ['LOCK_MISSING'] })
   })
 })
 
