@@ -7,7 +7,9 @@ WORKDIR /app
 COPY package.json package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY . .
-RUN npm run build
+# The commit, since the context holds no .git: --build-arg BUILD_COMMIT=$(git rev-parse HEAD)
+ARG BUILD_COMMIT=
+RUN BUILD_COMMIT=$BUILD_COMMIT npm run build
 
 FROM node:24.21.0-bookworm-slim AS dependencies
 WORKDIR /app

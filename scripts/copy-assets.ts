@@ -1,4 +1,4 @@
-// The last step of a build: puts what the compiler does not copy where the compiled files look for it.
+// A late step of a build: puts what the compiler does not copy where the compiled files look for it.
 import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -11,3 +11,6 @@ for (const asset of assets) {
   mkdirSync(dirname(target), { recursive: true })
   copyFileSync(source, target)
 }
+
+// Only now is everything there that the record of the build lists.
+await import('./write-build-info.ts')

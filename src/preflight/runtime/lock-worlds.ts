@@ -1,0 +1,80 @@
+// Worlds of lock-checks.ts.
+import type { JsonObject, Worlds } from '../check.ts'
+
+const entry = (path: string, rest: JsonObject = {}): JsonObject => ({
+  path,
+  source: '',
+  isWhole: true,
+  ...rest,
+})
+const wish = 'dependencies ws@8.23.0'
+const healthy = {
+  isPackaged: false,
+  hasLock: true,
+  version: 3,
+  wished: [wish],
+  locked: [wish],
+  entries: [entry('node_modules/ws')],
+}
+
+export const lockWorlds: Worlds<typeof healthy> = {
+  passes: [{ name: 'one package, fixed by its hash', facts: healthy }],
+  fails: [
+    { name: 'no lockfile', facts: { ...healthy, hasLock: false }, expect: { code: 'LOCK_MISSING' } },
+    { name: 'an old form', facts: { ...healthy, version: 1 }, expect: { code: 'LOCK_UNREADABLE' } },
+    { name: 'no entries', facts: { ...healthy, entries: [] }, expect: { code: 'LOCK_EMPTY' } },
+    {
+      name: 'one without its hash',
+      facts: { ...healthy, entries: [...healthy.entries, entry('node_modules/x', { isWhole: false })] },
+      expect: { code: 'NO_SHA512' },
+    },
+    {
+      name: 'one from a repository',
+      facts: {
+        ...healthy,
+        entries: [...healthy.entries, entry('node_modules/x', { source: 'git+ssh://example.org' })],
+      },
+      expect: { code: 'FOREIGN_SOURCE' },
+    },
+    {
+      name: 'one over plain HTTP',
+      facts: { ...healthy, entries: [entry('node_modules/x', { source: 'http://registry.npmjs.org' })] },
+      expect: { code: 'FOREIGN_SOURCE' },
+    },
+    { name: 'a wish not locked', facts: { ...healthy, locked: [] }, expect: { code: 'OUT_OF_SYNC' } },
+    { name: 'locked without a wish', facts: { ...healthy, wished: [] }, expect: { code: 'OUT_OF_SYNC' } },
+  ],
+  ignores: [
+    {
+      name: 'packaged without a lockfile',
+      facts: { ...healthy, isPackaged: true, hasLock: false, version: 0, entries: [] },
+    },
+    {
+      name: 'an address of the registry',
+      facts: { ...healthy, entries: [entry('node_modules/ws', { source: 'https://registry.npmjs.org' })] },
+    },
+  ],
+}
+
+interface TreeFacts {
+  readonly hasRecord: boolean
+  readonly count: number
+  readonly differ: readonly string[]
+  readonly extraneous: readonly string[]
+  readonly missing: readonly string[]
+  readonly tampered: readonly string[]
+}
+const tree: TreeFacts = { hasRecord: true, count: 1, differ: [], extraneous: [], missing: [], tampered: [] }
+const one = ['node_modules/ws']
+
+export const treeWorlds: Worlds<TreeFacts> = {
+  passes: [{ name: 'as locked', facts: tree }],
+  fails: [
+    { name: 'nothing to compare with', facts: { ...tree, hasRecord: false }, expect: { code: 'NO_RECORD' } },
+    { name: 'one missing', facts: { ...tree, missing: one }, expect: { code: 'PACKAGE_MISSING' } },
+    { name: 'one too many', facts: { ...tree, extraneous: one }, expect: { code: 'PACKAGE_EXTRANEOUS' } },
+    { name: 'another version', facts: { ...tree, differ: one }, expect: { code: 'WRONG_VERSION' } },
+    { name: 'another archive', facts: { ...tree, tampered: one }, expect: { code: 'OTHER_ARCHIVE' } },
+  ],
+  ignores: [{ name: 'no packages at all, and none locked', facts: { ...tree, count: 0 } }],
+}
