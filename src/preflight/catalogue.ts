@@ -1,7 +1,7 @@
 // Every check there is. The phases gates and boot have none in this version, and a production run says so.
 import { type Check, type Effect, phases } from './check.ts'
 import { liveChecks } from './live/live-checks.ts'
-import { metaChecks } from './meta/meta-checks.ts'
+import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
 import { ollamaChecks } from './ollama/ollama-checks.ts'
 import { postgresChecks } from './postgres/postgres-checks.ts'
@@ -14,7 +14,7 @@ import { valkeyChecks } from './valkey/valkey-checks.ts'
 
 export function createCatalogue(): readonly Check[] {
   return [
-    ...metaChecks,
+    ...createMetaChecks(createCatalogue),
     ...runtimeChecks,
     ...staticChecks,
     ...shieldChecks,

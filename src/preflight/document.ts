@@ -1,13 +1,18 @@
 // docs/preflight.md, made from the catalogue. A unit test holds the file to it.
 import { createCatalogue, showEffect } from './catalogue.ts'
 import { type Check, phases } from './check.ts'
+import { coverRunbook, readRunbook } from './runbook-coverage.ts'
 
-export function preflightDocument(catalogue: readonly Check[] = createCatalogue()): string {
+/** `runbook` is its text. */
+export function preflightDocument(
+  catalogue: readonly Check[] = createCatalogue(),
+  runbook: string = readRunbook(),
+): string {
   const sections = phases.map((phase) => {
     const checks = catalogue.filter((check) => check.phase === phase).sort((a, b) => (a.id < b.id ? -1 : 1))
     return `## Phase ${phase}\n\n${checks.length === 0 ? empty : checks.map(section).join('\n\n')}`
   })
-  return `${introduction}\n\n${sections.join('\n\n')}\n`
+  return `${introduction}\n\n${sections.join('\n\n')}\n\n${runbookSection(catalogue, runbook)}\n`
 }
 
 const empty = 'No checks in this version. A production run needs this phase, and is INCONCLUSIVE without it.'
@@ -51,4 +56,20 @@ ${check.title}. ${check.severity}, class ${check.class}, ${lines}.
 - evidence: ${check.evidence}
 - fix: ${check.fix}
 - applies when: ${check.appliesWhen.name}; deadline ${check.deadlineMs / 1_000} s; ${check.effects.map(showEffect).join('; ')}${needs}`
+}
+
+/** Every line of the runbook that states something, and the checks that prove it. */
+function runbookSection(catalogue: readonly Check[], runbook: string): string {
+  const rows = coverRunbook(runbook, catalogue).lines.map(({ line, text, checks, notYet }) => {
+    const proof = checks.map((id) => `[\`${id}\`](#${id})`).join(', ')
+    return `| ${line} | ${text.replaceAll('|', '\\|')} | ${proof === '' ? `none yet: ${notYet ?? 'no reason given'}` : proof} |`
+  })
+  return `## Runbook lines
+
+Every line of the runbook that states something, and the checks that prove it. A test holds the two to each other: a line
+without a check needs a reason in \`src/preflight/runbook-coverage.ts\`, and a reason whose line has a check has to go.
+
+| line | text | checks |
+|---|---|---|
+${rows.join('\n')}`
 }

@@ -9,7 +9,7 @@ import { type ContextOptions, createRuleContext } from '../rules/context.ts'
 import { defaultPreflightPolicy, type PreflightPolicy } from '../waivers/preflight-policy.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
-import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { type Answer, type Check, type CheckPorts, type EnvSource, type Phase, phases } from './check.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
@@ -18,6 +18,8 @@ import { type Targets, targetTexts } from './targets.ts'
 
 export interface PreflightInputs extends Selection {
   readonly env: Environment
+  /** Where `env` came from; absent: the operator's shell, and nobody said so. */
+  readonly envSource?: EnvSource
   /** Asked for; the environment has to confirm it. Absent: whatever the environment says. */
   readonly profile?: Profile
   readonly targets?: Targets
@@ -58,9 +60,10 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     ms: clock.monotonic() - startedMs,
   })
   let prober: Prober | undefined
+  const ends: (() => void)[] = []
   try {
     const catalogue = ports.catalogue ?? createCatalogue()
-    const checkPorts = checkPortsOf(inputs, ports, clock)
+    const checkPorts: CheckPorts = { ...checkPortsOf(inputs, ports, clock), atEnd: (end) => void ends.push(end) }
     const plan = planPreflight(catalogue, checkPorts, inputs)
     prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
     const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober })
@@ -69,6 +72,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
     await prober?.close()
+    for (const end of ends.reverse()) end()
   }
 }
 
@@ -80,6 +84,7 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     ...(files !== undefined && { files }),
     ...(localAddresses !== undefined && { localAddresses }),
     ...(overlay !== undefined && { overlay }),
+    ...(inputs.envSource?.where !== undefined && { where: inputs.envSource.where }),
   })
   return {
     ctx,
@@ -89,6 +94,7 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     clock,
     nonce: ports.nonce ?? (() => randomHex(16)),
     runId: ports.runId ?? randomHex(8),
+    ...(inputs.envSource !== undefined && { envSource: inputs.envSource }),
   }
 }
 

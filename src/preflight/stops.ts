@@ -51,6 +51,11 @@ export const stops: Readonly<Record<string, Meaning>> = {
   TOO_MANY_CONNECTIONS: no('dependency', 'the service takes no more connections: raise its limit, or close some'),
   SERVER_ERROR: no('dependency', 'the service refused for a reason of its own: look at its log'),
   MALFORMED: silence('dependency', 'the answer makes no sense: is it the service that the address should name?'),
+  // This installation, and other runs.
+  RUNBOOK_MISSING: no('regression', 'install the package again: the runbook is part of it'),
+  MANIFEST_MISSING: no('regression', 'install the package again: catalogue-manifest.json is part of it'),
+  LOCKED: no('dependency', 'another preflight of the same services runs: wait for it (--wait 120s)'),
+  LOCK_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR, or the folder for temporary files, writable'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

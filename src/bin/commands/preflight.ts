@@ -12,6 +12,7 @@ interface RunOptions {
   readonly skip?: string[]
   readonly phase?: Phase[]
   readonly target?: string
+  readonly envFrom?: string
   readonly keepGoing?: boolean
   readonly output: 'text' | 'json'
   readonly json?: boolean
@@ -65,6 +66,10 @@ Examples:
 function withSelection(command: Command): Command {
   return command
     .addOption(new Option('--profile <profile>', 'what the environment has to be').choices(['dev', 'staging', 'prod']))
+    .option(
+      '--env-from <source>',
+      'where the service starts: process, file:PATH, systemd:UNIT, compose:FILE#service, k8s:FILE#container, pid:N',
+    )
     .option('--only <ids...>', 'only these checks, or a category as shield.*')
     .option('--skip <ids...>', 'without these; a skipped gating check makes the verdict INCONCLUSIVE')
     .addOption(
@@ -74,9 +79,10 @@ function withSelection(command: Command): Command {
 
 async function inputsOf(options: RunOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
-  const { profile, only, skip, phase, target, keepGoing } = options
+  const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
+  const { profile, only, skip, phase, target, keepGoing, envFrom } = options
   return {
-    env: terminal.env,
+    ...startInputs(envFrom, { env: terminal.env }),
     ...(profile !== undefined && { profile }),
     ...(only !== undefined && { only }),
     ...(skip !== undefined && { skip }),
