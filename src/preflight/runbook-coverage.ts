@@ -141,9 +141,9 @@ export function coverRunbook(
     strangers: catalogue
       .flatMap(({ id, runbook }) => runbook.filter((line) => !isStated.has(line)).map((line) => `${id} at ${line}`))
       .sort(),
-    stale: Object.keys(excused).filter(
-      (line) => !isStated.has(line) || lines.some((one) => one.line === line && one.checks.length > 0),
-    ),
+    stale: Object.keys(excused)
+      .filter((line) => !isStated.has(line) || lines.some((one) => one.line === line && one.checks.length > 0))
+      .sort(),
     faults,
   }
 }
