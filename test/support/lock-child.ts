@@ -4,6 +4,6 @@ import { takeLock } from '../../src/preflight/meta/run-lock.ts'
 const [folder = '', name = '', runId = ''] = process.argv.slice(2)
 process.stdin.once('data', () => {
   const lock = takeLock(folder, name, runId, Date.now())
-  console.log('heldBy' in lock ? 'lost' : 'taken')
+  process.stdout.write('heldBy' in lock ? 'lost\n' : 'taken\n')
 })
-console.log('ready')
+process.stdout.write('ready\n')

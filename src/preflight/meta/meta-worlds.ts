@@ -36,7 +36,7 @@ export const runbookWorlds: Worlds<typeof read> = {
       expect: { code: 'RUNBOOK_MISSING' },
     },
   ],
-  ignores: [{ name: 'development', env: { ARQONBUS_ENVIRONMENT: 'development' }, facts: read }],
+  ignores: [{ name: 'staging', env: { ARQONBUS_ENVIRONMENT: 'staging' }, facts: read }],
 }
 
 interface Dates {
