@@ -36,6 +36,14 @@ Profile dev needs the phases static and live; staging and prod need all five. Th
 servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where a check of theirs that
 gates fails. In dev most rules do not apply, unless \`ARQONBUS_PREFLIGHT_STRICT=true\`.
 
+What is judged is the environment that the service starts with, and in staging and prod \`--env-from\` has to say where
+that is: \`systemd:UNIT\` (the unit, its drop-ins, EnvironmentFile=, PassEnvironment=, UnsetEnvironment=),
+\`compose:FILE#service\` (environment, env_file, interpolation from the shell and \`.env\`), \`k8s:FILE#container\` (env and
+envFrom, with the ConfigMaps and Secrets of the same file), \`file:PATH\` (NAME=VALUE lines), \`pid:N\` (a running process),
+or \`process\` for this shell. Findings name the line on which a variable stands. A line that cannot be understood, or a
+value that only the cluster or systemd knows, is refused (64) instead of being taken for absent; variables that an image
+sets itself are not seen.
+
 The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. They use the
 secrets of the environment they are given, tokens of two minutes that are never written, and the reserved tenants
 \`arqon-preflight\` and \`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`.

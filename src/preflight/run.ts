@@ -72,7 +72,16 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
     await prober?.close()
-    for (const end of ends.reverse()) end()
+    for (const end of ends.reverse()) quietly(end)
+  }
+}
+
+/** What cannot be cleared away changes no verdict: the next run sees that its owner is gone. */
+function quietly(end: () => void): void {
+  try {
+    end()
+  } catch {
+    // As said above.
   }
 }
 

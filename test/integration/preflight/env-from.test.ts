@@ -1,4 +1,5 @@
 // --env-from over real files in a folder of their own, and over a real process.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: such braces are what is read here
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'

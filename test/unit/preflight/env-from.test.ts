@@ -1,4 +1,5 @@
 // Sources of the start environment, over files that are made up: grammars, layers, and what is refused.
+// biome-ignore-all lint/suspicious/noTemplateCurlyInString: such braces are what is read here
 import { describe, expect, it } from 'vitest'
 import { BusError } from '../../../src/base/errors.ts'
 import { readStartEnvironment, startInputs } from '../../../src/preflight/env-from/start-environment.ts'
@@ -180,13 +181,13 @@ describe('systemd:', () => {
       [`${unitPath}.d/10-a.conf`]: '[Service]\nEnvironment=A=ten B=ten\n',
       [`${unitPath}.d/notes.txt`]: 'not read',
       '/usr/lib/systemd/system/arqonbus.service.d/20-b.conf': '[Service]\nEnvironment=A=masked\n',
-      '/usr/lib/systemd/system/arqonbus.service.d/05-c.conf': '[Service]\nEnvironment=C=five\n',
+      '/usr/lib/systemd/system/arqonbus.service.d/05-c.conf': '[Service]\nEnvironment=A=five B=five C=five\n',
       '/etc/systemd/system/service.d/99-all.conf': '[Service]\nEnvironment=D=all\n',
     })
     expect(valuesOf(source)).toEqual({ A: 'twenty', B: 'ten', C: 'five', D: 'all' })
     expect(source.variables.get('A')).toMatchObject({
       where: `${unitPath}.d/20-b.conf:2`,
-      shadows: [`${unitPath}:4`, `${unitPath}.d/10-a.conf:2`],
+      shadows: [`${unitPath}:4`, '/usr/lib/systemd/system/arqonbus.service.d/05-c.conf:2', `${unitPath}.d/10-a.conf:2`],
     })
   })
 
@@ -197,9 +198,21 @@ describe('systemd:', () => {
       '/etc/systemd/system/arqon-bus@.service.d/1.conf': '[Service]\nEnvironment=B=template\n',
       '/etc/systemd/system/arqon-bus@blue.service.d/2.conf': '[Service]\nEnvironment=C=instance\n',
       '/etc/systemd/system/arqon-.service.d/3.conf': '[Service]\nEnvironment=D=prefix\n',
+      // Of one name: that of the unit itself, before its template, before the shortened one, before all services.
+      '/etc/systemd/system/arqon-.service.d/2.conf': '[Service]\nEnvironment=E=not-read\n',
+      '/etc/systemd/system/service.d/3.conf': '[Service]\nEnvironment=F=not-read\n',
     })
     expect(valuesOf(source)).toEqual({ A: 'blue:blue:arqon-bus:bus', B: 'template', C: 'instance', D: 'prefix' })
     expect(source.argv).toEqual(['/bin/node', 'a b', 'blue'])
+  })
+
+  it('takes the longest of shortened names first', () => {
+    const source = read('systemd:a-b-c', {
+      '/etc/systemd/system/a-b-c.service': '[Service]\n',
+      '/etc/systemd/system/a-.service.d/1.conf': '[Service]\nEnvironment=A=short\n',
+      '/etc/systemd/system/a-b-.service.d/1.conf': '[Service]\nEnvironment=A=long\n',
+    })
+    expect(valuesOf(source)).toEqual({ A: 'long' })
   })
 
   it('takes the file of /etc over that of /usr/lib, and refuses a masked unit and one that is not there', () => {
