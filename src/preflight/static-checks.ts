@@ -35,6 +35,6 @@ function fromRule(rule: Rule): Check {
 function located({ resolution: { given } }: RuleContext): (finding: Finding) => Finding {
   return (finding) => {
     const where = given.get(finding.variable)?.source.where
-    return where === undefined ? finding : { ...finding, found: `${finding.found}, in ${where}` }
+    return where === undefined ? finding : { ...finding, found: `${finding.found} (in ${where})` }
   }
 }
