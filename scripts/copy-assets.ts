@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const assets = ['wire/generated/envelope.desc']
+const assets = ['wire/generated/envelope.desc', 'preflight/catalogue-manifest.json']
 
 for (const asset of assets) {
   const source = fileURLToPath(new URL(`../src/${asset}`, import.meta.url))

@@ -4,12 +4,18 @@ import type { Problem } from './resolution.ts'
 
 const lineForm = /^([A-Za-z_][A-Za-z0-9_]*)=(.*)$/s
 
-/** `label` names the file in problems. A name given twice is a problem; the first value stands. */
+/** `label` names the file in problems. A name given twice is a problem; the first value stands, and its line counts. */
 export function parseEnvFile(
   content: string,
   label: string,
-): { readonly values: ReadonlyMap<string, string>; readonly problems: readonly Problem[] } {
+): {
+  readonly values: ReadonlyMap<string, string>
+  /** By name, from 1. */
+  readonly lines: ReadonlyMap<string, number>
+  readonly problems: readonly Problem[]
+} {
   const values = new Map<string, string>()
+  const lines = new Map<string, number>()
   const problems: Problem[] = []
   const refuse = (line: number, code: string, found: string, fix: string): void => {
     problems.push({
@@ -37,7 +43,10 @@ export function parseEnvFile(
     }
     const [, name = '', value = ''] = match
     if (values.has(name)) refuse(index + 1, 'GIVEN_TWICE', `${name} is given twice`, 'keep one of them')
-    else values.set(name, value)
+    else {
+      values.set(name, value)
+      lines.set(name, index + 1)
+    }
   }
-  return { values, problems }
+  return { values, lines, problems }
 }

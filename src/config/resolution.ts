@@ -4,8 +4,10 @@ import type { Profile } from './shapes.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** Where a value came from. `name` is the variable as it was written. */
-export type Source = { readonly kind: 'env' | 'file' | 'overlay'; readonly name: string } | { readonly kind: 'default' }
+/** Where a value came from. `name` is the variable as it was written; `where` its place, `path:line`, if one is known. */
+export type Source =
+  | { readonly kind: 'env' | 'file' | 'overlay'; readonly name: string; readonly where?: string }
+  | { readonly kind: 'default' }
 
 /** One thing that is wrong. Holds no secret: `found` describes a secret's text, it never quotes it. */
 export interface Problem {

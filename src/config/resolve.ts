@@ -21,6 +21,8 @@ export interface ResolveOptions {
   readonly overlay?: Readonly<Record<string, string>>
   /** Reads the file that ARQONBUS_CONFIG_FILE names. */
   readonly readFile?: (path: string) => string
+  /** Where the environment's variables stand, by name, if it came from files. */
+  readonly where?: ReadonlyMap<string, string>
 }
 
 const bothPrograms: readonly Program[] = ['bus', 'shield']
@@ -62,15 +64,17 @@ export function resolveKeys(env: Environment, options: ResolveOptions = {}): Res
 /** The variables of all layers; the environment wins over the file, both over the overlay. */
 function layer(env: Environment, options: ResolveOptions, problems: Problem[]): Map<string, Given> {
   const given = new Map<string, Given>()
-  const add = (kind: Given['source']['kind'], name: string, text: string): void => {
-    given.set(name, { text, source: { kind, name } })
+  const add = (kind: Given['source']['kind'], name: string, text: string, where?: string): void => {
+    given.set(name, { text, source: { kind, name, ...(where !== undefined && { where }) } })
   }
   for (const [name, text] of Object.entries(options.overlay ?? {})) add('overlay', name, text)
   const file = env[fileVariable]
   if (file !== undefined) {
     for (const [name, text] of readEnvFile(file, options, problems)) add('file', name, text)
   }
-  for (const [name, text] of Object.entries(env)) if (text !== undefined) add('env', name, text)
+  for (const [name, text] of Object.entries(env)) {
+    if (text !== undefined) add('env', name, text, options.where?.get(name))
+  }
   return given
 }
 

@@ -2,7 +2,7 @@
 import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { liveChecks } from './live/live-checks.ts'
-import { metaChecks } from './meta/meta-checks.ts'
+import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
 import { ollamaChecks } from './ollama/ollama-checks.ts'
 import { postgresChecks } from './postgres/postgres-checks.ts'
@@ -16,7 +16,7 @@ import { valkeyChecks } from './valkey/valkey-checks.ts'
 /** Throws INTERNAL_ERROR (BAD_CATALOGUE) for a check that brings no proof that it can fail. */
 export function createCatalogue(): readonly Check[] {
   return register([
-    ...metaChecks,
+    ...createMetaChecks(createCatalogue),
     ...runtimeChecks,
     ...staticChecks,
     ...shieldChecks,

@@ -24,6 +24,20 @@ export interface JudgePorts {
   readonly now: number
 }
 
+/** Where the environment that is judged came from. Names only, never a value. */
+export interface EnvSource {
+  /** As for --env-from: `process`, `systemd:arqonbus.service`. */
+  readonly name: string
+  /** Did the operator name it? */
+  readonly isGiven: boolean
+  /** Variables of ours of which this source and the operator's shell say different things, sorted. */
+  readonly drift: readonly string[]
+  /** What is hidden, and by which place. */
+  readonly shadowed: readonly { readonly variable: string; readonly where: string; readonly by: string }[]
+  /** `path:line` by variable; absent for a process. */
+  readonly where?: ReadonlyMap<string, string>
+}
+
 /** What probes look at, and with. */
 export interface CheckPorts extends JudgePorts {
   readonly clock: Clock
@@ -31,6 +45,10 @@ export interface CheckPorts extends JudgePorts {
   nonce(): string
   /** Names what this run writes anywhere: lower-case letters and digits. */
   readonly runId: string
+  /** Absent: the operator's shell, and nobody said so. */
+  readonly envSource?: EnvSource
+  /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
+  atEnd?(end: () => void): void
 }
 
 /** No facts: why a probe came to none. Codes and what they mean stand in stops.ts. */

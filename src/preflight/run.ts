@@ -13,7 +13,7 @@ import { type ReadBytes, readPreflightPolicy, readWaivers } from '../waivers/rea
 import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
-import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import { type Answer, type Check, type CheckPorts, type EnvSource, type Phase, phases } from './check.ts'
 import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
@@ -23,6 +23,8 @@ import { type Targets, targetTexts } from './targets.ts'
 
 export interface PreflightInputs extends Selection {
   readonly env: Environment
+  /** Where `env` came from; absent: the operator's shell, and nobody said so. */
+  readonly envSource?: EnvSource
   /** Asked for; the environment has to confirm it. Absent: whatever the environment says. */
   readonly profile?: Profile
   readonly targets?: Targets
@@ -80,9 +82,10 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     ms: clock.monotonic() - startedMs,
   })
   let prober: Prober | undefined
+  const ends: (() => void)[] = []
   try {
     const catalogue = withTimeouts(ports.catalogue ?? createCatalogue(), inputs.checkTimeoutsMs ?? {})
-    const checkPorts = checkPortsOf(inputs, ports, clock)
+    const checkPorts: CheckPorts = { ...checkPortsOf(inputs, ports, clock), atEnd: (end) => void ends.push(end) }
     const waivers = waiversOf(inputs, checkPorts)
     requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, inputs)
@@ -102,6 +105,16 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
     await prober?.close()
+    for (const end of ends.reverse()) quietly(end)
+  }
+}
+
+/** What cannot be cleared away changes no verdict: the next run sees that its owner is gone. */
+function quietly(end: () => void): void {
+  try {
+    end()
+  } catch {
+    // As said above.
   }
 }
 
@@ -126,6 +139,7 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     ...(files !== undefined && { files }),
     ...(localAddresses !== undefined && { localAddresses }),
     ...(overlay !== undefined && { overlay }),
+    ...(inputs.envSource?.where !== undefined && { where: inputs.envSource.where }),
   })
   return {
     ctx,
@@ -136,6 +150,7 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     clock,
     nonce: ports.nonce ?? (() => randomHex(16)),
     runId: ports.runId ?? randomHex(8),
+    ...(inputs.envSource !== undefined && { envSource: inputs.envSource }),
   }
 }
 

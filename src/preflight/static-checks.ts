@@ -1,7 +1,7 @@
 // The start-up rules as checks of the static phase: what the preflight says and what a server does cannot differ.
-import type { Rule } from '../rules/rule.ts'
+import type { Finding, Rule, RuleContext } from '../rules/rule.ts'
 import { rules } from '../rules/rules.ts'
-import { type Check, passed } from './check.ts'
+import { type Check, judgeAll, passed } from './check.ts'
 import { ruleWorlds } from './rule-worlds.ts'
 
 export const staticChecks: readonly Check[] = rules.map(fromRule)
@@ -25,8 +25,16 @@ function fromRule(rule: Rule): Check {
     shape: {},
     judge(_facts, { ctx }) {
       const judgement = rule.judge(ctx)
-      return judgement.status === 'pass' ? passed(judgement.found) : judgement
+      return judgement.status === 'pass' ? passed(judgement.found) : judgeAll(judgement.findings.map(located(ctx)))
     },
     worlds: ruleWorlds[id] ?? { passes: [], fails: [], ignores: [] },
+  }
+}
+
+/** Says on which line the variable stands, where the environment came from files. */
+function located({ resolution: { given } }: RuleContext): (finding: Finding) => Finding {
+  return (finding) => {
+    const where = given.get(finding.variable)?.source.where
+    return where === undefined ? finding : { ...finding, found: `${finding.found} (in ${where})` }
   }
 }

@@ -74,6 +74,11 @@ export const stops: Readonly<Record<string, Meaning>> = {
   JOIN_REFUSED: no('regression', 'a channel could not be joined: look at the log of the target'),
   PUBLISH_REFUSED: no('regression', 'a message was not taken: look at the log of the target'),
   CLOSED: no('dependency', 'the target ended the connection: look at its log'),
+  // This installation, and other runs.
+  RUNBOOK_MISSING: no('regression', 'install the package again: the runbook is part of it'),
+  MANIFEST_MISSING: no('regression', 'install the package again: catalogue-manifest.json is part of it'),
+  RUN_LOCKED: no('dependency', 'another preflight of the same services runs: wait for it (--wait 120s)'),
+  LOCK_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR, or the folder for temporary files, writable'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

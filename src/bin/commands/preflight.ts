@@ -23,6 +23,7 @@ interface SelectionOptions {
   /** false: --no-waivers. */
   readonly waivers?: string | false
   readonly policy?: string
+  readonly envFrom?: string
   readonly json?: boolean
 }
 
@@ -95,6 +96,10 @@ Exit codes: 0 GO; 20, 21, 22 NO-GO (blocker, critical, high); 30 INCONCLUSIVE; 6
 function withSelection(command: Command): Command {
   return command
     .addOption(new Option('--profile <profile>', 'what the environment has to be').choices(['dev', 'staging', 'prod']))
+    .option(
+      '--env-from <source>',
+      'where the service starts: process, file:PATH, systemd:UNIT, compose:FILE#service, k8s:FILE#container, pid:N',
+    )
     .option('--only <ids...>', 'only these checks and what they need, or a category as dep.valkey')
     .option('--skip <ids...>', 'without these; a skipped gating check makes the verdict INCONCLUSIVE')
     .option('--waivers <file>', 'approved exceptions; default: ARQONBUS_PREFLIGHT_WAIVERS')
@@ -132,10 +137,11 @@ function parseInstant(text: string): number {
 
 async function inputsOf(options: RunOptions | SelectionOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
-  const { only, skip, phase, target, json: _json, waivers, policy, ...rest } = options
+  const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
+  const { only, skip, phase, target, json: _json, waivers, policy, envFrom, ...rest } = options
   return {
     ...rest,
-    env: terminal.env,
+    ...startInputs(envFrom, { env: terminal.env }),
     ...(only !== undefined && { only }),
     ...(skip !== undefined && { skip }),
     ...(phase !== undefined && { phases: phase }),

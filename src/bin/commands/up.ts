@@ -31,6 +31,7 @@ Every variable of docs/config.md holds here too. Ends on ^C or SIGTERM after a d
 async function up(options: { dataDir?: string; json?: boolean }, terminal: Terminal): Promise<void> {
   const { openDevSecret, startUp, upDefaults } = await import('../../app/up.ts')
   const { runPreflight } = await import('../../preflight/run.ts')
+  const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
   const { parseTargets } = await import('../../preflight/targets.ts')
   const { formatText } = await import('../../preflight/format-text.ts')
   const { formatJson } = await import('../../preflight/format-json.ts')
@@ -40,7 +41,8 @@ async function up(options: { dataDir?: string; json?: boolean }, terminal: Termi
   const dataDir = env['ARQONBUS_DATA_DIR'] ?? keys.dataDir.fallback('dev')
   const secret = await openDevSecret(dataDir)
   const resolution = resolveKeys(env, { overlay: upDefaults(secret) })
-  const inputs = { env, profile: resolution.profile }
+  // What is judged is what starts: this process' own environment.
+  const inputs = { ...startInputs('process', { env }), profile: resolution.profile }
   const ports = { overlay: upDefaults(secret) }
   // A system that may not start is not started: the rules are asked before anything opens.
   const before = await runPreflight({ ...inputs, phases: ['static'] }, ports)

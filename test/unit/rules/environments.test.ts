@@ -3,7 +3,9 @@ import { describe, expect, it } from 'vitest'
 import { formatGate, gate } from '../../../src/rules/gate.ts'
 import { createRuleContext } from '../../../src/rules/context.ts'
 import { exitCodeOf } from '../../../src/preflight/verdict.ts'
+import { liveChecks } from '../../../src/preflight/live/live-checks.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
+import { staticChecks } from '../../../src/preflight/static-checks.ts'
 import {
   brokenEnvironments,
   type EnvironmentCase,
@@ -15,6 +17,8 @@ import {
 const machine = {
   localAddresses: ['127.0.0.1', '10.0.0.5'],
   files: { mode: () => undefined, isReadable: () => false },
+  // Only what the environment decides: other checks look at services and at this build.
+  catalogue: [...staticChecks, ...liveChecks],
 }
 
 const byName = (cases: readonly EnvironmentCase[]): [string, EnvironmentCase][] =>
