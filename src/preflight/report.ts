@@ -86,7 +86,25 @@ export interface Report {
     /** The words of a fault. */
     readonly fault?: string
     readonly results: Readonly<Record<string, Observation>>
+    /** What became of evidence and tickets; after the verdict, which it does not change. */
+    readonly incident?: IncidentOutcome
   }
+}
+
+export interface IncidentOutcome {
+  /** Path of the bundle, and how many files are in it. */
+  readonly bundle?: { readonly path: string; readonly files: number }
+  /** What the bundle lacks (preflight 2.8). */
+  readonly findings: readonly BundleFinding[]
+  /** What could not be done: no bundle, no delivery. */
+  readonly notes: readonly string[]
+}
+
+export interface BundleFinding {
+  readonly id: 'incident.commit' | 'incident.command' | 'incident.env' | 'incident.class' | 'incident.route'
+  readonly severity: 'high'
+  readonly code: string
+  readonly found: string
 }
 
 /** Text of foreign origin made harmless: control characters out, at most 500 characters. */

@@ -10,6 +10,7 @@ import { defaultPreflightPolicy, type PreflightPolicy } from '../waivers/preflig
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
@@ -45,6 +46,10 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
   /** Looks in place of the real one: recorded answers, for instance. */
   readonly prober?: Prober
   readonly runId?: string
+  /** Planted into the environments of probes, to prove that none gets out. */
+  readonly canary?: string
+  /** Records every process that is started. */
+  readonly spool?: CommandSpool
 }
 
 /** Never rejects: a wrong call and a fault of ours are reports too, with the verdict INCONCLUSIVE. */
@@ -62,7 +67,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     const catalogue = ports.catalogue ?? createCatalogue()
     const checkPorts = checkPortsOf(inputs, ports, clock)
     const plan = planPreflight(catalogue, checkPorts, inputs)
-    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
+    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, ports.canary), ports.spool)
     const outcomes = await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober })
     return reportOf(plan, catalogueDigest(catalogue), outcomes, facts())
   } catch (error) {
@@ -92,7 +97,11 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
   }
 }
 
-function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }: CheckPorts): ProbeInputs {
+function probeInputsOf(
+  inputs: PreflightInputs,
+  { targets, policy, now, runId }: CheckPorts,
+  canary: string | undefined,
+): ProbeInputs {
   const env = Object.fromEntries(
     Object.entries(inputs.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
@@ -103,6 +112,7 @@ function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }:
     now,
     runId,
     ...(inputs.profile !== undefined && { asked: inputs.profile }),
+    ...(canary !== undefined && { canary }),
   }
 }
 

@@ -22,6 +22,8 @@ export interface PreflightPolicy {
   readonly backupMaxAge: number
   /** Days. */
   readonly restoreDrillMaxAge: number
+  /** Who gets the tickets of a category: `dep.postgres` before `dep`; default: engineering. */
+  readonly owners?: Readonly<Record<string, string>>
 }
 
 export const defaultPreflightPolicy: PreflightPolicy = {
@@ -34,4 +36,5 @@ export const defaultPreflightPolicy: PreflightPolicy = {
   postgresStandbys: 0,
   backupMaxAge: 26,
   restoreDrillMaxAge: 90,
+  owners: {},
 }

@@ -15,6 +15,8 @@ interface RunOptions {
   readonly keepGoing?: boolean
   readonly output: 'text' | 'json'
   readonly json?: boolean
+  readonly bundle?: string
+  readonly route?: string[]
 }
 
 export function preflightCommand(terminal: Terminal): Command {
@@ -30,6 +32,8 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--keep-going', 'run the live checks even after a blocker failed')
       .addOption(new Option('--output <format>', 'format of the report').choices(['text', 'json']).default('text'))
       .option('--json', 'short for --output json')
+      .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+      .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
       .action((options: RunOptions) => run(options, terminal)),
     { isDefault: true },
   )
@@ -87,12 +91,19 @@ async function inputsOf(options: RunOptions, terminal: Terminal) {
 }
 
 async function run(options: RunOptions, terminal: Terminal): Promise<void> {
-  const { runPreflight } = await import('../../preflight/run.ts')
+  const { runWithIncident } = await import('../../preflight/incident/incident.ts')
   const { formatJson } = await import('../../preflight/format-json.ts')
   const { formatText } = await import('../../preflight/format-text.ts')
   const { exitCodeOf } = await import('../../preflight/verdict.ts')
-  const report = await runPreflight(await inputsOf(options, terminal))
   const format = options.json === true || options.output === 'json' ? formatJson : formatText
+  const report = await runWithIncident(await inputsOf(options, terminal), {
+    ...(options.bundle !== undefined && { bundle: options.bundle }),
+    ...(options.route !== undefined && { routes: options.route }),
+    argv: terminal.argv,
+    cwd: terminal.cwd,
+    env: terminal.env,
+    format: formatText,
+  })
   terminal.out(format(report).trimEnd())
   terminal.exitWith(exitCodeOf(report.canonical))
 }
