@@ -1,7 +1,7 @@
 // A folder as one file: the same content gives the same bytes, whoever packs it, whenever. Written under a temporary
 // name, read back and compared, and only then given its own name: a file of that name is whole.
 import { createHash, randomBytes } from 'node:crypto'
-import { chmodSync, closeSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, fsyncSync, mkdirSync, openSync, readdirSync, readFileSync } from 'node:fs'
 import { renameSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { basename, dirname, join } from 'node:path'
 import { gunzipSync, gzipSync } from 'node:zlib'
@@ -82,8 +82,19 @@ function syncFolder(folder: string): void {
 
 /** Made when it is not there; nobody else may look into it. */
 export function openFolder(folder: string): void {
-  mkdirSync(folder, { recursive: true, mode: 0o700 })
+  makeFolder(folder)
   chmodSync(folder, 0o700)
+}
+
+/** Not `recursive`: below a file system that takes no folders (/proc), Node would try for ever. */
+function makeFolder(folder: string): void {
+  if (existsSync(folder)) return
+  makeFolder(dirname(folder))
+  try {
+    mkdirSync(folder, { mode: 0o700 })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error // another run was first
+  }
 }
 
 /** The newest `keep` bundles stay; what a process left half-written more than an hour before `nowMs` goes. */
