@@ -110,6 +110,7 @@ export const soleImporters = {
   'node:sqlite': ['storage/embedded'],
   '@redis/client': ['valkey'],
   pg: ['postgres'],
+  'tar-stream': ['preflight/incident'],
 }
 
 /** Parts whose adapters are opened in one place only: others see just the port file. */

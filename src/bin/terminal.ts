@@ -2,6 +2,9 @@
 
 export interface Terminal {
   readonly env: Readonly<Record<string, string | undefined>>
+  /** Program, script and arguments, as they were given. */
+  readonly argv: readonly string[]
+  readonly cwd: string
   readonly stdin: AsyncIterable<string | Uint8Array>
   /** Results: one line on standard output. */
   out(line: string): void
@@ -38,6 +41,8 @@ export function createTerminal(process: NodeJS.Process): Terminal {
   process.stderr.on('error', onPipeError)
   return {
     env: process.env,
+    argv: process.argv,
+    cwd: process.cwd(),
     stdin: process.stdin,
     out: (line) => void process.stdout.write(`${line}\n`),
     note: (line) => void process.stderr.write(`arqonbus: ${line}\n`),

@@ -132,11 +132,22 @@ export function formatVerdict({ canonical, digest, observations }: Report): stri
     lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked${waived}   ${counts.notRun} not run`)
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
   } else lines.push(verdictText(canonical))
-  if (fault !== undefined) return [...lines, `exit ${exitCodeOf(canonical)}`].join('\n')
+  if (fault !== undefined)
+    return [...lines, ...formatIncident(observations.incident), `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
   for (const { waiver, text } of observations.notes ?? []) lines.push(`note     ${waiver} ${text}`)
+  lines.push(...formatIncident(observations.incident))
   lines.push(`digest   ${digest.slice(0, 'sha256:'.length + 12)}   exit ${exitCodeOf(canonical)}`)
   return lines.join('\n')
 }
 
 const faultNames = { usage: 'Wrong call', input: 'Bad input', internal: 'Internal fault' } as const
+function formatIncident(incident: Report['observations']['incident']): string[] {
+  if (incident === undefined) return []
+  const { bundle, findings, notes } = incident
+  return [
+    ...(bundle === undefined ? [] : [`bundle   ${bundle.path}   ${bundle.files} files`]),
+    ...findings.map(({ id, severity, found }) => `         ${severity}   ${id}   bundle incomplete: ${found}`),
+    ...notes.map((note) => `note     ${note}`),
+  ]
+}

@@ -1,8 +1,11 @@
 // Lets probes look, each under a deadline that holds whatever the probe does. Probes with a resource run in a process of
 // their own, which is killed when a deadline passes; drivers that hang take nothing with them.
 import { type ChildProcess, fork } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
+import { systemClock } from '../base/clock.ts'
 import { describeFault } from './build-report.ts'
 import type { Answer, Check, CheckPorts } from './check.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import { ProbeStop, stopCodeOf } from './stops.ts'
 
 export interface Prober {
@@ -28,11 +31,14 @@ export interface ProbeInputs {
   readonly policy: CheckPorts['policy']
   readonly now: number
   readonly runId: string
+  /** Planted into the environment of each process: nothing that is shown or stored may hold it. */
+  readonly canary?: string
 }
 
 const file = `./probe-child${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`
 
-export function createProber(inputs: ProbeInputs): Prober {
+/** `spool` records the processes. */
+export function createProber(inputs: ProbeInputs, spool?: CommandSpool): Prober {
   const children = new Map<string, ProbeChild>()
   const queues = new Map<string, Promise<unknown>>()
 
@@ -46,7 +52,7 @@ export function createProber(inputs: ProbeInputs): Prober {
   async function askChild(check: Check, resource: string): Promise<Answer> {
     let child = children.get(resource)
     if (child === undefined || child.isGone) {
-      child = new ProbeChild(inputs.env)
+      child = new ProbeChild(inputs, spool, resource)
       children.set(resource, child)
     }
     return await child.ask({ id: check.id, inputs, deadlineMs: check.deadlineMs })
@@ -107,14 +113,32 @@ class ProbeChild {
   #errorText = ''
 
   /** Nothing of our own environment: what is judged comes with each request, and no flag of ours reaches the probe. */
-  constructor({ NODE_EXTRA_CA_CERTS }: ProbeInputs['env']) {
-    this.#process = fork(new URL(file, import.meta.url), [], {
-      env: { TZ: 'UTC', LC_ALL: 'C', ...(NODE_EXTRA_CA_CERTS !== undefined && { NODE_EXTRA_CA_CERTS }) },
+  constructor(
+    { env: { NODE_EXTRA_CA_CERTS }, canary }: ProbeInputs,
+    spool: CommandSpool | undefined,
+    resource: string,
+  ) {
+    const script = new URL(file, import.meta.url)
+    const startedMs = systemClock.monotonic()
+    const recorded = spool?.begin({
+      id: `probe-${resource}`,
+      argv: [process.execPath, fileURLToPath(script)],
+      cwd: process.cwd(),
+      streams: 'standard output is not connected; killed when the run is over, or a deadline passes',
+    })
+    this.#process = fork(script, [], {
+      env: {
+        TZ: 'UTC',
+        LC_ALL: 'C',
+        ...(NODE_EXTRA_CA_CERTS !== undefined && { NODE_EXTRA_CA_CERTS }),
+        ...(canary !== undefined && { PREFLIGHT_CANARY_SECRET: canary }),
+      },
       execArgv: [],
       stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
       serialization: 'json',
     })
     this.#process.stderr?.on('data', (chunk: Buffer) => {
+      recorded?.write('stderr', chunk)
       this.#errorText = (this.#errorText + chunk.toString('utf8')).slice(-2_000)
     })
     this.#ready = new Promise((resolve) => {
@@ -129,7 +153,10 @@ class ProbeChild {
       })
     })
     this.#process.on('error', () => this.#lost())
-    this.#process.on('close', () => this.#lost())
+    this.#process.on('close', (exit, signal) => {
+      recorded?.end({ exit, signal, ms: Math.round(systemClock.monotonic() - startedMs) })
+      this.#lost()
+    })
   }
 
   async ask(request: ProbeRequest): Promise<Answer> {

@@ -120,7 +120,25 @@ export interface Report {
     /** Waivers that need somebody's attention, though they stop nothing. */
     readonly notes?: readonly WaiverNote[]
     readonly results: Readonly<Record<string, Observation>>
+    /** What became of evidence and tickets; after the verdict, which it does not change. */
+    readonly incident?: IncidentOutcome
   }
+}
+
+export interface IncidentOutcome {
+  /** Path of the bundle, and how many files are in it. */
+  readonly bundle?: { readonly path: string; readonly files: number }
+  /** What the bundle lacks (preflight 2.8). */
+  readonly findings: readonly BundleFinding[]
+  /** What could not be done: no bundle, no delivery. */
+  readonly notes: readonly string[]
+}
+
+export interface BundleFinding {
+  readonly id: 'incident.commit' | 'incident.command' | 'incident.env' | 'incident.class' | 'incident.route'
+  readonly severity: 'high'
+  readonly code: string
+  readonly found: string
 }
 
 /** Text of foreign origin made harmless: control characters out, at most 500 characters. */

@@ -15,6 +15,7 @@ import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from '
 import { createCatalogue } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type EnvSource, type Phase, phases } from './check.ts'
 import { createExceptions, requireKnownChecks } from './exceptions.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
@@ -69,6 +70,10 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
   /** Looks in place of the real one: recorded answers, for instance. */
   readonly prober?: Prober
   readonly runId?: string
+  /** Planted into the environments of probes, to prove that none gets out. */
+  readonly canary?: string
+  /** Records every process that is started. */
+  readonly spool?: CommandSpool
 }
 
 /** Never rejects: a wrong call and a fault of ours are reports too, with the verdict INCONCLUSIVE. */
@@ -89,7 +94,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     const waivers = waiversOf(inputs, checkPorts)
     requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, inputs)
-    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts))
+    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, ports.canary), ports.spool)
     const exceptions = createExceptions(waivers, checkPorts)
     const outcomes = exceptions.settle(
       await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
@@ -168,7 +173,11 @@ const readerOf =
   (path, maxBytes) =>
     files.read?.(path, maxBytes)
 
-function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }: CheckPorts): ProbeInputs {
+function probeInputsOf(
+  inputs: PreflightInputs,
+  { targets, policy, now, runId }: CheckPorts,
+  canary: string | undefined,
+): ProbeInputs {
   const env = Object.fromEntries(
     Object.entries(inputs.env).filter((entry): entry is [string, string] => entry[1] !== undefined),
   )
@@ -179,6 +188,7 @@ function probeInputsOf(inputs: PreflightInputs, { targets, policy, now, runId }:
     now,
     runId,
     ...(inputs.profile !== undefined && { asked: inputs.profile }),
+    ...(canary !== undefined && { canary }),
   }
 }
 

@@ -24,6 +24,8 @@ export interface PreflightPolicy {
   readonly backupMaxAge: number
   /** Days. */
   readonly restoreDrillMaxAge: number
+  /** Who gets the tickets of a category: `dep.postgres` before `dep`; default: engineering. */
+  readonly owners?: Readonly<Record<string, string>>
 }
 
 export const defaultPreflightPolicy: PreflightPolicy = {
@@ -36,4 +38,5 @@ export const defaultPreflightPolicy: PreflightPolicy = {
   postgresStandbys: 0,
   backupMaxAge: 26,
   restoreDrillMaxAge: 90,
+  owners: {},
 }

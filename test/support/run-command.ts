@@ -1,4 +1,5 @@
 // Runs one command line in this process, as bin does, and keeps what it printed and would have exited with.
+import { tmpdir } from 'node:os'
 import { runProgram } from '../../src/bin/program.ts'
 
 export interface CommandRun {
@@ -16,6 +17,8 @@ export async function runCommand(
   let exitCode = 0
   await runProgram(args, {
     env,
+    argv: ['node', 'arqonbus', ...args],
+    cwd: tmpdir(), // what a command leaves where it was called does not land in the repository
     stdin: (async function* () {})(),
     out: (line) => void out.push(line),
     note: (line) => void notes.push(line),

@@ -25,6 +25,8 @@ interface SelectionOptions {
   readonly policy?: string
   readonly envFrom?: string
   readonly json?: boolean
+  readonly bundle?: string
+  readonly route?: string[]
 }
 
 interface RunOptions extends SelectionOptions {
@@ -56,6 +58,8 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--now <time>', 'judge for this instant (RFC 3339); recorded in the report', parseInstant)
       .addOption(new Option('--output <format>', 'format of the report').choices(['text', 'json']).default('text'))
       .option('--json', 'short for --output json')
+      .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+      .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
       .option('-q, --quiet', 'print the verdict only')
       .action((options: RunOptions) => run(options, terminal)),
     { isDefault: true },
@@ -153,21 +157,32 @@ async function inputsOf(options: RunOptions | SelectionOptions, terminal: Termin
 }
 
 async function run(options: RunOptions, terminal: Terminal): Promise<void> {
-  const { runPreflight } = await import('../../preflight/run.ts')
+  const { runWithIncident } = await import('../../preflight/incident/incident.ts')
   const { formatJson } = await import('../../preflight/format-json.ts')
   const { formatText, formatVerdict } = await import('../../preflight/format-text.ts')
   const { exitCodeOf, exitCodes } = await import('../../preflight/verdict.ts')
-  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, ...selection } = options
+  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, bundle, route, ...selection } = options
   // Whatever keeps the report from being written is a fault of ours, also a promise that never settles.
   terminal.exitWith(exitCodes.internal)
   const progress = createProgress(terminal)
-  const report = await runPreflight(
+  const inputs = {
+    ...(await inputsOf(selection as SelectionOptions, terminal)),
+    ...(wait !== undefined && { waitMs: wait }),
+    ...(timeout !== undefined && { timeoutMs: timeout }),
+    ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
+    ...(expectPlan !== undefined && { expectPlan }),
+  }
+  const waiversFile = 'waiversPath' in inputs ? inputs.waiversPath : inputs.env['ARQONBUS_PREFLIGHT_WAIVERS']
+  const report = await runWithIncident(
+    inputs,
     {
-      ...(await inputsOf(selection as SelectionOptions, terminal)),
-      ...(wait !== undefined && { waitMs: wait }),
-      ...(timeout !== undefined && { timeoutMs: timeout }),
-      ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
-      ...(expectPlan !== undefined && { expectPlan }),
+      ...(bundle !== undefined && { bundle }),
+      ...(route !== undefined && { routes: route }),
+      ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
+      argv: terminal.argv,
+      cwd: terminal.cwd,
+      env: terminal.env,
+      format: formatText,
     },
     { progress },
   )
