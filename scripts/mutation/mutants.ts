@@ -131,17 +131,47 @@ export function mutantsOf(file: string, source: string): Mutant[] {
       if (name === 'every') put(callee.property, 'some', 'every to some')
     },
   }
+  const looking = probeCode(tree)
   const guarded = Object.fromEntries(
     Object.entries(visitors).map(([type, visit]) => [
       type,
       (node: AnyNode, _state: unknown, ancestors: AnyNode[]) => {
-        if (!isForPeople(ancestors)) (visit as (node: AnyNode, ancestors: readonly AnyNode[]) => void)(node, ancestors)
+        if (!looking.has(ancestors[1]!) && !isForPeople(ancestors))
+          (visit as (node: AnyNode, ancestors: readonly AnyNode[]) => void)(node, ancestors)
       },
     ]),
   )
   ancestor(tree, guarded)
   return found.sort((a, b) => a.start - b.start || a.end - b.end || (a.text < b.text ? -1 : 1))
 }
+
+/** Statements of the file that only probes come to: where a file holds both, these are none of the judge's. */
+function probeCode(tree: At<'Program'>): ReadonlySet<AnyNode> {
+  const owners = new Map(tree.body.flatMap((node) => namesOf(node).map((name) => [name, node] as const)))
+  const reached = new Set<AnyNode>()
+  const reach = (node: AnyNode): void => {
+    if (reached.has(node)) return
+    reached.add(node)
+    ancestor(node, {
+      Identifier({ name }, _state, path) {
+        const owner = owners.get(name)
+        if (owner !== undefined && !isInProbe(path)) reach(owner)
+      },
+    })
+  }
+  for (const node of tree.body) if (node.type.startsWith('Export') || namesOf(node).length === 0) reach(node)
+  return new Set(tree.body.filter((node) => !reached.has(node)))
+}
+
+function namesOf(node: AnyNode): string[] {
+  if (node.type === 'FunctionDeclaration' || node.type === 'ClassDeclaration')
+    return node.id === null ? [] : [node.id.name]
+  if (node.type !== 'VariableDeclaration') return []
+  return node.declarations.flatMap(({ id }) => (id.type === 'Identifier' ? [id.name] : []))
+}
+
+const isInProbe = (path: readonly AnyNode[]): boolean =>
+  path.some((node, index) => node.type === 'Property' && keyOf(node) === 'probe' && path[index + 1] === node.value)
 
 const comparisons: Readonly<Record<string, readonly string[]>> = {
   '<': ['<=', '>='],

@@ -36,7 +36,7 @@ describe('a mutant', () => {
       .sort()
 
   it('changes what a verdict can depend on', () => {
-    expect(whatOf('const f = (a: number): boolean => a < 5')).toEqual([
+    expect(whatOf('export const f = (a: number): boolean => a < 5')).toEqual([
       '5 to 4',
       '5 to 6',
       '< to <=',
@@ -54,20 +54,31 @@ describe('a mutant', () => {
       'no ?? 1',
       "true for the condition !a && b === 'CODE'",
     ])
-    expect(whatOf('const f = (list) => list.filter(g).some(h)')).toContain('no filter g')
-    expect(whatOf("const f = (list) => failIfAny(list, 'none')")).toContain("a pass for failIfAny(list, 'none')")
+    expect(whatOf('export const f = (list) => list.filter(g).some(h)')).toContain('no filter g')
+    expect(whatOf("export const f = (list) => failIfAny(list, 'none')")).toContain("a pass for failIfAny(list, 'none')")
   })
 
   it('leaves words for people, heads and tables alone', () => {
     expect(whatOf("h({ code: 'A', found: x ? 'b' : 'c', fix: 'd' })")).toEqual(["another text for 'A'"])
-    expect(whatOf("const head = { id: 'a.b', proves: 'x', severity: 'high', deadlineMs: 5 }")).toEqual([])
+    expect(whatOf("export const head = { id: 'a.b', proves: 'x', severity: 'high', deadlineMs: 5 }")).toEqual([])
     expect(whatOf("throw new Error(a === b ? 'x' : 'y')")).toEqual([])
-    const table = (count: number): number => whatOf(`const table = [${"'x', ".repeat(count)}]`).length
+    const table = (count: number): number => whatOf(`export const table = [${"'x', ".repeat(count)}]`).length
     expect([table(20), table(21)]).toEqual([21, 1])
   })
 
+  it('leaves alone what only a probe comes to', () => {
+    const source = `
+      const check = define({ proves: 'x', probe: (p) => look(p), judge: (f) => same(f) })
+      function look(p) { return help(p) === 1 }
+      function help(p) { return p + 2 }
+      function same(f) { return f === 3 }
+      export const checks = [check]`
+    const lines = new Set(mutantsOf('a.ts', source).map(({ line }) => line))
+    expect([...lines]).toEqual([2, 5, 6])
+  })
+
   it('keeps every other character where it was', () => {
-    const [mutant] = mutantsOf('a.ts', 'const x: boolean =\n  true')
-    expect(mutant).toMatchObject({ line: 2, start: 21, end: 25, text: 'false' })
+    const [mutant] = mutantsOf('a.ts', 'export const x: boolean =\n  true')
+    expect(mutant).toMatchObject({ line: 2, start: 28, end: 32, text: 'false' })
   })
 })
