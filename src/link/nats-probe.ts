@@ -172,6 +172,11 @@ class Connection implements NatsProbe {
     const { user, password } = server
     const credentials = password === undefined ? { auth_token: user } : { user, pass: password }
     const hello = { verbose: false, pedantic: false, lang: 'node', version: '1', protocol: 1, name }
+    // In one write with the ping behind it: a server that refuses and finds more to read resets the connection, and
+    // the reset takes its words with it.
+    const socket = this.#socket
+    socket.cork()
+    process.nextTick(() => socket.uncork())
     this.#send(`CONNECT ${JSON.stringify({ ...hello, headers: true, no_responders: true, ...credentials })}\r\n`)
     try {
       const [error] = await this.flush()
@@ -291,7 +296,9 @@ class Connection implements NatsProbe {
       this.#read()
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#fail(new NatsProbeError(error.code ?? 'ECONNRESET', this.#step, error.message))
+      const last = this.errors.at(-1)
+      const code = error.code ?? 'ECONNRESET'
+      this.#fail(last === undefined ? new NatsProbeError(code, this.#step, error.message) : refusal(last, this.#step))
     })
     socket.on('close', () => {
       const last = this.errors.at(-1)

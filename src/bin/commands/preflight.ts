@@ -187,6 +187,9 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
     { progress },
   )
   progress.end()
+  const { rememberGreen } = await import('../../preflight/projector/known-environments.ts')
+  const dataDir = inputs.env['ARQONBUS_DATA_DIR']
+  if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
   const isJson = options.json === true || output === 'json'
   const format = isJson ? formatJson : quiet === true ? formatVerdict : formatText
   terminal.out(format(report).trimEnd())

@@ -214,7 +214,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ ...gateway, publish: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'NO_PERMISSION (config)',
+        pubsub: 'blocked-by',
         permissions: 'DENIED DENIED DENIED DENIED DENIED (config)',
       })
     })
@@ -223,7 +223,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ publish: [...gateway.publish, '_INBOX.>'], subscribe: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'NO_PERMISSION (config)',
+        pubsub: 'blocked-by',
         permissions: expect.stringMatching(/^(?:DENIED ){6}DENIED \(config\)$/),
       })
     })

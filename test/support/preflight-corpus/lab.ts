@@ -94,13 +94,13 @@ export async function openCorpusLab(): Promise<CorpusLab> {
   const closing: (() => unknown)[] = []
   const variables = env as Record<string, string> // every one is set
   programs.push(await launchBus({ ...variables, ARQONBUS_ENABLE_TELEMETRY: 'true' }, [ws, http]))
-  const [edge, metrics] = (await findFreePorts(2)) as [number, number]
-  programs.push(await launchShield({ ...variables, SHIELD_PORT: String(edge), SHIELD_METRICS_PORT: String(metrics) }))
+  const { SHIELD_PORT: _port, SHIELD_METRICS_PORT: _metrics, ...atFreePorts } = variables
+  programs.push(await launchShield(atFreePorts))
   const addresses = {
     bus: programs[0]!.url,
     http: programs[0]!.httpUrl,
     telemetry: `ws://127.0.0.1:${telemetry}`,
-    shield: `ws://127.0.0.1:${edge}/ws`,
+    shield: programs[1]!.url,
   }
 
   return {
