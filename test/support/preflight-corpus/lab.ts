@@ -44,6 +44,8 @@ export interface WorldChanges {
   /** Judge the running system too; other addresses in its place. */
   readonly live?: true | Partial<CorpusLab['addresses']>
   readonly inputs?: Partial<PreflightInputs>
+  /** Probes in processes of their own, many at once, as an operator's run has them. */
+  readonly asOperator?: true
 }
 
 /** Everything but the machine this runs on: that is a developer's, and no part of a world. */
@@ -110,7 +112,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
     env,
     addresses,
     closing,
-    async run({ env: changes = {}, policy = {}, live, inputs = {} }) {
+    async run({ env: changes = {}, policy = {}, live, inputs = {}, asOperator }) {
       const targets = { ...addresses, ...(live === true ? {} : live) }
       return await runPreflight(
         {
@@ -118,7 +120,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
           only: [...judged, ...(live === undefined ? [] : ['live'])],
           skip: machine,
           policy: { ...defaultPreflightPolicy, ...policy },
-          jobs: 1,
+          ...(asOperator === undefined && { jobs: 1 }),
           ...(live !== undefined && {
             targets: parseTargets(
               Object.entries(targets)
@@ -128,7 +130,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
           }),
           ...inputs,
         },
-        { prober: inProcess },
+        asOperator === undefined ? { prober: inProcess } : {},
       )
     },
     async endWorld() {
