@@ -23,6 +23,8 @@ function formatPhase(phase: Phase, { canonical, observations }: Report): string 
   if (results.length === 0) {
     return canonical.required.includes(phase) ? `${name} no checks in this version; the profile needs some` : ''
   }
+  // A phase that was not asked for has nothing to say.
+  if (results.every(isOfOtherPhase)) return ''
   const shown = results.filter(isWorthShowing)
   const reasons = new Set(results.flatMap(leftOutBecause))
   return [
@@ -30,6 +32,10 @@ function formatPhase(phase: Phase, { canonical, observations }: Report): string 
     ...[...reasons].map((reason) => `  not run: ${reason}`),
     ...shown.map((result) => formatResult(result, observations.results[result.id])),
   ].join('\n')
+}
+
+function isOfOtherPhase(result: Result): boolean {
+  return result.status === 'skip' && result.reason.kind === 'not-selected' && result.reason.because === '--phase'
 }
 
 function leftOutBecause(result: Result): string[] {
