@@ -21,7 +21,7 @@ import { type CorpusLab, labPassword, type WorldChanges } from './lab.ts'
 
 export interface CorpusWorld {
   readonly name: string
-  arrange(lab: CorpusLab): WorldChanges | Promise<WorldChanges>
+  readonly arrange: (lab: CorpusLab) => WorldChanges | Promise<WorldChanges>
 }
 
 export interface FaultyWorld extends CorpusWorld {
