@@ -67,7 +67,7 @@ describe('an exception', () => {
     expect(await judged()).toBe(30)
     expect(await judged('--no-waivers')).toBe(21)
     const plan = await preflight('plan', '--profile', 'prod')
-    expect(plan.out.join('\n')).toContain(`(waivers: ${id})`)
+    expect(plan.out.join('\n')).toContain(`waiver ${id}`)
 
     const renewed = idOf(await waivers('renew', id, '--reason', 'It took longer.'))
     expect(renewed).not.toBe(id)
