@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../../../src/config/resolution.ts'
-import { lookHere, type Prober } from '../../../src/preflight/prober.ts'
 import type { Report } from '../../../src/preflight/report.ts'
 import { type PreflightInputs, runPreflight } from '../../../src/preflight/run.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
@@ -15,6 +14,7 @@ import { type LaunchedProgram, launchBus, launchShield } from '../launch/launch-
 import { type PostgresLab, openPostgresLab } from '../postgres-lab.ts'
 import { type NatsServerProcess, startNatsServer } from '../servers/nats-server.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../servers/valkey-server.ts'
+import { probeHere } from '../probe-here.ts'
 
 /** Needs escaping in every address. */
 export const labPassword = 'p@ss:w/rd%'
@@ -60,9 +60,6 @@ const judged = [
 ]
 /** What binds ports or reads the repository is judged in tests of its own. */
 const machine = ['bus.server-port-free']
-
-/** One after the other in this process: the processes of probes have tests of their own, and cost half a second each. */
-const inProcess: Prober = { answer: lookHere, close: () => Promise.resolve() }
 
 export async function openCorpusLab(): Promise<CorpusLab> {
   const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-corpus-'))
@@ -130,7 +127,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
           }),
           ...inputs,
         },
-        asOperator === undefined ? { prober: inProcess } : {},
+        asOperator === undefined ? { prober: probeHere() } : {},
       )
     },
     async endWorld() {
