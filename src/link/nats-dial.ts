@@ -3,7 +3,7 @@
 // Each server is knocked at before the client is let to it: the client never closes the socket of an attempt it gave
 // up while waiting for a greeting, so that a server that accepts and says nothing would collect sockets.
 import { createConnection } from 'node:net'
-import { AuthorizationError, connect, type NatsConnection } from '@nats-io/transport-node'
+import { AuthorizationError, connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node'
 import { BusError } from '../base/errors.ts'
 
 export interface NatsServer {
@@ -16,6 +16,9 @@ export interface NatsServer {
   readonly user?: string
   readonly password?: string
 }
+
+/** Without the brackets of an IPv6 address. */
+export const bareHost = (host: string): string => host.replace(/^\[|\]$/g, '')
 
 export interface DialOptions {
   /** What the server's monitoring shows. */
@@ -49,12 +52,20 @@ async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promi
       reconnect: false,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
-      ...(server.isTls && { tls: {} }),
+      ...(server.isTls && { tls: tlsOf(server) }),
       ...credentialsOf(server),
     })
   } catch (cause) {
     throw describe(address, cause)
   }
+}
+
+/**
+ * The certificate is held to `host` where the client gives no name for SNI, which it does not for IP addresses. Without
+ * it, Node would hold it to `localhost`. The client passes the field on, though its types do not list it.
+ */
+function tlsOf({ host }: NatsServer): TlsOptions & { readonly host: string } {
+  return { host: bareHost(host) }
 }
 
 function credentialsOf({ user, password }: NatsServer): { token?: string; user?: string; pass?: string } {
@@ -65,7 +76,7 @@ function credentialsOf({ user, password }: NatsServer): { token?: string; user?:
 /** Resolves when the server greets as NATS does. */
 function knock({ host, port }: NatsServer, timeoutMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: host.replace(/^\[|\]$/g, ''), port })
+    const socket = createConnection({ host: bareHost(host), port })
     const timer = setTimeout(() => {
       const stage = socket.connecting ? 'no connection' : 'no greeting'
       end(Object.assign(new Error(`${stage} within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }))
