@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sha256 } from '../src/preflight/runtime/host.ts'
-import { hashFiles } from '../src/preflight/runtime/source-checks.ts'
+import { hashFiles } from '../src/preflight/runtime/content-hashes.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const lockText = readFileSync(join(root, 'package-lock.json'))

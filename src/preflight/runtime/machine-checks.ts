@@ -7,7 +7,8 @@ import type { Finding } from '../../rules/rule.ts'
 import { type Check, type CheckPorts, defineCheck, judgeAll } from '../check.ts'
 import { given, type Host, readText, run, word } from './host.ts'
 import { addonWorlds, resourceWorlds } from './machine-worlds.ts'
-import { effectiveNode, inProduction } from './node-checks.ts'
+import { inProduction } from './node-checks.ts'
+import { effectiveNode } from './node-probes.ts'
 
 const mib = 1 << 20
 /** Files beside connections: stores, logs, modules, listeners. */

@@ -9,10 +9,11 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
+import { startInputs } from '../../../src/preflight/env-from/start-environment.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { type Host, thisHost } from '../../../src/preflight/runtime/host.ts'
 import { createRuntimeChecks } from '../../../src/preflight/runtime/runtime-checks.ts'
-import { hashFiles } from '../../../src/preflight/runtime/source-checks.ts'
+import { hashFiles } from '../../../src/preflight/runtime/content-hashes.ts'
 import { staticChecks } from '../../../src/preflight/static-checks.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
 import { productionEnvironment } from '../../support/environments.ts'
@@ -293,6 +294,20 @@ describe('bus.server-port-free', () => {
     } finally {
       server.close()
     }
+  })
+})
+
+it('runtime.flags-safe finds a debugger in the command of the unit that starts', async () => {
+  const unit = '[Service]\nExecStart=/usr/bin/node --inspect=0.0.0.0 --title=x /app/bin/arqonbus.mjs up\n'
+  await write('etc/systemd/system/arqonbus.service', unit)
+  const { env, envSource } = startInputs('systemd:arqonbus', { env: {}, root })
+  const report = await runPreflight(
+    { env: { ...productionEnvironment, ...env }, envSource, only: ['runtime.flags-safe'] },
+    { catalogue: [...staticChecks, ...createRuntimeChecks(host)] },
+  )
+  expect(report.canonical.results.find(({ id }) => id === 'runtime.flags-safe')).toMatchObject({
+    status: 'fail',
+    findings: [{ code: 'INSPECTOR', variable: 'command' }, { code: 'OPTION_UNKNOWN' }],
   })
 })
 
