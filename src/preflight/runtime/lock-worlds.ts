@@ -1,5 +1,6 @@
 // Worlds of lock-checks.ts.
 import type { JsonObject, Worlds } from '../check.ts'
+import type { TreeFacts } from './lock-probes.ts'
 
 const entry = (path: string, rest: JsonObject = {}): JsonObject => ({
   path,
@@ -56,25 +57,33 @@ export const lockWorlds: Worlds<typeof healthy> = {
   ],
 }
 
-interface TreeFacts {
-  readonly hasRecord: boolean
-  readonly count: number
-  readonly differ: readonly string[]
-  readonly extraneous: readonly string[]
-  readonly missing: readonly string[]
-  readonly tampered: readonly string[]
+const tree: TreeFacts = {
+  hasRecord: true,
+  count: 1,
+  differ: [],
+  extraneous: [],
+  missing: [],
+  tampered: [],
+  changed: [],
 }
-const tree: TreeFacts = { hasRecord: true, count: 1, differ: [], extraneous: [], missing: [], tampered: [] }
 const one = ['node_modules/ws']
 
 export const treeWorlds: Worlds<TreeFacts> = {
-  passes: [{ name: 'as locked', facts: tree }],
+  passes: [
+    { name: 'as locked', facts: tree },
+    { name: 'as built', facts: { ...tree, hashed: 1 } },
+  ],
   fails: [
     { name: 'nothing to compare with', facts: { ...tree, hasRecord: false }, expect: { code: 'NO_RECORD' } },
     { name: 'one missing', facts: { ...tree, missing: one }, expect: { code: 'PACKAGE_MISSING' } },
     { name: 'one too many', facts: { ...tree, extraneous: one }, expect: { code: 'PACKAGE_EXTRANEOUS' } },
     { name: 'another version', facts: { ...tree, differ: one }, expect: { code: 'WRONG_VERSION' } },
     { name: 'another archive', facts: { ...tree, tampered: one }, expect: { code: 'OTHER_ARCHIVE' } },
+    { name: 'another content', facts: { ...tree, hashed: 1, changed: one }, expect: { code: 'CONTENT_DIFFERS' } },
+    { name: 'a build without hashes', facts: { ...tree, hashed: 0 }, expect: { code: 'CONTENT_UNKNOWN' } },
   ],
-  ignores: [{ name: 'no packages at all, and none locked', facts: { ...tree, count: 0 } }],
+  ignores: [
+    { name: 'no packages at all, and none locked', facts: { ...tree, count: 0 } },
+    { name: 'a build that needs no packages', facts: { ...tree, count: 0, hashed: 0 } },
+  ],
 }
