@@ -225,7 +225,7 @@ function packageManager(host: Host): Check {
     },
     judge({ isPackaged, pin, installed }) {
       const variable = 'package.json packageManager'
-      const match = pin === undefined ? null : /^npm@(\d+\.\d+\.\d+)\+sha512\.[0-9a-f]{128}$/.exec(pin)
+      const match = /^npm@(\d+\.\d+\.\d+)\+sha512\.[0-9a-f]{128}$/.exec(`${pin}`)
       if (match === null) {
         const fix = 'set "packageManager" to npm@<version>+sha512.<hash>: corepack use npm@<version>'
         return failed('NOT_PINNED', variable, pin ?? 'absent', fix)

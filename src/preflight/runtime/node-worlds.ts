@@ -21,7 +21,7 @@ export const nodeWorlds: Worlds<NodeFacts> = {
     {
       name: 'a newer patch of the same line',
       facts: { ...node, version: '24.21.1' },
-      expect: { code: 'NODE_NOT_PINNED' },
+      expect: { code: 'NODE_NOT_PINNED', findings: ['PATH NODE_NOT_PINNED'] },
     },
     {
       name: 'an older Node, and no pinned package',
@@ -41,12 +41,20 @@ export const nodeWorlds: Worlds<NodeFacts> = {
       facts: { ...node, version: '24.20.9' },
       expect: { code: 'NODE_NOT_PINNED' },
     },
-    { name: 'no Node in the PATH', facts: { version: '', pins }, expect: { code: 'NODE_MISSING' } },
-    { name: 'no pin', facts: { ...node, pins: [range('>=24')] }, expect: { code: 'PIN_MISSING' } },
+    {
+      name: 'no Node in the PATH',
+      facts: { version: '', pins },
+      expect: { code: 'NODE_MISSING', findings: ['PATH NODE_MISSING'] },
+    },
+    {
+      name: 'no pin',
+      facts: { ...node, pins: [range('>=24')] },
+      expect: { code: 'PIN_MISSING', findings: ['package.json PIN_MISSING'] },
+    },
     {
       name: 'an image of another version',
       facts: { ...node, pins: [...pins, exact('Dockerfile', '24.20.0')] },
-      expect: { code: 'PINS_DISAGREE' },
+      expect: { code: 'PINS_DISAGREE', findings: ['package.json PINS_DISAGREE'] },
     },
     {
       name: 'engines that leave the pin out',
@@ -72,7 +80,7 @@ export const supportWorlds: Worlds<{ readonly version: string }> = {
       name: 'on the day it ends',
       facts: { version: '24.21.0' },
       now: '2028-04-30T00:00:00Z',
-      expect: { code: 'END_OF_LIFE' },
+      expect: { code: 'END_OF_LIFE', findings: ['PATH END_OF_LIFE'] },
     },
     ...(
       [
@@ -86,7 +94,11 @@ export const supportWorlds: Worlds<{ readonly version: string }> = {
       now: `${day}T00:00:00Z`,
       expect: { code: 'END_OF_LIFE' },
     })),
-    { name: 'no version', facts: { version: '' }, expect: { code: 'RELEASE_UNKNOWN' } },
+    {
+      name: 'no version',
+      facts: { version: '' },
+      expect: { code: 'RELEASE_UNKNOWN', findings: ['PATH RELEASE_UNKNOWN'] },
+    },
     { name: 'a line of no table', facts: { version: '99.0.0' }, expect: { code: 'RELEASE_UNKNOWN' } },
   ],
   ignores: [
@@ -205,9 +217,17 @@ type PackageManagerFacts = { readonly isPackaged: boolean; readonly pin?: string
 export const packageManagerWorlds: Worlds<PackageManagerFacts> = {
   passes: [{ name: 'the pinned npm', facts: pinned }],
   fails: [
-    { name: 'no pin', facts: { isPackaged: false, installed: '11.19.1' }, expect: { code: 'NOT_PINNED' } },
+    {
+      name: 'no pin',
+      facts: { isPackaged: false, installed: '11.19.1' },
+      expect: { code: 'NOT_PINNED', findings: ['package.json packageManager NOT_PINNED'] },
+    },
     { name: 'no hash', facts: { ...pinned, pin: 'npm@11.19.1' }, expect: { code: 'NOT_PINNED' } },
-    { name: 'another npm', facts: { ...pinned, installed: '10.9.0' }, expect: { code: 'OTHER_VERSION' } },
+    {
+      name: 'another npm',
+      facts: { ...pinned, installed: '10.9.0' },
+      expect: { code: 'OTHER_VERSION', findings: ['package.json packageManager OTHER_VERSION'] },
+    },
     { name: 'an npm that does not work', facts: { ...pinned, installed: '' }, expect: { code: 'OTHER_VERSION' } },
   ],
   ignores: [

@@ -41,8 +41,7 @@ export function sourceChecks(host: Host): readonly Check[] {
         const variable = kind === 'build' ? 'dist/build-info.json' : 'git'
         const findings: Finding[] = []
         const add = (code: string, found: string): void => void findings.push({ code, variable, found, fix: rebuild })
-        if (commit === undefined) add('COMMIT_UNKNOWN', 'absent')
-        else if (!/^[0-9a-f]{40,64}$/.test(commit)) add('COMMIT_UNKNOWN', commit)
+        if (!/^[0-9a-f]{40,64}$/.test(`${commit}`)) add('COMMIT_UNKNOWN', `it is ${commit}`)
         if (dirty.length > 0) add('DIRTY_TREE', listed(dirty))
         if (changed.length > 0) add('FILES_DIFFER', listed(changed))
         if (locksDiffer) add('LOCK_DIFFERS', 'package-lock.json is not the one of the build')
