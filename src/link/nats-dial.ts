@@ -43,7 +43,7 @@ export async function dialAny(servers: readonly NatsServer[], options: DialOptio
 async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promise<NatsConnection> {
   const address = `${server.host}:${server.port}`
   try {
-    await knock(server, timeoutMs)
+    const isTlsOffered = await knock(server, timeoutMs)
     return await connect({
       servers: `nats://${address}`,
       name,
@@ -52,7 +52,8 @@ async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promi
       reconnect: false,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
-      ...(server.isTls && { tls: tlsOf(server) }),
+      // To a server that offers no TLS, options of TLS are an error: right where TLS is asked for, wrong elsewhere.
+      ...((server.isTls || isTlsOffered) && { tls: tlsOf(server) }),
       ...credentialsOf(server),
     })
   } catch (cause) {
@@ -73,27 +74,46 @@ function credentialsOf({ user, password }: NatsServer): { token?: string; user?:
   return password === undefined ? { token: user } : { user, pass: password }
 }
 
-/** Resolves when the server greets as NATS does. */
-function knock({ host, port }: NatsServer, timeoutMs: number): Promise<void> {
+/** Resolves when the server greets as NATS does: does it speak TLS, which the client then uses? */
+function knock({ host, port }: NatsServer, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host: bareHost(host), port })
     const timer = setTimeout(() => {
       const stage = socket.connecting ? 'no connection' : 'no greeting'
       end(Object.assign(new Error(`${stage} within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }))
     }, timeoutMs)
-    function end(error?: Error): void {
+    function end(answer: Error | boolean): void {
       clearTimeout(timer)
       socket.destroy()
-      if (error === undefined) resolve()
-      else reject(error)
+      if (typeof answer === 'boolean') resolve(answer)
+      else reject(answer)
     }
     socket.on('error', end)
-    socket.once('data', (bytes) => {
-      const isNats = bytes.subarray(0, 5).toString('latin1') === 'INFO '
-      end(isNats ? undefined : Object.assign(new Error('no NATS server answers there'), { code: 'NOT_NATS' }))
+    let greeting = ''
+    socket.on('data', (bytes) => {
+      greeting += bytes.toString('latin1')
+      const isNats = greeting.startsWith('INFO '.slice(0, greeting.length)) && greeting.length <= maxGreeting
+      const isTls = isNats ? offersTls(greeting) : undefined
+      if (isTls !== undefined) end(isTls)
+      else if (!isNats || greeting.includes('\r\n'))
+        end(Object.assign(new Error('no NATS server answers there'), { code: 'NOT_NATS' }))
     })
     socket.once('end', () => end(Object.assign(new Error('the server hung up'), { code: 'ECONNRESET' })))
   })
+}
+
+const maxGreeting = 64 * 1024
+
+/** Undefined until the line is there, and for a line that is no greeting. */
+function offersTls(greeting: string): boolean | undefined {
+  const line = /^INFO (\{.*\})\s*\r\n/.exec(greeting)?.[1]
+  if (line === undefined) return undefined
+  try {
+    const info = JSON.parse(line) as { readonly tls_required?: unknown; readonly tls_available?: unknown } // an object
+    return info.tls_required === true || info.tls_available === true
+  } catch {
+    return undefined
+  }
 }
 
 function describe(address: string, cause: unknown): BusError {
