@@ -4,7 +4,7 @@
 import { createConnection, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { isJsonObject, type JsonObject } from '../base/json.ts'
-import type { NatsServer } from './nats-dial.ts'
+import { bareHost, type NatsServer } from './nats-dial.ts'
 
 /** Why there is no answer: `code` is a system's, TLS' or one of AUTH_REFUSED, HUNG_UP, NO_ANSWER, NOT_THE_PROTOCOL … */
 export class NatsProbeError extends Error {
@@ -93,8 +93,6 @@ export async function probeNats(server: NatsServer, options: ProbeOptions): Prom
     throw error
   }
 }
-
-const bareHost = (host: string): string => host.replace(/^\[|\]$/g, '')
 
 function dial({ host, port }: NatsServer, timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
@@ -269,8 +267,8 @@ class Connection implements NatsProbe {
     const plainSocket = this.#socket
     plainSocket.removeAllListeners('data')
     const host = bareHost(server.host)
-    // An IP address is no server name; what the certificate is held to then is what the link's client holds it to.
-    const secure = connectTls({ socket: plainSocket, servername: isIP(host) === 0 ? host : '' })
+    // An IP address is no name for SNI; the certificate is held to `host` then. Without it, Node would take `localhost`.
+    const secure = connectTls({ socket: plainSocket, host, servername: isIP(host) === 0 ? host : '' })
     this.#socket = secure
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
