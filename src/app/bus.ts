@@ -34,6 +34,7 @@ import { startHealthChecks } from './health-checks.ts'
 import { registerLinkMetrics } from './link-health.ts'
 import { requireSecondStore } from './dual-stack.ts'
 import { openHistory, watchHistory } from './open-history.ts'
+import type { PreflightRuns } from './preflight-runs.ts'
 
 export interface BusPorts {
   readonly clock: Clock
@@ -42,6 +43,8 @@ export interface BusPorts {
   readonly link?: Link
   /** What /system/config shows: keys, values with secrets hidden, sources. */
   readonly configRows?: () => readonly { key: string; value: string; source: string }[]
+  /** Absent: this program runs none. Closed together with the bus. */
+  readonly preflight?: PreflightRuns
   /** Told when an authorised client asks for a shutdown over HTTP. */
   readonly onShutdown?: () => void
   /** Told why this bus has to end, when it must not go on. */
@@ -169,11 +172,17 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       health,
       clock,
       logger,
-      views: { ...views, ...(ports.configRows !== undefined && { config: ports.configRows }), telemetry: hub },
+      views: {
+        ...views,
+        ...(ports.configRows !== undefined && { config: ports.configRows }),
+        ...(ports.preflight !== undefined && { preflight: ports.preflight }),
+        telemetry: hub,
+      },
       audit,
       onShutdown: () => ports.onShutdown?.(),
     })
     closers.push('http', () => http.close())
+    closers.push('preflight', () => ports.preflight?.close())
 
     const telemetry = config.telemetry.enabled
       ? await startTelemetryServer({

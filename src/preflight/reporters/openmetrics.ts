@@ -43,13 +43,13 @@ const labelsOf = (result: Result): Sample['labels'] => [
   ['status', statusOf(result)],
 ]
 
-/** Each waiver once: it is for one check. */
+/** Each waiver once. */
 function expiriesOf(results: readonly Result[]): Sample[] {
-  return results.flatMap((result) => {
-    if (result.status !== 'waived') return []
-    const ends = Date.parse(result.expires)
-    return Number.isNaN(ends) ? [] : [{ labels: [['id', result.waiver]] as const, value: ends / 1_000 }]
-  })
+  const ends = new Map<string, number>()
+  for (const result of results) if (result.status === 'waived') ends.set(result.waiver, Date.parse(result.expires))
+  return [...ends]
+    .filter(([, ms]) => !Number.isNaN(ms))
+    .map(([waiver, ms]) => ({ labels: [['id', waiver]], value: ms / 1_000 }))
 }
 
 function family(name: string, help: string, samples: readonly Sample[]): string {

@@ -39,7 +39,14 @@ function pointOf(row: Row, number: number): string[] {
   return [point('ok', status === 'pass' ? '' : ` # SKIP ${oneLine(because ?? status)}`), ...block]
 }
 
-/** Values as JSON, which YAML reads too. */
+/** Values as JSON, which YAML reads too: but some ends of lines are only YAML's. */
 function yamlBlock(facts: Readonly<Record<string, unknown>>): string[] {
-  return ['  ---', ...Object.entries(facts).map(([name, value]) => `  ${name}: ${JSON.stringify(value)}`), '  ...']
+  const lines = Object.entries(facts).map(([name, value]) => {
+    const json = JSON.stringify(value).replaceAll(
+      /[\p{Cc}\p{Zl}\p{Zp}]/gu,
+      (mark) => `\\u${mark.charCodeAt(0).toString(16).padStart(4, '0')}`,
+    )
+    return `  ${name}: ${json}`
+  })
+  return ['  ---', ...lines, '  ...']
 }
