@@ -5,8 +5,8 @@ export const style = `
 @media(prefers-color-scheme:dark){:root{--bg:#14171a;--fg:#e6e9ec;--dim:#9aa5af;--line:#343b42;--soft:#1c2126;--bad:#ff8a80;--badbg:#3a1c1a;--ok:#7fd99a;--okbg:#17301f;--warn:#f2c265;--warnbg:#33290f;--wait:#c3aef0;--waitbg:#2a2338}}
 *{box-sizing:border-box}
 body{margin:0 auto;max-width:1180px;padding:24px;background:var(--bg);color:var(--fg);font:15px/1.5 system-ui,sans-serif}
-h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:32px 0 12px}h3{font-size:15px;margin:0;font-family:ui-monospace,monospace}
-p{margin:4px 0}code,pre{font:13px/1.45 ui-monospace,monospace}a{color:inherit}
+h1{font-size:26px;margin:0 0 4px}h2{font-size:18px;margin:32px 0 12px}h3{font-size:15px;margin:0;font-family:ui-monospace,monospace;overflow-wrap:anywhere}
+p{margin:4px 0;overflow-wrap:anywhere}code,pre{font:13px/1.45 ui-monospace,monospace}a{color:inherit}
 .dim{color:var(--dim)}
 .verdict{border-left:6px solid var(--dim);padding:12px 16px;background:var(--soft)}
 .verdict.go{border-color:var(--ok)}.verdict.no-go{border-color:var(--bad)}.verdict.inconclusive{border-color:var(--warn)}
@@ -28,7 +28,7 @@ p{margin:4px 0}code,pre{font:13px/1.45 ui-monospace,monospace}a{color:inherit}
 .fix pre{flex:1;margin:0;padding:8px;background:var(--soft);border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
 button{font:13px system-ui,sans-serif;padding:4px 10px;border:1px solid var(--line);border-radius:4px;background:var(--bg);color:var(--fg);cursor:pointer}
 button:focus-visible,a:focus-visible{outline:2px solid var(--wait);outline-offset:2px}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 10px 4px 0;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
 th{color:var(--dim);font-weight:600}td.s-fail,td.s-error{color:var(--bad)}td.s-pass{color:var(--ok)}td.s-waived{color:var(--warn)}td.s-blocked{color:var(--wait)}
 :target{outline:2px solid var(--wait)}
 summary{cursor:pointer;padding:6px 0}

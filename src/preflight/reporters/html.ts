@@ -153,5 +153,5 @@ function phaseTable({ phase, rows }: ReturnType<typeof byPhase>[number]): string
     const seen = problems.length > 0 ? problems.map(problemText).join('; ') : (because ?? observation?.observed ?? '')
     return `<tr id="row-${html(result.id)}"><td class="s-${status}">${status}</td><td>${html(result.severity)}</td><td><code>${html(result.id)}</code></td><td>${html(title)}</td><td>${html(seen)}</td></tr>`
   })
-  return `<details open><summary>${html(phase)}, ${rows.length} ${rows.length === 1 ? 'check' : 'checks'}</summary><table><thead><tr><th>status</th><th>severity</th><th>check</th><th>proves</th><th>seen</th></tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></details>`
+  return `<details open><summary>${html(phase)}, ${rows.length} ${rows.length === 1 ? 'check' : 'checks'}</summary><div class="scroll"><table><thead><tr><th>status</th><th>severity</th><th>check</th><th>proves</th><th>seen</th></tr></thead><tbody>\n${lines.join('\n')}\n</tbody></table></div></details>`
 }
