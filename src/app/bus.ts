@@ -23,6 +23,7 @@ import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { startHttpServer } from '../transport/http-server.ts'
 import { startTelemetryServer } from '../transport/telemetry-server.ts'
 import type { HttpRefusal } from '../transport/http-refusal.ts'
+import type { HttpViews } from '../transport/http-routes.ts'
 import { startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
 import { openBusHotState, refuseHandshake, registerHotStateMetrics, showPresence } from './bus-hot-state.ts'
@@ -172,12 +173,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       health,
       clock,
       logger,
-      views: {
-        ...views,
-        ...(ports.configRows !== undefined && { config: ports.configRows }),
-        ...(ports.preflight !== undefined && { preflight: ports.preflight }),
-        telemetry: hub,
-      },
+      views: { ...views, ...programViews(ports), telemetry: hub },
       audit,
       onShutdown: () => ports.onShutdown?.(),
     })
@@ -233,6 +229,12 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     throw error
   }
 }
+
+/** What the program that runs the bus shows of itself. */
+const programViews = ({ configRows, preflight }: BusPorts): Pick<HttpViews, 'config' | 'preflight'> => ({
+  ...(configRows !== undefined && { config: configRows }),
+  ...(preflight !== undefined && { preflight }),
+})
 
 /** Kept where Postgres is configured, whatever keeps history; lines of the log otherwise. */
 function openAuditLog({ storage }: BusConfig, { clock, logger }: BusPorts): AuditLog {

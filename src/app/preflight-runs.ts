@@ -156,10 +156,10 @@ const reportIn = (folder: string): string => join(folder, 'report.json')
 
 /** What can be asked of a running system without starting another: the rules, and the services. */
 const argumentsOf = (effects: 'read' | 'write', report: string): string[] => [
-  'preflight',
-  'run',
-  ...['--env-from', 'process', '--phase', 'static', 'deps', '--skip', ...skipped],
-  ...['--output', 'ndjson', '--report', `json=${report}`, '--bundle', 'never', '--timeout', '5m'],
+  ...'preflight run --env-from process --phase static deps'.split(' '),
+  ...skipped.flatMap((id) => ['--skip', id]),
+  ...'--output ndjson --bundle never --timeout 5m --report'.split(' '),
+  `json=${report}`,
   ...(effects === 'read' ? ['--read-only'] : []),
 ]
 

@@ -49,8 +49,10 @@ export async function openBrowser(): Promise<Browser> {
   const child = spawn(
     browserProgram()!,
     [
-      ...['--headless', '--no-sandbox', '--disable-gpu', '--disable-dev-shm-usage', '--no-first-run'],
-      ...['--remote-debugging-port=0', `--user-data-dir=${profile}`, 'about:blank'],
+      ...'--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --no-first-run'.split(' '),
+      '--remote-debugging-port=0',
+      `--user-data-dir=${profile}`,
+      'about:blank',
     ],
     { stdio: ['ignore', 'ignore', 'pipe'] },
   )
@@ -105,7 +107,7 @@ async function attach(url: string): Promise<Page> {
     const message = JSON.parse(raw.toString())
     if (message.id === undefined) {
       told.push(message)
-      for (const listener of [...listeners]) listener(message.method)
+      for (const listener of listeners) listener(message.method)
     } else waiting.get(message.id)?.(message)
   })
   let last = 0

@@ -11,7 +11,7 @@ export interface XmlElement {
 const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" }
 
 function decodeXml(text: string): string {
-  if (/[<\0-\b\v\f\x0e-\x1f\ufffe\uffff]/u.test(text)) throw new Error(`not allowed in XML: ${JSON.stringify(text)}`)
+  if (/<|(?![\t\n\r])[\p{Cc}\ufffe\uffff]/u.test(text)) throw new Error(`not allowed in XML: ${JSON.stringify(text)}`)
   if (!text.isWellFormed()) throw new Error('half a surrogate pair')
   return text.replaceAll(/&([^;&]*)(;?)/g, (all, name: string, end: string) => {
     const number = /^#(\d+)$/.exec(name)?.[1]

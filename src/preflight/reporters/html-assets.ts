@@ -28,8 +28,8 @@ p{margin:4px 0;overflow-wrap:anywhere}code,pre{font:13px/1.45 ui-monospace,monos
 .fix pre{flex:1;margin:0;padding:8px;background:var(--soft);border-radius:4px;white-space:pre-wrap;overflow-wrap:anywhere}
 button{font:13px system-ui,sans-serif;padding:4px 10px;border:1px solid var(--line);border-radius:4px;background:var(--bg);color:var(--fg);cursor:pointer}
 button:focus-visible,a:focus-visible{outline:2px solid var(--wait);outline-offset:2px}
-table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:anywhere}
-th{color:var(--dim);font-weight:600}td.s-fail,td.s-error{color:var(--bad)}td.s-pass{color:var(--ok)}td.s-waived{color:var(--warn)}td.s-blocked{color:var(--wait)}
+table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:4px 10px;border-bottom:1px solid var(--line);vertical-align:top;overflow-wrap:break-word}
+th{white-space:nowrap;color:var(--dim);font-weight:600}td.s-fail,td.s-error{color:var(--bad)}td.s-pass{color:var(--ok)}td.s-waived{color:var(--warn)}td.s-blocked{color:var(--wait)}
 :target{outline:2px solid var(--wait)}
 summary{cursor:pointer;padding:6px 0}
 @media print{.fix button{display:none}details>*{display:block}}

@@ -16,14 +16,14 @@ const box = { width: 150, height: 22 }
 const laneLabel = 132
 const lanePad = 8
 
-/** Empty where nothing requires anything. */
+/** Empty where nothing requires anything and nothing failed. A root cause is shown also where nothing waits on it. */
 export function dependencyGraph(rows: readonly Row[], about: About, rootCauses: readonly string[]): string {
   const edges = reducedEdges(rows, about)
+  const roots = new Set(rootCauses)
   const linked = new Set(edges.flat())
-  const shown = rows.filter(({ result }) => linked.has(result.id))
+  const shown = rows.filter(({ result: { id } }) => linked.has(id) || roots.has(id))
   if (shown.length === 0) return ''
   const { nodes, lanes, width, height } = layOut(shown, edges)
-  const roots = new Set(rootCauses)
   return [
     `<svg class="graph" role="img" aria-label="What the checks require of each other" width="${width}" height="${height}" viewBox="0 0 ${width} ${height}" xmlns="http://www.w3.org/2000/svg">`,
     ...lanes.map(

@@ -5,9 +5,14 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, describe, expect, it } from 'vitest'
+import { type Check, failed } from '../../../src/preflight/check.ts'
+import { formatText } from '../../../src/preflight/format-text.ts'
+import { runWithIncident } from '../../../src/preflight/incident/incident.ts'
+import { checkLine, ndjsonLines, verdictLine } from '../../../src/preflight/reporters/ndjson.ts'
 import { reportFormats } from '../../../src/preflight/reporters/report-request.ts'
+import { rollUp } from '../../../src/preflight/roll-ups.ts'
 import { parseOpenMetrics, parseTap, parseWorkflowCommands, parseXml } from '../../support/report-parsers.ts'
-import { productionEnvironment } from '../../support/environments.ts'
+import { productionEnvironment, strongSecret } from '../../support/environments.ts'
 import { runCommand } from '../../support/run-command.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-reports-'))
@@ -56,9 +61,10 @@ describe('--report', () => {
     writeFileSync(kept, 'before')
     const { notes, exitCode, out } = await run(
       'blocker',
-      ...['--report', `junit=${join(folder, 'no-such-folder', 'a.xml')}`],
-      ...['--report', `tap=${folder}`],
-      ...['--report', `junit=${kept}`],
+      ...[`junit=${join(folder, 'no-such-folder', 'a.xml')}`, `tap=${folder}`, `junit=${kept}`].flatMap((one) => [
+        '--report',
+        one,
+      ]),
     )
     expect(exitCode).toBe(20)
     expect(notes).toEqual([
@@ -128,5 +134,37 @@ describe('--output ndjson', () => {
     expect(lines.slice(0, -1).map(({ id }) => id)).toEqual(canonical.results.map(({ id }: { id: string }) => id))
     expect(lines.at(-1)).toMatchObject({ type: 'verdict', verdict: 'NO-GO', exit: 20 })
     expect(exitCode).toBe(20)
+  })
+
+  it('shows no more while it runs than the report does at its end', async () => {
+    const leaky: Check = {
+      ...rollUp({
+        id: 'x.leaky',
+        title: 'Leaks',
+        proves: 'nothing',
+        runbook: [],
+        severity: 'high',
+        requires: [],
+        phase: 'static',
+      }),
+      isRollUp: false,
+      judge: (_facts, { ctx }) =>
+        failed('LEAK', 'JWT_SECRET', `saw ${ctx.resolution.values.jwtSecret?.reveal()}`, 'mend it'),
+    }
+    const lines: string[] = []
+    const report = await runWithIncident(
+      { env: { JWT_SECRET: strongSecret, ARQONBUS_DATA_DIR: folder } },
+      { argv: [], cwd: folder, env: {}, bundle: 'never', format: formatText },
+      {
+        catalogue: [leaky],
+        progress: {
+          write: () => undefined,
+          release: (ended) => void lines.push(checkLine(ended.result, ended.observation)),
+        },
+      },
+    )
+    expect(lines.join()).toContain('saw «secret:JWT_SECRET')
+    expect(lines.join()).not.toContain(strongSecret)
+    expect([...lines, verdictLine(report)]).toEqual(ndjsonLines(report))
   })
 })

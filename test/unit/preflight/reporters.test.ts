@@ -244,7 +244,7 @@ describe('GitHub annotations', () => {
     const severities = all
       .slice(1)
       .flatMap(({ kind, title }) => (kind === 'error' ? [order.indexOf(title.split(' ')[1]!)] : []))
-    expect(severities).toEqual([...severities].sort())
+    expect(severities).toEqual([...severities].sort((a, b) => a - b))
     expect(severities).toHaveLength(9)
     const troubles = many.canonical.results.filter(({ status }) => status !== 'pass' && status !== 'skip').length
     expect(all[0]!.message).toContain(`${troubles - (all.length - 1)} more are not shown`)
