@@ -1,4 +1,4 @@
-// Preflights of a running bus: each in a process of its own with a low priority, so that what it does costs the bus
+// Preflights of a running bus: each in a process of its own with a lower priority, so that what it does costs the bus
 // nothing; one at a time, and not too often. The last report is kept in memory and, where there is a data folder, in it.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync } from 'node:fs'
@@ -28,7 +28,7 @@ export interface PreflightRuns extends PreflightView {
   close(): Promise<void>
 }
 
-/** Between the starts of two runs. */
+/** From the end of a run to the start of the next. */
 const pauseMs = 10_000
 /** More than a run may take by itself. */
 const killMs = 6 * 60_000
@@ -102,6 +102,7 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
     await rm(run.folder, { recursive: true, force: true }).catch((error) =>
       logger.warn('preflight.folder_left', describeError(error)),
     )
+    mayStartAtMs = clock.monotonic() + pauseMs
     if (found === undefined || run.verdict === undefined) {
       current = undefined
       logger.warn('preflight.run_failed', { run: run.id, why, words })
@@ -132,7 +133,6 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
       if (current !== undefined) return { refused: 'running', run: current.id }
       const leftMs = mayStartAtMs - clock.monotonic()
       if (leftMs > 0) return { refused: 'too-soon', retryAfterSeconds: Math.ceil(leftMs / 1_000) }
-      mayStartAtMs = clock.monotonic() + pauseMs
       current = begin(effects)
       return { run: current.id }
     },
@@ -163,10 +163,11 @@ const argumentsOf = (effects: 'read' | 'write', report: string): string[] => [
   ...(effects === 'read' ? ['--read-only'] : []),
 ]
 
+/** Not the lowest: a run that hardly gets to run would take its own slowness for that of the services. */
 function lowerPriority({ pid }: ChildProcess): void {
   if (pid === undefined) return
   try {
-    setPriority(pid, constants.priority.PRIORITY_LOW)
+    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL)
   } catch {
     // Where that is not allowed it runs beside us all the same.
   }

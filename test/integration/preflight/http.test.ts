@@ -3,6 +3,9 @@ import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
+import { openPreflightRuns } from '../../../src/app/preflight-runs.ts'
+import { systemClock } from '../../../src/base/clock.ts'
+import { silentLogger } from '../../../src/base/logger.ts'
 import { launchBus, type LaunchedProgram } from '../../support/launch/launch-linked.ts'
 import { strongSecret } from '../../support/environments.ts'
 
@@ -73,7 +76,9 @@ describe('a bus that is asked for preflights', () => {
     expect(await start('?effects=read&effects=write')).toMatchObject({ status: 400 })
   })
 
-  it('runs one at a time, streams it in plan order, and shows the report by who asks', async () => {
+  it('runs one at a time, streams it in plan order, and shows the report by who asks', {
+    timeout: 60_000,
+  }, async () => {
     const early = await call('/preflight/stream', { headers: withKey })
     expect(early.headers.get('content-type')).toBe('text/event-stream; charset=utf-8')
     const events = readStream(early, ['verdict', 'failed'])
@@ -127,9 +132,12 @@ describe('a bus that is asked for preflights', () => {
 
   it('lets eight follow, and no more', async () => {
     const stop = new AbortController()
+    const open: Response[] = [] // held: a body that nobody holds is closed when it is collected
     const follow = async (): Promise<void> => {
-      const { status } = await call('/preflight/stream', { headers: withKey, signal: stop.signal })
-      expect(status).toBe(200)
+      const response = await call('/preflight/stream', { headers: withKey, signal: stop.signal })
+      if (response.status !== 200) await response.arrayBuffer()
+      expect(response.status).toBe(200)
+      open.push(response)
     }
     // Those of the tests before are gone once the bus has seen it.
     for (let at = 0; at < 8; at++) await vi.waitFor(follow, { timeout: 5_000 })
@@ -137,6 +145,7 @@ describe('a bus that is asked for preflights', () => {
       status: 503,
       body: { code: 'TOO_MANY_STREAMS' },
     })
+    expect(open.map(({ bodyUsed }) => bodyUsed)).toEqual(open.map(() => false))
     stop.abort()
   })
 
@@ -155,5 +164,32 @@ describe('a bus that is asked for preflights', () => {
     const stream = readStream(await call('/preflight/stream', { headers: withKey }), ['never'])
     expect(await bus.stop()).toBe(0)
     expect((await stream).map(({ name }) => name)).toContain('run')
+  })
+})
+
+describe('a run that does not end by itself', () => {
+  it.each([
+    ['exit code 3', [process.execPath, '-e', 'console.log("no JSON"); process.exit(3)', '--']],
+    ['exit code 0', [process.execPath, '-e', 'console.log(JSON.stringify({ type: "verdict" }))', '--']],
+    ['ENOENT', ['/no/such/program']],
+  ] as const)('is said to have failed: %s', async (why, command) => {
+    const runs = openPreflightRuns({ command, env: {}, clock: systemClock, logger: silentLogger })
+    const events: string[] = []
+    const failed = new Promise<string>((resolve) => {
+      runs.follow({
+        event(name, data) {
+          events.push(name)
+          if (name === 'failed') resolve(data)
+        },
+        end: () => undefined,
+      })
+    })
+    const started = runs.start('read')
+    expect(started).toEqual({ run: expect.any(String) })
+    expect(JSON.parse(await failed)).toEqual({ ...started, why })
+    expect(events).toEqual(['run', 'failed'])
+    expect(runs.last()).toBeUndefined()
+    expect(runs.start('read')).toMatchObject({ refused: 'too-soon' })
+    await runs.close()
   })
 })
