@@ -23,6 +23,7 @@ import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { startHttpServer } from '../transport/http-server.ts'
 import { startTelemetryServer } from '../transport/telemetry-server.ts'
 import type { HttpRefusal } from '../transport/http-refusal.ts'
+import type { HttpViews } from '../transport/http-routes.ts'
 import { startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
 import { openBusHotState, refuseHandshake, registerHotStateMetrics, showPresence } from './bus-hot-state.ts'
@@ -34,6 +35,7 @@ import { startHealthChecks } from './health-checks.ts'
 import { registerLinkMetrics } from './link-health.ts'
 import { requireSecondStore } from './dual-stack.ts'
 import { openHistory, watchHistory } from './open-history.ts'
+import type { PreflightRuns } from './preflight-runs.ts'
 
 export interface BusPorts {
   readonly clock: Clock
@@ -42,6 +44,8 @@ export interface BusPorts {
   readonly link?: Link
   /** What /system/config shows: keys, values with secrets hidden, sources. */
   readonly configRows?: () => readonly { key: string; value: string; source: string }[]
+  /** Absent: this program runs none. Closed together with the bus. */
+  readonly preflight?: PreflightRuns
   /** Told when an authorised client asks for a shutdown over HTTP. */
   readonly onShutdown?: () => void
   /** Told why this bus has to end, when it must not go on. */
@@ -169,11 +173,12 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       health,
       clock,
       logger,
-      views: { ...views, ...(ports.configRows !== undefined && { config: ports.configRows }), telemetry: hub },
+      views: { ...views, ...programViews(ports), telemetry: hub },
       audit,
       onShutdown: () => ports.onShutdown?.(),
     })
     closers.push('http', () => http.close())
+    closers.push('preflight', () => ports.preflight?.close())
 
     const telemetry = config.telemetry.enabled
       ? await startTelemetryServer({
@@ -224,6 +229,12 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     throw error
   }
 }
+
+/** What the program that runs the bus shows of itself. */
+const programViews = ({ configRows, preflight }: BusPorts): Pick<HttpViews, 'config' | 'preflight'> => ({
+  ...(configRows !== undefined && { config: configRows }),
+  ...(preflight !== undefined && { preflight }),
+})
 
 /** Kept where Postgres is configured, whatever keeps history; lines of the log otherwise. */
 function openAuditLog({ storage }: BusConfig, { clock, logger }: BusPorts): AuditLog {

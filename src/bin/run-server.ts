@@ -2,6 +2,8 @@
 import { setFlagsFromString } from 'node:v8'
 import type { Logger } from '../base/logger.ts'
 import { createLogger } from '../base/logger.ts'
+import type { PreflightRunsOptions } from '../app/preflight-runs.ts'
+import { systemClock } from '../base/clock.ts'
 import type { Resolution } from '../config/resolution.ts'
 import { describeProblem } from '../config/resolution.ts'
 import type { Terminal } from './terminal.ts'
@@ -35,4 +37,20 @@ export function loggerOf({ values, warnings }: Resolution, program: string): Log
   const logger = createLogger(values.logLevel, program)
   for (const warning of warnings) logger.warn('config.ignored', { problem: describeProblem(warning) })
   return logger
+}
+
+/** For preflights of the running program: this same program again, with what it was started with. */
+export function preflightRunsOf(
+  { argv }: Pick<Terminal, 'argv'>,
+  env: PreflightRunsOptions['env'],
+  logger: Logger,
+): PreflightRunsOptions {
+  const dataDir = env['ARQONBUS_DATA_DIR']
+  return {
+    command: [process.execPath, ...process.execArgv, ...argv.slice(1, 2)],
+    env,
+    ...(dataDir !== undefined && dataDir !== '' && { dataDir }),
+    clock: systemClock,
+    logger,
+  }
 }

@@ -10,6 +10,8 @@ export interface Terminal {
   out(line: string): void
   /** Everything else: one line on standard error. */
   note(line: string): void
+  /** A line on standard error as it is, for machines that read logs. */
+  log(line: string): void
   /** A line on standard error that the next one takes the place of, and '' takes away; only where a person watches. */
   readonly status?: (line: string) => void
   /** The code to end with when nothing fails; 0 without a call. */
@@ -46,6 +48,7 @@ export function createTerminal(process: NodeJS.Process): Terminal {
     stdin: process.stdin,
     out: (line) => void process.stdout.write(`${line}\n`),
     note: (line) => void process.stderr.write(`arqonbus: ${line}\n`),
+    log: (line) => void process.stderr.write(`${line}\n`),
     ...(process.stderr.isTTY && {
       status: (line: string) => void process.stderr.write(`\r\u001b[2K${line.slice(0, 79)}`),
     }),

@@ -57,6 +57,8 @@ export interface PreflightInputs extends Selection {
 
 /** Told of each check that ended, as it ends. */
 export interface Progress {
+  /** In plan order. An exception can still turn out not to hold: the report has the last word. */
+  release?(ended: Ended): void
   write(ended: { readonly id: string; readonly status: Result['status']; readonly planned: number }): void
 }
 
@@ -221,7 +223,11 @@ async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Prom
       )
     }
     // Released in plan order, whoever was first.
-    for (const planned of inPhase) all.push(await ended.get(planned.check.id)!)
+    for (const planned of inPhase) {
+      const one = await ended.get(planned.check.id)!
+      all.push(one)
+      options.progress?.release?.(one)
+    }
   }
   return all
 }

@@ -1,6 +1,6 @@
 // What an HTTP route answers, and how errors become answers: {error, code, details}, never internals.
 import { randomUUID } from 'node:crypto'
-import { STATUS_CODES } from 'node:http'
+import { STATUS_CODES, type ServerResponse } from 'node:http'
 import { type ErrorCode, type BusError, errorTable, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 
@@ -10,6 +10,8 @@ export interface HttpAnswer {
   readonly body: object | string
   readonly contentType?: string
   readonly headers?: Readonly<Record<string, string>>
+  /** Writes the rest of the answer, for as long as it takes; `body` is empty then. */
+  readonly stream?: (response: ServerResponse) => void
   /** Runs when the answer has left, or could not. */
   readonly after?: () => void
 }

@@ -13,6 +13,7 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { type HttpAnswer, ok, refusal } from './http-answer.ts'
 import { identify, judgeAdmin } from './http-guards.ts'
+import { answerPreflight, type PreflightView, startPreflight, streamPreflight } from './http-preflight.ts'
 
 export interface HistoryQuery {
   readonly tenant: string
@@ -36,6 +37,7 @@ export interface HttpViews {
   /** Messages of one tenant, oldest first. */
   history?(query: HistoryQuery): Promise<readonly object[]>
   readonly telemetry?: Pick<TelemetryHub, 'counts' | 'recent'>
+  readonly preflight?: PreflightView
 }
 
 export interface RouteContext {
@@ -181,6 +183,9 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
       },
     },
   ],
+  ['/preflight', { method: 'GET', isGuarded: true, answer: answerPreflight }],
+  ['/preflight/stream', { method: 'GET', isGuarded: true, isAdmin: true, answer: streamPreflight }],
+  ['/preflight/runs', { method: 'POST', isGuarded: true, isAdmin: true, answer: startPreflight }],
   ['/admin/shutdown', { method: 'POST', isGuarded: true, isAdmin: true, answer: shutDown }],
 ])
 

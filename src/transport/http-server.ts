@@ -84,17 +84,18 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const address = request.socket.remoteAddress // a request that was cut short has no socket any more
     const path = (request.url ?? '').split('?', 1)[0]!
     const route = routes.get(path)
-    const { status, text, contentType, headers, after } = await answerOf(request, route)
+    const { status, text, contentType, headers, after, stream } = await answerOf(request, route)
     if (route?.isAdmin === true) auditAdmin(request.method, path, status, address)
     if (after !== undefined) response.once('close', after)
     response.writeHead(status, {
       'content-type': contentType,
-      'content-length': Buffer.byteLength(text),
+      ...(stream === undefined && { 'content-length': Buffer.byteLength(text) }),
       'cache-control': 'no-store',
       'x-content-type-options': 'nosniff',
       ...headers,
     })
-    response.end(request.method === 'HEAD' ? undefined : text)
+    if (stream !== undefined && request.method !== 'HEAD') stream(response)
+    else response.end(request.method === 'HEAD' ? undefined : text)
     const ms = Math.round((clock.monotonic() - begunAtMs) * 10) / 10
     counts.add(route === undefined ? unknownRoute : path, ms, status >= 400)
     // The query stays out: it can hold what must not be in a log.

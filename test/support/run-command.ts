@@ -6,6 +6,8 @@ export interface CommandRun {
   readonly exitCode: number
   readonly out: readonly string[]
   readonly notes: readonly string[]
+  /** Lines for machines, on standard error too. */
+  readonly log: readonly string[]
 }
 
 export async function runCommand(
@@ -14,6 +16,7 @@ export async function runCommand(
 ): Promise<CommandRun> {
   const out: string[] = []
   const notes: string[] = []
+  const log: string[] = []
   let exitCode = 0
   await runProgram(args, {
     env,
@@ -22,10 +25,11 @@ export async function runCommand(
     stdin: (async function* () {})(),
     out: (line) => void out.push(line),
     note: (line) => void notes.push(line),
+    log: (line) => void log.push(line),
     exitWith(code) {
       exitCode = code
     },
     stop: new AbortController().signal,
   })
-  return { exitCode, out, notes }
+  return { exitCode, out, notes, log }
 }

@@ -6,7 +6,7 @@ import { toBusConfig } from '../../config/load.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { configRows } from '../config-rows.ts'
 import { describeFailure, exitCodes } from '../exit-codes.ts'
-import { loggerOf, runServer } from '../run-server.ts'
+import { loggerOf, preflightRunsOf, runServer } from '../run-server.ts'
 import type { Terminal } from '../terminal.ts'
 
 export function busCommand(terminal: Terminal): Command {
@@ -27,14 +27,17 @@ Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment 
 
 async function bus(terminal: Terminal): Promise<void> {
   const { startBusOnLink } = await import('../../app/open-link.ts')
+  const { openPreflightRuns } = await import('../../app/preflight-runs.ts')
   const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
   const resolution = resolveKeys(terminal.env)
   for (const excused of await requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
   const config = toBusConfig(resolution)
   await runServer(terminal, async (onShutdown) => {
+    const logger = loggerOf(resolution, 'bus')
     const running = await startBusOnLink(config, {
       clock: systemClock,
-      logger: loggerOf(resolution, 'bus'),
+      logger,
+      preflight: openPreflightRuns(preflightRunsOf(terminal, terminal.env, logger)),
       configRows: () => configRows(resolution),
       onShutdown,
       onFatal(error) {

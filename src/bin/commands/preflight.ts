@@ -6,6 +6,8 @@ import type { Phase } from '../../preflight/check.ts'
 import type { Plan } from '../../preflight/plan.ts'
 import type { Report } from '../../preflight/report.ts'
 import type { Progress } from '../../preflight/run.ts'
+import { isBusError } from '../../base/errors.ts'
+import { parseReportRequest, reportFormats, type ReportRequest } from '../../preflight/reporters/report-request.ts'
 import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
@@ -39,7 +41,9 @@ interface RunOptions extends SelectionOptions {
   readonly jobs?: number
   readonly now?: number
   readonly plan?: string
-  readonly output: 'text' | 'json'
+  readonly output: 'text' | 'json' | 'ndjson'
+  readonly report?: ReportRequest[]
+  readonly reportCanonical?: boolean
   readonly quiet?: boolean
 }
 
@@ -57,7 +61,14 @@ export function preflightCommand(terminal: Terminal): Command {
       .option('--jobs <n>', 'checks at once (default 8); changes how long it takes, never what comes out', parseJobs)
       .option('--plan <digest>', 'run only if the plan is still the one with this digest')
       .option('--now <time>', 'judge for this instant (RFC 3339); recorded in the report', parseInstant)
-      .addOption(new Option('--output <format>', 'format of the report').choices(['text', 'json']).default('text'))
+      .addOption(
+        new Option('--output <format>', 'format of the report').choices(['text', 'json', 'ndjson']).default('text'),
+      )
+      .option('--report <format=path>', `also to a file, may be repeated: ${reportFormats.join(', ')}`, collectReport)
+      .option(
+        '--report-canonical',
+        'in these files only what is the same for the same system: no times, no found texts',
+      )
       .option('--json', 'short for --output json')
       .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
       .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
@@ -128,6 +139,14 @@ function parseCheckTimeout(text: string, before: Readonly<Record<string, number>
   return { ...before, [text.slice(0, equals)]: parseDuration(text.slice(equals + 1)) }
 }
 
+function collectReport(text: string, before: readonly ReportRequest[] = []): ReportRequest[] {
+  try {
+    return [...before, parseReportRequest(text)]
+  } catch (error) {
+    throw isBusError(error) ? new InvalidArgumentError(error.message) : error
+  }
+}
+
 function parseJobs(text: string): number {
   if (!/^[1-9]\d?$/.test(text)) throw new InvalidArgumentError('a number from 1 to 99')
   return Number(text)
@@ -162,12 +181,31 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
   const { formatJson } = await import('../../preflight/format-json.ts')
   const { formatText, formatVerdict } = await import('../../preflight/format-text.ts')
   const { exitCodeOf, exitCodes } = await import('../../preflight/verdict.ts')
+  const { writeReports } = await import('../../preflight/reporters/reporters.ts')
+  const { checkLine, ndjsonLines } = await import('../../preflight/reporters/ndjson.ts')
   // What keeps the report from being written is a fault of ours, also a promise that never settles.
   terminal.exitWith(exitCodes.internal)
-  const report = await judge(options, terminal).catch((error: unknown) => reportFault(error, options.profile))
+  const { report: requests = [], reportCanonical: canonical = false, ...others } = options
+  const shown = new Set<string>()
+  const show = (line: string): void => {
+    if (shown.has(line)) return // said as it happened
+    shown.add(line)
+    terminal.out(line)
+  }
+  const isStream = options.output === 'ndjson' && options.json !== true
+  const progress: ReturnType<typeof createProgress> = {
+    ...createProgress(terminal),
+    ...(isStream && { release: ({ result, observation }) => show(checkLine(result, observation)) }),
+  }
+  const report = await judge(others, terminal, progress)
+    .catch((error: unknown) => reportFault(error, options.profile))
+    .finally(() => progress.end())
   const isJson = options.json === true || options.output === 'json'
   const format = isJson ? formatJson : options.quiet === true ? formatVerdict : formatText
-  terminal.out(format(report).trimEnd())
+  if (isStream) for (const line of ndjsonLines(report)) show(line)
+  else terminal.out(format(report).trimEnd())
+  for (const note of writeReports(report, requests, { canonical, log: (line) => terminal.log(line) }))
+    terminal.note(note)
   terminal.exitWith(exitCodeOf(report.canonical))
 }
 
@@ -177,7 +215,11 @@ export async function reportFault(error: unknown, profile: Profile = 'dev'): Pro
   return faultReport(error, profile, { node: process.versions.node, startedAt: toIsoTime(systemClock.now()), ms: 0 })
 }
 
-async function judge(options: RunOptions, terminal: Terminal): Promise<Report> {
+async function judge(
+  options: Omit<RunOptions, 'report' | 'reportCanonical'>,
+  terminal: Terminal,
+  progress: Progress,
+): Promise<Report> {
   const { runWithIncident } = await import('../../preflight/incident/incident.ts')
   const { formatText } = await import('../../preflight/format-text.ts')
   const { rememberGreen } = await import('../../preflight/projector/known-environments.ts')
@@ -190,7 +232,6 @@ async function judge(options: RunOptions, terminal: Terminal): Promise<Report> {
     ...(expectPlan !== undefined && { expectPlan }),
   }
   const waiversFile = 'waiversPath' in inputs ? inputs.waiversPath : inputs.env['ARQONBUS_PREFLIGHT_WAIVERS']
-  const progress = createProgress(terminal)
   const report = await runWithIncident(
     inputs,
     {
@@ -203,7 +244,7 @@ async function judge(options: RunOptions, terminal: Terminal): Promise<Report> {
       format: formatText,
     },
     { progress },
-  ).finally(() => progress.end())
+  )
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
   return report

@@ -8,7 +8,7 @@ import { toBusConfig, toShieldConfig } from '../../config/load.ts'
 import type { Environment } from '../../config/resolution.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { configRows } from '../config-rows.ts'
-import { loggerOf, runServer } from '../run-server.ts'
+import { loggerOf, preflightRunsOf, runServer } from '../run-server.ts'
 import { type Terminal, toPrintableJson } from '../terminal.ts'
 
 export function upCommand(terminal: Terminal): Command {
@@ -30,6 +30,7 @@ Every variable of docs/config.md holds here too. Ends on ^C or SIGTERM after a d
 
 async function up(options: { dataDir?: string; json?: boolean }, terminal: Terminal): Promise<void> {
   const { openDevSecret, startUp, upDefaults } = await import('../../app/up.ts')
+  const { openPreflightRuns } = await import('../../app/preflight-runs.ts')
   const { runPreflight } = await import('../../preflight/run.ts')
   const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
   const { parseTargets } = await import('../../preflight/targets.ts')
@@ -53,9 +54,12 @@ async function up(options: { dataDir?: string; json?: boolean }, terminal: Termi
   }
   const configs = { bus: toBusConfig(resolution), shield: toShieldConfig(resolution) }
   await runServer(terminal, async (onShutdown) => {
+    const logger = loggerOf(resolution, 'up')
     const running = await startUp(configs, {
       clock: systemClock,
-      logger: loggerOf(resolution, 'up'),
+      logger,
+      // It is judged as what it is: with what `up` lays under the environment.
+      preflight: openPreflightRuns(preflightRunsOf(terminal, { ...upDefaults(secret), ...env }, logger)),
       configRows: () => configRows(resolution),
       onShutdown,
     })

@@ -10,7 +10,7 @@ import { createCatalogue } from '../catalogue.ts'
 import type { CheckPorts } from '../check.ts'
 import { planPreflight } from '../plan.ts'
 import type { BundleFinding, IncidentOutcome, Report } from '../report.ts'
-import { checkPortsOf, type PreflightInputs, type PreflightPorts, runPreflight } from '../run.ts'
+import { checkPortsOf, type PreflightInputs, type PreflightPorts, type Progress, runPreflight } from '../run.ts'
 import { exitCodeOf } from '../verdict.ts'
 import { makeBundle, writeBundle } from './bundle.ts'
 import { collectDependencies, collectEnvironment, collectGit, collectHost } from './collect.ts'
@@ -63,7 +63,9 @@ export async function runWithIncident(
   try {
     const self = spool.begin({ id: 'preflight', argv: request.argv, cwd: request.cwd })
     const startedMs = clock.monotonic()
-    const report = redactReport(await runPreflight(inputs, { ...ports, clock, runId, canary, spool }), redactor)
+    const progress = ports.progress === undefined ? {} : { progress: redactedProgress(ports.progress, redactor) }
+    const found = await runPreflight(inputs, { ...ports, ...progress, clock, runId, canary, spool })
+    const report = redactReport(found, redactor)
     const text = request.format(report)
     self.write('stdout', text)
     self.end({ exit: exitCodeOf(report.canonical), signal: null, ms: Math.round(clock.monotonic() - startedMs) })
@@ -105,6 +107,14 @@ const routeSecretName = 'ARQONBUS_PREFLIGHT_ROUTE_SECRET'
 function routeSecret({ env }: IncidentRequest): string[] {
   const secret = env[routeSecretName]
   return secret === undefined || secret === '' ? [] : [secret]
+}
+
+/** What is told while it runs holds no more than the report will. */
+function redactedProgress(progress: Progress, redactor: Redactor): Progress {
+  return {
+    write: (ended) => progress.write(ended),
+    release: (ended) => progress.release?.(redactor.value(ended)),
+  }
 }
 
 /** The digest is always that of what is shown. */
