@@ -6,7 +6,7 @@ import { Command } from 'commander'
 import { systemClock, toIsoTime } from '../../base/clock.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable } from '../terminal.ts'
-import { signingKeyOf } from './read-key.ts'
+import { signingKeyOf } from '../read-key.ts'
 
 interface Options {
   readonly from: string

@@ -1,11 +1,10 @@
 // `arqonbus preflight waivers`: ask for exceptions, approve them with a key, and see which hold (docs/waivers.md).
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import type { PreflightPolicy } from '../../waivers/preflight-policy.ts'
 import type { Waiver, WaiverFile } from '../../waivers/waiver.ts'
-import { signingKeyOf, textOf } from './read-key.ts'
+import { signingKeyOf, textOf } from '../read-key.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 

@@ -48,7 +48,16 @@ const noRegistry =
   /^(?:ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|ETIMEDOUT|ERR_SOCKET_TIMEOUT|ENOTCACHED|ENETUNREACH|EHOSTUNREACH|EPIPE|E5\d\d|E429)$/
 
 /** npm keeps to the lock and runs nothing: scripts are what would mutate. */
-const flags = ['ci', '--omit=dev', '--ignore-scripts', '--no-audit', '--no-fund', '--no-progress', '--fetch-retries=1']
+const flags = [
+  'ci',
+  '--omit=dev',
+  '--ignore-scripts',
+  '--no-audit',
+  '--no-fund',
+  '--no-progress',
+  '--fetch-retries=1',
+  '--fetch-retry-mintimeout=500',
+]
 
 export async function probeInstall(
   host: Host,

@@ -113,6 +113,8 @@ export async function telltales({ ctx }: Pick<CheckPorts, 'ctx'>): Promise<strin
   }
   if (isExplicit(ctx, 'natsUrl')) shown.push(...natsServers(ctx).map(natsAddressOf))
   // Several hosts of one address are shown with commas, a database behind a slash.
-  const places = shown.flatMap((text) => (text.startsWith('/') ? [text] : text.split(/[,/]/).filter((part) => /:\d+$/.test(part))))
+  const places = shown.flatMap((text) =>
+    text.startsWith('/') ? [text] : text.split(/[,/]/).filter((part) => /:\d+$/.test(part)),
+  )
   return [...new Set(places)].filter((place) => !saysNothing.test(place)).sort()
 }

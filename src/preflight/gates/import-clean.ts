@@ -8,8 +8,8 @@ import type { JsonObject, JsonValue } from '../../base/json.ts'
 import { isJsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type CheckPorts, type CheckResult, failed, type JudgePorts, judgeAll } from '../check.ts'
-import { listIn, textIn } from '../json-fields.ts'
-import { type Host, listed, objectIn, readJson } from '../runtime/host.ts'
+import { listIn, numberIn, textIn } from '../json-fields.ts'
+import { type Host, listed, objectIn, readJson, word } from '../runtime/host.ts'
 import { judgeAttested } from './attested.ts'
 import { emptyEnvironment } from './gate-environment.ts'
 import { type GateSession, sessionOf, validAttestation } from './gate-session.ts'
@@ -194,7 +194,7 @@ export function judgeImports(facts: ImportFacts, { now }: Pick<JudgePorts, 'now'
     add('SHADOWED', textIn(one, 'name'), `${textIn(one, 'place')} is found first`, 'take the copy in our own code away')
   }
   for (const one of imports) judgeImport(one, add)
-  const slowest = imports.map((one) => `${textIn(one, 'name')} ${String(one['ms'])} ms`)
+  const slowest = imports.map((one) => `${textIn(one, 'name')} ${numberIn(one, 'ms')} ms`)
   return judgeAll(findings, slowest.join(', '), { by })
 }
 
@@ -218,10 +218,11 @@ function judgeImport(one: JsonObject, add: (code: string, variable: string, foun
   const noImport = 'no import may do that: take another version, or another package'
   if (one['isListening'] === true) add('LISTENS', name, 'it opened a listening socket', noImport)
   const handles = listIn(one, 'handles')
-  if (handles.length > 0) add('HANDLE_OPEN', name, `it keeps the process alive: ${handles.join(', ')}`, noImport)
-  const changed = listIn(one, 'changed').map(String)
+  if (handles.length > 0)
+    add('HANDLE_OPEN', name, `it keeps the process alive: ${handles.map(word).join(', ')}`, noImport)
+  const changed = listIn(one, 'changed').map(word)
   if (changed.length > 0) add('ENVIRONMENT_CHANGED', name, listed(changed), noImport)
-  if (typeof one['written'] === 'number' && one['written'] > 0) {
-    add('WRITES_STDOUT', name, `${one['written']} bytes on standard output`, noImport)
+  if (numberIn(one, 'written') > 0) {
+    add('WRITES_STDOUT', name, `${numberIn(one, 'written')} bytes on standard output`, noImport)
   }
 }

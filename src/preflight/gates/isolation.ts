@@ -75,12 +75,12 @@ function filesNaming(host: Host, tells: readonly string[]): string[] {
 
 const disposableFix = 'give the suites servers of their own in ARQONBUS_TEST_*_URL, or none: they start some then'
 
-export function judgeIsolation(facts: IsolationFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const { by, attestation, subject, production, disposable, leaks, named } = facts
+export function judgeIsolation(seen: IsolationFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
+  const { by, attestation, subject, production, disposable, leaks, named } = seen
   if (by === 'attestation') {
-    const { by: who, at, digest } = attestation ?? {}
-    const found = `attested by ${String(who)} at ${String(at)}, ${String(digest)}`
-    return judgeAll(attestationFaults(attestation ?? {}, now), found, { by, subject })
+    const facts = attestation ?? {}
+    const found = `attested by ${textIn(facts, 'by')} at ${textIn(facts, 'at')}, ${textIn(facts, 'digest')}`
+    return judgeAll(attestationFaults(facts, now), found, { by, subject })
   }
   const findings: Finding[] = []
   const add = (code: string, variable: string, found: string, fix: string): void => {

@@ -52,7 +52,7 @@ describe('what a file loads', () => {
     ["export type { I } from 'i'", []],
     ["type J = import('j').J", []],
     ["// import 'k'\n/* import 'l' */", []],
-    ["const text = \"it is from 'm'\"", []],
+    ['const text = "it is from \'m\'"', []],
   ])('of %j is %j', (text, loaded) => {
     expect(loadedBy(file(text))).toEqual(loaded)
   })

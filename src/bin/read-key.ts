@@ -1,8 +1,8 @@
 // Reads what a command signs with.
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync } from 'node:fs'
-import { ExitError, exitCodes } from '../exit-codes.ts'
-import { toPrintable } from '../terminal.ts'
+import { ExitError, exitCodes } from './exit-codes.ts'
+import { toPrintable } from './terminal.ts'
 
 /** The text of a file that an option names. */
 export function textOf(path: string): string {
