@@ -9,7 +9,7 @@ import type { Finding } from '../../rules/rule.ts'
 import type { PreflightPolicy } from '../../waivers/preflight-policy.ts'
 import { isSignedJson, keyTextOf, signJson } from '../../waivers/sign.ts'
 import { listIn, objectIn, textIn } from '../json-fields.ts'
-import { readJson, sha256 } from '../runtime/host.ts'
+import { readJson, sha256, word } from '../runtime/host.ts'
 import { gateIds } from './gate-ids.ts'
 
 export const attestationSchema = 'arqonbus/preflight-attestation/1'
@@ -113,9 +113,9 @@ export function attestationFaults(facts: JsonObject, now: number): Finding[] {
     add('REPORT', 'the report is missing, or is another', 'put the report that was attested into the same folder')
   }
   const notGreen = listIn(facts, 'notGreen')
-  if (facts['isReportThere'] === true && notGreen.length > 0) add('NOT_GREEN', notGreen.join(', '))
+  if (facts['isReportThere'] === true && notGreen.length > 0) add('NOT_GREEN', notGreen.map(word).join(', '))
   const differs = listIn(facts, 'differs')
-  if (differs.length > 0) add('OTHER', `of another ${differs.join(', ')}`)
+  if (differs.length > 0) add('OTHER', `of another ${differs.map(word).join(', ')}`)
   const atMs = Date.parse(textIn(facts, 'at'))
   if (!(atMs <= now + skewMs)) add('FUTURE', textIn(facts, 'at') || 'no time')
   else if (now - atMs > maxAgeMs) add('EXPIRED', `${textIn(facts, 'at')}, more than a day ago`)

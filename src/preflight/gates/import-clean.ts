@@ -80,9 +80,7 @@ function defaultOf(value: JsonValue): string | undefined {
   return target === undefined ? undefined : defaultOf(target)
 }
 
-const childFile = fileURLToPath(
-  new URL(`./import-child${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`, import.meta.url),
-)
+const childFile = fileURLToPath(new URL('./import-child.mjs', import.meta.url))
 
 interface ImportRequest {
   readonly session: GateSession
@@ -95,7 +93,7 @@ interface ImportRequest {
 
 async function importOne({ session, tree, specifier, signal, home }: ImportRequest): Promise<JsonObject> {
   const name = specifier.replace(/[^A-Za-z0-9]+/g, '-').replace(/^-|-$/g, '')
-  const child = join(tree, `preflight-${childFile.slice(childFile.lastIndexOf(sep) + 1)}`)
+  const child = join(tree, 'preflight-import-child.mjs')
   copyFileSync(childFile, child)
   const answerPath = join(session.folder, 'imports', `${name}.json`)
   const cwd = join(session.folder, 'imports', 'cwd')
