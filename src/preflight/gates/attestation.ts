@@ -5,18 +5,13 @@ import { basename, dirname, join } from 'node:path'
 import { createPublicKey, type KeyObject } from 'node:crypto'
 import { digestOf } from '../../base/canonical-json.ts'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
-import type { Finding } from '../../rules/rule.ts'
 import type { PreflightPolicy } from '../../waivers/preflight-policy.ts'
 import { isSignedJson, keyTextOf, signJson } from '../../waivers/sign.ts'
 import { listIn, objectIn, textIn } from '../json-fields.ts'
-import { readJson, sha256, word } from '../runtime/host.ts'
+import { readJson, sha256 } from '../runtime/host.ts'
 import { gateIds } from './gate-ids.ts'
 
 export const attestationSchema = 'arqonbus/preflight-attestation/1'
-const maxAgeMs = 24 * 60 * 60 * 1000
-/** Clocks of two machines may differ by so much. */
-const skewMs = 60_000
-
 /** What was, or would be, run. Equal subjects: the gates would say the same. */
 export interface GateSubject {
   /** Empty where it is not known, or the tree holds something else. */
@@ -89,37 +84,6 @@ function readBeside(path: string, name: string): Buffer | undefined {
   } catch {
     return undefined
   }
-}
-
-/** What is wrong with it, in words that depend on names only; empty for one that stands in for a run. Pure. */
-export function attestationFaults(facts: JsonObject, now: number): Finding[] {
-  const again = 'run the gates again for this commit and attest them: arqonbus preflight attest'
-  const findings: Finding[] = []
-  const add = (code: string, found: string, fix = again): void => {
-    findings.push({ code: `ATTESTATION_${code}`, variable: '--attestation', found, fix })
-  }
-  if (facts['isReadable'] !== true) {
-    add('UNREADABLE', 'no attestation', 'name the file that `arqonbus preflight attest` wrote')
-    return findings
-  }
-  if (facts['isSigned'] !== true) {
-    add(
-      'UNSIGNED',
-      `not signed by ${textIn(facts, 'by') || 'anybody'} as the policy knows them`,
-      'have it signed by one of the `attesters` of the policy',
-    )
-  }
-  if (facts['isReportThere'] !== true) {
-    add('REPORT', 'the report is missing, or is another', 'put the report that was attested into the same folder')
-  }
-  const notGreen = listIn(facts, 'notGreen')
-  if (facts['isReportThere'] === true && notGreen.length > 0) add('NOT_GREEN', notGreen.map(word).join(', '))
-  const differs = listIn(facts, 'differs')
-  if (differs.length > 0) add('OTHER', `of another ${differs.map(word).join(', ')}`)
-  const atMs = Date.parse(textIn(facts, 'at'))
-  if (!(atMs <= now + skewMs)) add('FUTURE', textIn(facts, 'at') || 'no time')
-  else if (now - atMs > maxAgeMs) add('EXPIRED', `${textIn(facts, 'at')}, more than a day ago`)
-  return findings
 }
 
 /** The gates that did not pass by a run of their own, and of what that run was. */

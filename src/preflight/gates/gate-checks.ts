@@ -4,30 +4,19 @@
 import { production } from '../../rules/predicates.ts'
 import { type Applicability, type Check, type CheckHead, defineCheck } from '../check.ts'
 import { hasSources, type Host, thisHost } from '../runtime/host.ts'
-import {
-  judgeInstall,
-  judgeTypecheck,
-  installShape,
-  probeInstall,
-  probeTypecheck,
-  typecheckShape,
-} from './clean-tree.ts'
-import { suiteIds, suiteNames } from './gate-ids.ts'
+import { installShape, probeInstall, probeTypecheck, typecheckShape } from './clean-tree-probes.ts'
+import { importMs, installMs, suiteIds, suiteMs, suiteNames, typecheckMs } from './gate-ids.ts'
 import { hollowWorlds, suiteWorlds } from './suite-worlds.ts'
 import { importWorlds, installWorlds, typecheckWorlds } from './tree-worlds.ts'
-import { hollowShape, judgeHollow, probeHollow } from './hollow.ts'
-import { importShape, judgeImports, probeImports } from './import-clean.ts'
-import { isolationShape, judgeIsolation, probeIsolation } from './isolation.ts'
+import { hollowShape, probeHollow } from './hollow-probes.ts'
+import { importShape, probeImports } from './import-probes.ts'
+import { isolationShape, probeIsolation } from './isolation-probes.ts'
+import { judgeHollow, judgeIsolation, judgeSuite } from './suite-judges.ts'
+import { probeSuite, suiteShape } from './suite-probes.ts'
+import { judgeImports, judgeInstall, judgeTypecheck } from './tree-judges.ts'
 import { isolationWorlds } from './isolation-worlds.ts'
-import { judgeSuite, probeSuite, suiteShape } from './suites.ts'
 
 const inProduction: Applicability = { name: production.name, test: ({ ctx }) => production.test(ctx) }
-
-const minuteMs = 60_000
-const suiteMs = 20 * minuteMs
-const installMs = 5 * minuteMs
-const importMs = 5 * minuteMs
-const typecheckMs = 5 * minuteMs
 
 const common = {
   phase: 'gates',

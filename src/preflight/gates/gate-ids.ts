@@ -1,4 +1,4 @@
-// The gates by name: what an attestation has to cover.
+// The gates by name, which an attestation has to cover, and their deadlines.
 
 /** Suites of preflight.gates.json, in the order in which they run. */
 export const suiteNames = [
@@ -22,3 +22,10 @@ export const gateIds: readonly string[] = [
   ...suiteIds,
   'gate.not-hollow',
 ]
+
+const minuteMs = 60_000
+/** How long each may take. */
+export const suiteMs = 20 * minuteMs
+export const installMs = 5 * minuteMs
+export const importMs = 5 * minuteMs
+export const typecheckMs = 5 * minuteMs

@@ -40,4 +40,4 @@ try {
 // Nothing keeps the process: it would have ended here by itself.
 process.once('beforeExit', () => write([]))
 // Does not keep the process either, so it is only reached where something else does.
-setTimeout(() => write([...new Set(process.getActiveResourcesInfo())].sort()), restMs).unref()
+setTimeout(() => write([...new Set(process.getActiveResourcesInfo())]), restMs).unref()

@@ -1,7 +1,7 @@
-// Worlds of isolation.ts.
+// Worlds of gate.isolated.
 import type { JsonObject, Worlds } from '../check.ts'
 import { attestation, attestedFails } from './attestation-worlds.ts'
-import type { IsolationFacts } from './isolation.ts'
+import type { IsolationFacts } from './isolation-probes.ts'
 
 const at = (service: string, identity: string): JsonObject => ({ service, server: `${service} of the world`, identity })
 const silent: JsonObject = { service: 'valkey', server: 'ARQONBUS_VALKEY_URL', code: 'ECONNREFUSED', observed: 'none' }

@@ -1,8 +1,8 @@
-// Worlds of suites.ts and hollow.ts.
+// Worlds of the suites and of gate.not-hollow.
 import type { JsonObject, Worlds } from '../check.ts'
 import { attestedFails, attestedPasses } from './attestation-worlds.ts'
-import type { HollowFacts } from './hollow.ts'
-import type { SuiteFacts } from './suites.ts'
+import type { HollowFacts } from './hollow-probes.ts'
+import type { SuiteFacts } from './suite-probes.ts'
 
 const green: SuiteFacts = {
   by: 'run',

@@ -1,8 +1,8 @@
-// Worlds of clean-tree.ts and import-clean.ts.
+// Worlds of the clean tree and of the compiler.
 import type { JsonObject, Worlds } from '../check.ts'
 import { attestedFails, attestedPasses } from './attestation-worlds.ts'
-import type { InstallFacts, TypecheckFacts } from './clean-tree.ts'
-import type { ImportFacts } from './import-clean.ts'
+import type { InstallFacts, TypecheckFacts } from './clean-tree-probes.ts'
+import type { ImportFacts } from './import-probes.ts'
 
 const installed: InstallFacts = {
   by: 'run',

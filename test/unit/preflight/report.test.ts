@@ -33,7 +33,9 @@ async function brokenReport(): Promise<Report> {
 
 describe('the text report', () => {
   it('is short when nothing failed, and says what is not proved', async () => {
-    const text = formatText(await runPreflight({ env: productionEnvironment, profile: 'prod', phases: ['static', 'live'] }, fixed))
+    const text = formatText(
+      await runPreflight({ env: productionEnvironment, profile: 'prod', phases: ['static', 'live'] }, fixed),
+    )
     await expect(text).toMatchFileSnapshot(golden('production-healthy.txt'))
     expect(text.split('\n').length).toBeLessThan(30)
   })

@@ -1,11 +1,8 @@
 // gate.isolated: no suite starts before it is known that what it would touch is not what is judged.
 import { readdirSync } from 'node:fs'
 import type { JsonObject } from '../../base/json.ts'
-import type { Finding } from '../../rules/rule.ts'
-import { type CheckPorts, type CheckResult, type JudgePorts, judgeAll } from '../check.ts'
-import { textIn } from '../json-fields.ts'
-import { hasSources, type Host, listed, readText } from '../runtime/host.ts'
-import { attestationFaults } from './attestation.ts'
+import type { CheckPorts } from '../check.ts'
+import { hasSources, type Host, readText } from '../runtime/host.ts'
 import { attestationOf, environmentOfSuites, sessionOf, subjectOf } from './gate-session.ts'
 import { type Identity, readDisposable, readIdentities, telltales } from './identities.ts'
 import { codeBelow } from './sources.ts'
@@ -72,44 +69,6 @@ function filesNaming(host: Host, tells: readonly string[]): string[] {
     .filter(({ text }) => tells.some((tell) => text.includes(tell)))
     .map(({ path }) => path)
 }
-
-const disposableFix = 'give the suites servers of their own in ARQONBUS_TEST_*_URL, or none: they start some then'
-
-export function judgeIsolation(seen: IsolationFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const { by, attestation, subject, production, disposable, leaks, named } = seen
-  if (by === 'attestation') {
-    const facts = attestation ?? {}
-    const found = `attested by ${textIn(facts, 'by')} at ${textIn(facts, 'at')}, ${textIn(facts, 'digest')}`
-    return judgeAll(attestationFaults(facts, now), found, { by, subject })
-  }
-  const findings: Finding[] = []
-  const add = (code: string, variable: string, found: string, fix: string): void => {
-    findings.push({ code, variable, found, fix })
-  }
-  if (leaks.length > 0) {
-    add('PRODUCTION_IN_ENVIRONMENT', leaks.join(' '), 'names a server of the judged environment', disposableFix)
-  }
-  if (named.length > 0) {
-    const fix = 'take the address out of the suites, their settings and .env files'
-    add('PRODUCTION_IN_SOURCES', 'sources', listed(named), fix)
-  }
-  for (const one of disposable) {
-    const same = production.find(({ identity }) => identity !== undefined && identity === one['identity'])
-    const name = `ARQONBUS_TEST_${textIn(one, 'service').toUpperCase()}_URL`
-    if (same !== undefined) add('SAME_SERVER', name, `is the server of ${textIn(same, 'server')}`, disposableFix)
-    if (one['identity'] === undefined) add('DISPOSABLE_UNREADABLE', name, unreadText(one), disposableFix)
-  }
-  const unread = production.filter(({ identity }) => identity === undefined)
-  if (findings.length === 0 && unread.length > 0) {
-    // Whether a suite would reach it cannot be known.
-    const observed = unread.map((one) => `${textIn(one, 'server')}: ${unreadText(one)}`).join('; ')
-    return { status: 'error', code: 'PRODUCTION_UNREADABLE', observed, class: 'dependency' }
-  }
-  const words = `${production.length} servers of the judged environment, ${disposable.length} offered to suites`
-  return judgeAll(findings, words, { by, subject })
-}
-
-const unreadText = (one: JsonObject): string => `${textIn(one, 'code')} ${textIn(one, 'observed')}`.trim()
 
 /** After a suite: `same`, `changed` (restarted or replaced), or `unreadable`. */
 export async function lookAgain(host: Host, ports: CheckPorts, signal: AbortSignal): Promise<string> {

@@ -2,13 +2,11 @@
 import { existsSync, mkdirSync, renameSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
-import type { Finding } from '../../rules/rule.ts'
-import { type CheckPorts, type CheckResult, type JudgePorts, judgeAll } from '../check.ts'
-import { numberIn, textIn } from '../json-fields.ts'
+import type { CheckPorts } from '../check.ts'
 import { type Host, readJson } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
-import { judgeAttested } from './attested.ts'
 import { suiteNames } from './gate-ids.ts'
+import { isHollow } from './hollow-judges.ts'
 import { sessionOf, validAttestation } from './gate-session.ts'
 
 export const hollowShape = {
@@ -25,9 +23,6 @@ export interface HollowFacts {
 }
 
 const schema = 'arqonbus/preflight-gate-counts/1'
-/** Of the most that a green run had. */
-const leastShare = 0.95
-
 const fileOf = ({ ctx }: CheckPorts): string => join(ctx.resolution.values.dataDir, 'preflight-gates.json')
 
 /**
@@ -68,20 +63,4 @@ function writeBases(path: string, suites: JsonObject): void {
   } catch (error) {
     throw new ProbeStop('COUNTS_UNWRITABLE', error instanceof Error ? error.message : 'unknown error')
   }
-}
-
-const isHollow = (one: JsonObject): boolean =>
-  numberIn(one, 'tests') === 0 || numberIn(one, 'tests') < leastShare * numberIn(one, 'base')
-
-export function judgeHollow(facts: HollowFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const attested = judgeAttested(facts, now)
-  if (attested !== undefined) return attested
-  const fix =
-    'bring the tests back; when they went on purpose, take the suite out of preflight-gates.json in ARQONBUS_DATA_DIR'
-  const findings = facts.suites.filter(isHollow).map((one): Finding => {
-    const found = `${numberIn(one, 'tests')} tests, ${numberIn(one, 'base')} before`
-    return { code: 'HOLLOW', variable: textIn(one, 'suite'), found, fix }
-  })
-  const words = facts.suites.map((one) => `${textIn(one, 'suite')} ${numberIn(one, 'tests')}`).join(', ')
-  return judgeAll(findings, words, { by: facts.by })
 }

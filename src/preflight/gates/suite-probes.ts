@@ -2,15 +2,13 @@
 import { existsSync, mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { JsonObject } from '../../base/json.ts'
-import type { Finding } from '../../rules/rule.ts'
-import { type CheckPorts, type CheckResult, failed, type JudgePorts, judgeAll } from '../check.ts'
-import { type Host, listed } from '../runtime/host.ts'
+import type { CheckPorts } from '../check.ts'
+import type { Host } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
-import { judgeAttested } from './attested.ts'
 import { environmentOfSuites, sessionOf, validAttestation } from './gate-session.ts'
-import { lookAgain } from './isolation.ts'
+import { lookAgain } from './isolation-probes.ts'
 import { codeBelow, onlyPlaces } from './sources.ts'
-import { readSuiteFile, type Suite, suiteFileName } from './suite-file.ts'
+import { readSuiteFile, type Suite } from './suite-file.ts'
 import { readSuiteReport } from './suite-report.ts'
 
 export const suiteShape = {
@@ -101,43 +99,4 @@ async function runSuite(host: Host, name: string, suite: Suite, { ports, signal,
     skipped: (counts?.skipped ?? []).filter((test) => !suite.skips.includes(test)),
     after: await lookAgain(host, ports, signal),
   }
-}
-
-export function judgeSuite(facts: SuiteFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const attested = judgeAttested(facts, now)
-  if (attested !== undefined) return attested
-  const { by, suite, missing, only, exit, trouble, hasReport, tests, failed: failures, skipped, after } = facts
-  if (by === 'absent') {
-    const fix = `run the gates in a checkout whose ${suiteFileName} has this suite, or bring their result: --attestation`
-    return failed('SUITE_ABSENT', suiteFileName, `nothing of ${suite} is here`, fix)
-  }
-  const findings: Finding[] = []
-  const add = (code: string, variable: string, found: string, fix: string): void => {
-    findings.push({ code, variable, found, fix })
-  }
-  if (missing.length > 0) {
-    add('FILE_MISSING', suiteFileName, listed(missing), 'bring the files back, or change the list in a review')
-    return judgeAll(findings)
-  }
-  if (only.length > 0) add('ONLY', suite, listed(only), 'take the .only away: it hides the tests beside it')
-  const look = 'read its output in the incident bundle: commands/'
-  if (!hasReport) add('NO_REPORT', suite, trouble ?? `exit ${exit}`, `no report was written: ${look}`)
-  else if (failures > 0) {
-    add('TESTS_FAILED', suite, `${failures} failed; first ${facts.firstFailure ?? 'unknown'}`, look)
-  } else if (tests === 0) add('NO_TESTS', suite, 'no test ran', 'the suite proves nothing: look at its patterns')
-  if (skipped.length > 0) {
-    const fix = `let them run, or list each with its reason (\`skips\` in ${suiteFileName})`
-    add('SKIPPED', suite, listed(skipped), fix)
-  }
-  if (hasReport && failures === 0 && exit !== 0) {
-    add('RUNNER_FAILED', suite, trouble ?? `exit ${exit}`, `an error outside the tests: ${look}`)
-  }
-  if (after === 'changed') {
-    const fix = 'find out whether the suite did it, before anything else: its output is in the incident bundle'
-    add('PRODUCTION_CHANGED', suite, 'a judged server was restarted or replaced meanwhile', fix)
-  } else if (after !== 'same') {
-    const fix = 'bring the judged servers back, find out whether the suite ended them, and run again'
-    add('PRODUCTION_LOST', suite, 'a judged server can no longer be read', fix)
-  }
-  return judgeAll(findings, `${tests} tests`, { by })
 }

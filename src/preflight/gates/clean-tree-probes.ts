@@ -2,12 +2,10 @@
 import { copyFileSync, existsSync, mkdirSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import type { JsonObject } from '../../base/json.ts'
-import type { Finding } from '../../rules/rule.ts'
-import { type CheckPorts, type CheckResult, failed, type JudgePorts, judgeAll } from '../check.ts'
-import { type Host, listed, objectIn, readJson, sha256, textIn } from '../runtime/host.ts'
-import { installedPackages, lockedPackages } from '../runtime/lock-checks.ts'
+import type { CheckPorts } from '../check.ts'
+import { type Host, objectIn, readJson, sha256, textIn } from '../runtime/host.ts'
+import { installedPackages, lockedPackages } from '../runtime/lock-probes.ts'
 import { ProbeStop } from '../stops.ts'
-import { judgeAttested } from './attested.ts'
 import { installerEnvironment, suiteEnvironment } from './gate-environment.ts'
 import { sessionOf, validAttestation } from './gate-session.ts'
 
@@ -136,27 +134,6 @@ function compare(tree: string, lock: JsonObject) {
   }
 }
 
-export function judgeInstall(facts: InstallFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const attested = judgeAttested(facts, now)
-  if (attested !== undefined) return attested
-  const { by, hasLock, exit, code, trouble, missing, extraneous, differ, count, tree } = facts
-  const variable = 'package-lock.json'
-  if (!hasLock) {
-    const fix = 'run the gates in a checkout, or bring their result: --attestation'
-    return failed('LOCK_ABSENT', variable, 'there is no lockfile to install from', fix)
-  }
-  const again = 'npm ci --omit=dev --ignore-scripts in an empty folder shows the same; make package and lockfile agree'
-  if (exit !== 0) return failed('INSTALL_FAILED', variable, [code, trouble ?? `exit ${exit}`].join(' ').trim(), again)
-  const findings: Finding[] = []
-  const add = (kind: string, found: readonly string[]): void => {
-    if (found.length > 0) findings.push({ code: kind, variable, found: listed(found), fix: again })
-  }
-  add('PACKAGE_MISSING', missing)
-  add('PACKAGE_EXTRANEOUS', extraneous)
-  add('PACKAGE_DIFFERS', differ)
-  return judgeAll(findings, `${count} packages, ${tree}`, { by })
-}
-
 export const typecheckShape = {
   by: 'string',
   attestation: 'object?',
@@ -210,19 +187,4 @@ export async function probeTypecheck(
     errors: errors.length,
     ...(errors[0] !== undefined && { first: errors[0] }),
   }
-}
-
-export function judgeTypecheck(facts: TypecheckFacts, { now }: Pick<JudgePorts, 'now'>): CheckResult {
-  const attested = judgeAttested(facts, now)
-  if (attested !== undefined) return attested
-  const { by, version, pinned, exit, errors, first } = facts
-  const install = 'npm ci'
-  if (version === '') return failed('NO_COMPILER', 'typescript', 'not installed', install)
-  if (version !== pinned) {
-    return failed('OTHER_COMPILER', 'typescript', `${version}, pinned ${pinned || 'nothing'}`, install)
-  }
-  const fix = 'npx tsc -p tsconfig.json --noEmit shows them all'
-  if (errors > 0) return failed('TYPE_ERRORS', 'tsconfig.json', `${errors}; first ${first}`, fix)
-  if (exit !== 0) return failed('COMPILER_FAILED', 'tsconfig.json', `exit ${exit ?? 'by a signal'}`, fix)
-  return judgeAll([], `typescript ${version}`, { by })
 }
