@@ -432,6 +432,23 @@ const manifestOf = (more: object, name = 'quiet'): Files => ({
   }),
 })
 
+describe('a build without its tests', () => {
+  it('needs an attestation: what cannot be run does not count as not applicable', async () => {
+    const project = await projectWith()
+    for (const gone of ['src', 'test', 'package-lock.json', 'tsconfig.json']) {
+      rmSync(join(project.root, gone), { recursive: true })
+    }
+    project.write({ 'dist/build-info.json': JSON.stringify({ commit: 'ab', isClean: true, lock: 'cd' }) })
+    const report = await project.run()
+    expect(troubles(report)).toEqual({
+      'gate.install-clean': 'fail LOCK_ABSENT dependency',
+      ...Object.fromEntries(suiteNames.map((name) => [`gate.${name}`, 'fail SUITE_ABSENT regression'])),
+    })
+    expect(wordOf(report, 'gate.typecheck')).toBe('not-applicable')
+    expect(report.canonical.verdict).toBe('NO-GO')
+  })
+})
+
 describe('a clean tree', () => {
   const loud = {
     listens: "import { createServer } from 'node:net'\ncreateServer().listen(0, '127.0.0.1').unref()\n",
