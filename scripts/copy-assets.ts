@@ -3,7 +3,7 @@ import { copyFileSync, mkdirSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
-const assets = ['wire/generated/envelope.desc', 'preflight/catalogue-manifest.json']
+const assets = ['wire/generated/envelope.desc', 'preflight/catalogue-manifest.json', 'preflight/gates/import-child.mjs']
 
 for (const asset of assets) {
   const source = fileURLToPath(new URL(`../src/${asset}`, import.meta.url))
@@ -11,6 +11,12 @@ for (const asset of assets) {
   mkdirSync(dirname(target), { recursive: true })
   copyFileSync(source, target)
 }
+
+// In a package it says which suites an attestation has to be of; it lies at the root of a checkout.
+copyFileSync(
+  fileURLToPath(new URL('../preflight.gates.json', import.meta.url)),
+  fileURLToPath(new URL('../dist/preflight.gates.json', import.meta.url)),
+)
 
 // Only now is everything there that the record of the build lists.
 await import('./write-build-info.ts')

@@ -1,6 +1,7 @@
-// Every check there is. The phases gates and boot have none in this version, and a production run says so.
+// Every check there is. The phase boot has none in this version, and a production run says so.
 import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
+import { gateChecks } from './gates/gate-checks.ts'
 import { liveChecks } from './live/live-checks.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
@@ -26,6 +27,7 @@ export function createCatalogue(): readonly Check[] {
     ...ollamaChecks,
     ...projectorChecks,
     ...rollUps,
+    ...gateChecks,
     ...liveChecks,
   ])
 }

@@ -8,6 +8,7 @@ import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Finding, RuleContext, Severity } from '../rules/rule.ts'
 import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import type { Targets } from './targets.ts'
 
 /** In the order in which they run (preflight 2.0). */
@@ -49,6 +50,14 @@ export interface CheckPorts extends JudgePorts {
   readonly runId: string
   /** Absent: the operator's shell, and nobody said so. */
   readonly envSource?: EnvSource
+  /** Keeps everything that programs write. Only for checks without a resource; absent: nobody keeps it. */
+  readonly spool?: CommandSpool
+  /** The operator's own environment, where the judged one came from elsewhere: for programs that a gate starts. */
+  readonly shell?: Environment
+  /** No connection may be opened (--offline), by a program that is started neither. */
+  readonly isOffline?: boolean
+  /** A signed result of the gates, to be taken in place of a run. */
+  readonly attestationPath?: string
   /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
   atEnd?(end: () => void): void
 }
@@ -201,6 +210,8 @@ export interface Check<F = JsonObject> extends CheckHead {
    * killed when a deadline passes.
    */
   readonly resource?: string
+  /** Probes of one lane run one at a time, in this process; a deadline counts from a probe's turn. */
+  readonly lane?: string
   judge(facts: F, ports: JudgePorts): CheckResult
   readonly worlds: Worlds<F>
 }

@@ -16,6 +16,8 @@ export interface Selection {
   readonly offline?: boolean
   /** Also what takes long or costs. */
   readonly deep?: boolean
+  /** Also the gates: they install the package elsewhere and run its suites, which takes minutes. */
+  readonly gates?: boolean
 }
 
 export interface PlannedCheck {
@@ -49,7 +51,9 @@ export function planPreflight(
   const skip = idsOf(selection.skip ?? [], catalogue)
   const reasons = new Map<string, SkipReason>()
   for (const check of ordered) {
-    const own = skipReason(check, ports, { ...selection, only, skip, phases: selection.phases ?? phases })
+    // Whoever names the phase or a check asks for them: nobody starts suites by accident.
+    const gates = selection.gates ?? (only !== undefined || selection.phases?.includes('gates') === true)
+    const own = skipReason(check, ports, { ...selection, only, skip, gates, phases: selection.phases ?? phases })
     const reason = own ?? inheritedReason(check, reasons) ?? emptinessOf(check, reasons)
     if (reason !== undefined) reasons.set(check.id, reason)
   }
@@ -133,6 +137,7 @@ function skipReason(
       ? byHand(because)
       : { kind: 'not-applicable', predicate: check.appliesWhen.name, because }
   }
+  if (check.phase === 'gates' && selected.gates !== true) return byHand('only with --gates')
   if (check.isDeep === true && selected.deep !== true) return byHand('only with --deep')
   const does = (kind: Effect['kind']): boolean => check.effects.some((effect) => effect.kind === kind)
   if (selected.offline === true && (does('net') || does('write'))) {

@@ -18,6 +18,7 @@ import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import type { CommandSpool } from './incident/commands.ts'
 import { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
+import { gateMarker } from './gates/gate-environment.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
 import { harmless, type Report, type Result } from './report.ts'
 import { type Targets, targetTexts } from './targets.ts'
@@ -37,6 +38,10 @@ export interface PreflightInputs extends Selection {
   readonly waivers?: WaiverFile | 'none'
   /** In place of the one that the environment names. */
   readonly waiversPath?: string
+  /** The operator's own environment, where `env` came from elsewhere. */
+  readonly shell?: Environment
+  /** A signed result of the gates, to be taken in place of a run. */
+  readonly attestationPath?: string
   /** Run `boot` and `live` even after a blocker has failed. */
   readonly keepGoing?: boolean
   /** Checks at once; default 8. Changes how long it takes, never what comes out. */
@@ -95,7 +100,8 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     const checkPorts: CheckPorts = { ...checkPortsOf(inputs, ports, clock), atEnd: (end) => void ends.push(end) }
     const waivers = waiversOf(inputs, checkPorts)
     requireKnownChecks(waivers, checkPorts.policy, catalogue)
-    const plan = planPreflight(catalogue, checkPorts, inputs)
+    const plan = planPreflight(catalogue, checkPorts, withAttested(inputs))
+    refuseGateInGate(plan, inputs)
     prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, ports.canary), ports.spool)
     const exceptions = createExceptions(waivers, checkPorts)
     const outcomes = exceptions.settle(
@@ -114,6 +120,20 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     await prober?.close()
     for (const end of ends.reverse()) quietly(end)
   }
+}
+
+/** Whoever brings a result of the gates asks for them. */
+export function withAttested(inputs: PreflightInputs): PreflightInputs {
+  return inputs.attestationPath === undefined ? inputs : { gates: true, ...inputs }
+}
+
+/** A suite that runs the suites would not end. Throws USAGE. */
+function refuseGateInGate(plan: Plan, { env, shell }: PreflightInputs): void {
+  const isInside = (shell ?? env)[gateMarker] !== undefined || env[gateMarker] !== undefined
+  if (!isInside || !plan.checks.some(({ check, skip }) => check.phase === 'gates' && skip === undefined)) return
+  throw new BusError('USAGE', `a gate inside a gate: ${gateMarker} is set, so this preflight was started by a suite`, {
+    reason: 'GATE_IN_GATE',
+  })
 }
 
 /** What cannot be cleared away changes no verdict: the next run sees that its owner is gone. */
@@ -158,6 +178,10 @@ export function checkPortsOf(inputs: PreflightInputs, ports: PreflightPorts, clo
     nonce: ports.nonce ?? (() => randomHex(16)),
     runId: ports.runId ?? randomHex(8),
     ...(inputs.envSource !== undefined && { envSource: inputs.envSource }),
+    ...(ports.spool !== undefined && { spool: ports.spool }),
+    ...(inputs.shell !== undefined && { shell: inputs.shell }),
+    ...(inputs.offline === true && { isOffline: true }),
+    ...(inputs.attestationPath !== undefined && { attestationPath: inputs.attestationPath }),
   }
 }
 

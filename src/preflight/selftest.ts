@@ -87,6 +87,7 @@ export async function proveDeterminism(
           now: portsOfWorld({ name: 'healthy' }).now,
           jobs: 1 + (run % 8),
           deep: true,
+          gates: true,
           keepGoing: true,
         },
         { catalogue: shuffled(catalogue, random), prober: replay(recording, random), ...healthyMachine },

@@ -79,6 +79,12 @@ export const stops: Readonly<Record<string, Meaning>> = {
   MANIFEST_MISSING: no('regression', 'install the package again: catalogue-manifest.json is part of it'),
   RUN_LOCKED: no('dependency', 'another preflight of the same services runs: wait for it (--wait 120s)'),
   LOCK_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR, or the folder for temporary files, writable'),
+  // Gates.
+  REGISTRY_UNREACHABLE: silence('dependency', 'the registry did not answer: look at the network, or fill the cache'),
+  NO_INSTALLER: no('dependency', 'install npm beside Node, or put it on PATH'),
+  SUITES_UNREADABLE: no('regression', 'correct preflight.gates.json (docs/gates.md)'),
+  COUNTS_UNREADABLE: no('config', 'repair preflight-gates.json in ARQONBUS_DATA_DIR, or take it away to begin anew'),
+  COUNTS_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR writable'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

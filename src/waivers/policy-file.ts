@@ -36,7 +36,8 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
   const backupFolder = textOf(fields.optional('backupFolder'), problems, mostPathLetters)
   const policy: PreflightPolicy = {
     hardened: booleanOf(fields.optional('hardened'), problems) ?? defaultPreflightPolicy.hardened,
-    approvers: readApprovers(fields.optional('approvers'), problems),
+    approvers: readKeys(fields.optional('approvers'), problems, 'approver'),
+    attesters: readKeys(fields.optional('attesters'), problems, 'attester'),
     waivable: readWaivable(fields.optional('waivable'), problems),
     ...(site !== undefined && { site }),
     instances: number('instances', 1, 1_000),
@@ -54,10 +55,10 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
 }
 
 /** A person has one name and one key: else one could approve twice. */
-function readApprovers(place: Place | undefined, problems: Problems): Record<string, string> {
-  const approvers: Record<string, string> = {}
-  if (place === undefined) return approvers
-  if (!(place.value instanceof Map)) return problems.add(place, 'not a map of names to keys') ?? approvers
+function readKeys(place: Place | undefined, problems: Problems, role: string): Record<string, string> {
+  const named: Record<string, string> = {}
+  if (place === undefined) return named
+  if (!(place.value instanceof Map)) return problems.add(place, 'not a map of names to keys') ?? named
   const persons = new Set<string>()
   const keys = new Set<string>()
   for (const [name, keyPlace] of place.value as ReadonlyMap<string, Place>) {
@@ -66,13 +67,13 @@ function readApprovers(place: Place | undefined, problems: Problems): Record<str
       problems.add(keyPlace, 'not ed25519: and base64 of 32 bytes')
       continue
     }
-    if (keys.has(keyPlace.value)) problems.add(keyPlace, 'the key of another approver')
-    if (persons.has(personOf(name))) problems.add(keyPlace, 'another name of an approver who is there already')
+    if (keys.has(keyPlace.value)) problems.add(keyPlace, `the key of another ${role}`)
+    if (persons.has(personOf(name))) problems.add(keyPlace, `another name of an ${role} who is there already`)
     keys.add(keyPlace.value)
     persons.add(personOf(name))
-    Object.defineProperty(approvers, name, { value: keyPlace.value, enumerable: true })
+    Object.defineProperty(named, name, { value: keyPlace.value, enumerable: true })
   }
-  return approvers
+  return named
 }
 
 /** Who gets the tickets of a category: a name, a team, an address, as the tracker knows it. */

@@ -6,6 +6,8 @@ export interface PreflightPolicy {
   readonly hardened: boolean
   /** Names of people who may approve exceptions, to their Ed25519 public keys (`ed25519:` and base64 of 32 bytes). */
   readonly approvers: Readonly<Record<string, string>>
+  /** Names of those whose signed results of the gates are taken in place of a run, to their Ed25519 public keys. */
+  readonly attesters: Readonly<Record<string, string>>
   /** Ids of `critical` checks that may be waived beside those for which the runbook says so (L24, L34). */
   readonly waivable: readonly string[]
   /** Where this is; waivers name it as their scope. */
@@ -31,6 +33,7 @@ export interface PreflightPolicy {
 export const defaultPreflightPolicy: PreflightPolicy = {
   hardened: false,
   approvers: {},
+  attesters: {},
   waivable: [],
   instances: 1,
   natsServers: 'all',

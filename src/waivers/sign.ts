@@ -33,24 +33,35 @@ function keyOf(text: string): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
 }
 
-/** The schema id is in it, so that what was signed for another purpose never counts here. */
-function signedBytes(signed: Waiver, by: string, at: string): Buffer {
+/**
+ * Signs the canonical JSON of a value with a private Ed25519 key. The value has to name its schema, so that what was
+ * signed for one purpose never counts for another.
+ */
+export function signJson(value: { readonly schema: string }, key: KeyObject): string {
+  return signBytes(null, Buffer.from(canonicalJson(value), 'utf8'), key).toString('base64')
+}
+
+/** Was it signed so, with the key of that text (the policy's, never the file's)? Never throws. */
+export function isSignedJson(value: { readonly schema: string }, sig: unknown, keyText: unknown): boolean {
+  if (!isSignatureText(sig) || !isKeyText(keyText)) return false
+  try {
+    return verifyBytes(null, Buffer.from(canonicalJson(value), 'utf8'), keyOf(keyText), Buffer.from(sig, 'base64'))
+  } catch {
+    return false
+  }
+}
+
+function signedPart(signed: Waiver, by: string, at: string) {
   const waiver = { ...signed, approvals: undefined } // what is undefined is not in the canonical form
-  return Buffer.from(canonicalJson({ schema: waiverSchema, waiver, by, at }), 'utf8')
+  return { schema: waiverSchema, waiver, by, at }
 }
 
 /** `at` in RFC 3339; the key is a private Ed25519 key. */
 export function approve(waiver: Waiver, by: string, at: string, key: KeyObject): Approval {
-  const sig = signBytes(null, signedBytes(waiver, by, at), key).toString('base64')
-  return { by, at, key: keyTextOf(key), sig }
+  return { by, at, key: keyTextOf(key), sig: signJson(signedPart(waiver, by, at), key) }
 }
 
 /** Does it stand under that key (the policy's, never the file's)? Never throws. */
 export function isApproved(waiver: Waiver, { by, at, sig }: Approval, keyText: string): boolean {
-  if (!isSignatureText(sig) || !isKeyText(keyText)) return false
-  try {
-    return verifyBytes(null, signedBytes(waiver, by, at), keyOf(keyText), Buffer.from(sig, 'base64'))
-  } catch {
-    return false
-  }
+  return isSignedJson(signedPart(waiver, by, at), sig, keyText)
 }

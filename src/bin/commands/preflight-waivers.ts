@@ -1,11 +1,10 @@
 // `arqonbus preflight waivers`: ask for exceptions, approve them with a key, and see which hold (docs/waivers.md).
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import type { PreflightPolicy } from '../../waivers/preflight-policy.ts'
 import type { Waiver, WaiverFile } from '../../waivers/waiver.ts'
+import { signingKeyOf, textOf } from '../read-key.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 
@@ -186,7 +185,7 @@ async function approve(
   const { isSamePerson } = await import('../../waivers/person.ts')
   const { path, file, policy } = await filesOf(options, terminal)
   const waiver = waiverOf(id, file)
-  const key = keyOf(keyFile)
+  const key = signingKeyOf(keyFile)
   if (!Object.hasOwn(policy.approvers, by)) throw denied(`the policy knows no approver ${toPrintable(by)}`)
   if (policy.approvers[by] !== keyTextOf(key)) throw denied(`the key of ${by} in the policy is another`)
   if (isSamePerson(by, waiver.owner)) throw denied(`${by} is the owner of ${id}; somebody else has to agree`)
@@ -242,25 +241,4 @@ function daysOf(text: string, severity: string, most: number): number {
   const days = /^\d{1,3}$/.test(text) ? Number(text) : 0
   if (days >= 1 && days <= most) return days
   throw new ExitError(exitCodes.usage, `--days has to be from 1 to ${most}, the most for ${severity}`)
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch {
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be read`)
-  }
-}
-
-function keyOf(path: string): KeyObject {
-  const help = 'Make one as `arqonbus preflight waivers keygen` shows.'
-  let key: KeyObject
-  try {
-    key = createPrivateKey(textOf(path))
-  } catch (error) {
-    if (error instanceof ExitError) throw error
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} holds no private key that can be read`, help)
-  }
-  if (key.asymmetricKeyType === 'ed25519') return key
-  throw new ExitError(exitCodes.usage, `${toPrintable(path)} is no Ed25519 key`, help)
 }

@@ -1,5 +1,6 @@
 // `arqonbus preflight`: the production runbook as checks with evidence and a verdict. The exit code is that of the
 // verdict (docs/preflight.md), in every output format.
+import { resolve } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Profile } from '../../config/shapes.ts'
 import type { Phase } from '../../preflight/check.ts'
@@ -11,6 +12,7 @@ import { parseReportRequest, reportFormats, type ReportRequest } from '../../pre
 import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { attestCommand } from './preflight-attest.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
 
@@ -23,6 +25,8 @@ interface SelectionOptions {
   readonly readOnly?: boolean
   readonly offline?: boolean
   readonly deep?: boolean
+  readonly gates?: boolean
+  readonly attestation?: string
   /** false: --no-waivers. */
   readonly waivers?: string | false
   readonly policy?: string
@@ -96,6 +100,7 @@ export function preflightCommand(terminal: Terminal): Command {
   )
   command.addCommand(waiversCommand(terminal))
   command.addCommand(selftestCommand(terminal))
+  command.addCommand(attestCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -131,6 +136,8 @@ function withSelection(command: Command): Command {
     .option('--read-only', 'change nothing outside this process, not even for a moment')
     .option('--offline', 'open no connection')
     .option('--deep', 'also what takes long or costs')
+    .option('--gates', 'also the gates: install, compile and run every suite, which takes minutes')
+    .option('--attestation <file>', 'take a signed result of the gates in place of a run (preflight attest)')
 }
 
 function parseCheckTimeout(text: string, before: Readonly<Record<string, number>> = {}): Record<string, number> {
@@ -162,10 +169,11 @@ function parseInstant(text: string): number {
 async function inputsOf(options: RunOptions | SelectionOptions, terminal: Terminal) {
   const { parseTargets } = await import('../../preflight/targets.ts')
   const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
-  const { only, skip, phase, target, json: _json, waivers, policy, envFrom, ...rest } = options
+  const { only, skip, phase, target, json: _json, waivers, policy, envFrom, attestation, ...rest } = options
   return {
     ...rest,
     ...startInputs(envFrom, { env: terminal.env }),
+    shell: terminal.env,
     ...(only !== undefined && { only }),
     ...(skip !== undefined && { skip }),
     ...(phase !== undefined && { phases: phase }),
@@ -173,6 +181,7 @@ async function inputsOf(options: RunOptions | SelectionOptions, terminal: Termin
     ...(waivers === false && { waivers: 'none' as const }),
     ...(typeof waivers === 'string' && { waiversPath: waivers }),
     ...(policy !== undefined && { policyPath: policy }),
+    ...(attestation !== undefined && { attestationPath: resolve(terminal.cwd, attestation) }),
   }
 }
 
@@ -266,7 +275,7 @@ async function plan(options: SelectionOptions, terminal: Terminal): Promise<void
   const { createCatalogue, showEffect } = await import('../../preflight/catalogue.ts')
   const { requireKnownChecks } = await import('../../preflight/exceptions.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
-  const { checkPortsOf, waiversOf } = await import('../../preflight/run.ts')
+  const { checkPortsOf, waiversOf, withAttested } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
   const ports = checkPortsOf(inputs, {})
   const file = waiversOf(inputs, ports)
@@ -274,7 +283,7 @@ async function plan(options: SelectionOptions, terminal: Terminal): Promise<void
   requireKnownChecks(file, ports.policy, catalogue)
   const waiversFor = (id: string): string[] =>
     file.waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
-  const { profile, required, checks, digest } = planPreflight(catalogue, ports, inputs)
+  const { profile, required, checks, digest } = planPreflight(catalogue, ports, withAttested(inputs))
   if (options.json === true) {
     const rows = checks.map(({ check, skip }) => ({
       id: check.id,

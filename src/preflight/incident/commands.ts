@@ -1,7 +1,18 @@
 // What was spawned: argv, where, how it ended, and everything it wrote, spooled to files as it came. No pipe buffer
 // bounds it, and nothing is cut without saying so.
 import { spawn, type StdioOptions } from 'node:child_process'
-import { closeSync, mkdirSync, mkdtempSync, openSync, readSync, rmSync, statSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  readSync,
+  rmSync,
+  statSync,
+  writeSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Clock } from '../../base/clock.ts'
@@ -42,10 +53,17 @@ export interface CommandSpec {
 export interface CommandSpool {
   /** For what somebody else spawns, or what was never spawned: the run itself. */
   begin(spec: CommandSpec): StartedCommand
-  /** Runs a program to its end, its streams straight into files. Never rejects. */
+  /**
+   * Runs a program to its end, its streams straight into files. Never rejects. At the deadline, or when the signal is
+   * aborted, the program is killed with all that it started.
+   */
   run(
     spec: CommandSpec,
-    options: { readonly env: Readonly<Record<string, string>>; readonly deadlineMs: number },
+    options: {
+      readonly env: Readonly<Record<string, string>>
+      readonly deadlineMs: number
+      readonly signal?: AbortSignal
+    },
   ): Promise<CommandEnd & { readonly stdout: Buffer; readonly stderr: Buffer }>
   commands(): readonly RecordedCommand[]
   /** At most `maxBytes`; `size` is what there is. */
@@ -100,11 +118,16 @@ export function openCommandSpool(clock: Clock): CommandSpool {
         end: (end) => finish(index, end),
       }
     },
-    async run(spec, { env, deadlineMs }) {
+    async run(spec, { env, deadlineMs, signal }) {
       const { index, folder } = enter(spec)
       const startedMs = clock.monotonic()
       const files = [open(folder, 'stdout'), open(folder, 'stderr')]
-      const ended = await runToEnd(spec, { env, deadlineMs, stdio: ['ignore', ...files] as StdioOptions })
+      const ended = await runToEnd(spec, {
+        env,
+        deadlineMs,
+        signal,
+        stdio: ['ignore', ...files] as StdioOptions,
+      })
       for (const file of files) closeSync(file)
       const end = { ...ended, ms: Math.round(clock.monotonic() - startedMs) }
       finish(index, end)
@@ -121,24 +144,75 @@ export function openCommandSpool(clock: Clock): CommandSpool {
   }
 }
 
+interface Running {
+  readonly env: Readonly<Record<string, string>>
+  readonly deadlineMs: number
+  readonly signal: AbortSignal | undefined
+  readonly stdio: StdioOptions
+}
+
 function runToEnd(
   { argv: [program = '', ...args], cwd }: CommandSpec,
-  { env, deadlineMs, stdio }: { env: Readonly<Record<string, string>>; deadlineMs: number; stdio: StdioOptions },
+  { env, deadlineMs, signal, stdio }: Running,
 ): Promise<Omit<CommandEnd, 'ms'>> {
   return new Promise((resolve) => {
     const child = spawn(program, args, { cwd, env, stdio })
     let isLate = false
-    const timer = setTimeout(() => {
+    const end = (): void => {
       isLate = true
-      child.kill('SIGKILL')
-    }, deadlineMs)
+      killTree(child.pid)
+    }
+    const settle = (ended: Omit<CommandEnd, 'ms'>): void => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', end)
+      resolve(ended)
+    }
+    const timer = setTimeout(end, deadlineMs)
+    signal?.addEventListener('abort', end)
     child.on('error', (error: NodeJS.ErrnoException) => {
-      clearTimeout(timer)
-      resolve({ exit: null, signal: null, failure: error.code ?? 'unknown error' })
+      settle({ exit: null, signal: null, failure: error.code ?? 'unknown error' })
     })
-    child.on('close', (exit, signal) => {
-      clearTimeout(timer)
-      resolve({ exit, signal, ...(isLate && { isLate: true as const }) })
-    })
+    child.on('close', (exit, by) => settle({ exit, signal: by, ...(isLate && { isLate: true as const }) }))
+    if (signal?.aborted === true) end()
   })
+}
+
+/** With everything below it, where procfs tells what that is: the workers of a test runner, the servers of a suite. */
+function killTree(pid: number | undefined): void {
+  if (pid === undefined) return
+  for (const one of [...descendantsOf(pid), pid]) {
+    try {
+      process.kill(one, 'SIGKILL')
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+}
+
+function descendantsOf(pid: number): number[] {
+  const children = new Map<number, number[]>()
+  for (const name of readProcesses()) {
+    try {
+      // After the name of the program, which may hold anything: state, then the parent.
+      const parent = Number(readFileSync(`/proc/${name}/stat`, 'utf8').split(') ').at(-1)!.split(' ')[1])
+      children.set(parent, [...(children.get(parent) ?? []), Number(name)])
+    } catch {
+      // It has ended meanwhile.
+    }
+  }
+  const found: number[] = []
+  for (const queue = [pid]; queue.length > 0; ) {
+    const below = children.get(queue.pop()!) ?? []
+    found.push(...below)
+    queue.push(...below)
+  }
+  return found
+}
+
+function readProcesses(): string[] {
+  try {
+    return readdirSync('/proc').filter((name) => /^\d+$/.test(name))
+  } catch {
+    return []
+  }
 }

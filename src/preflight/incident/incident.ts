@@ -10,7 +10,14 @@ import { createCatalogue } from '../catalogue.ts'
 import type { CheckPorts } from '../check.ts'
 import { planPreflight } from '../plan.ts'
 import type { BundleFinding, IncidentOutcome, Report } from '../report.ts'
-import { checkPortsOf, type PreflightInputs, type PreflightPorts, type Progress, runPreflight } from '../run.ts'
+import {
+  checkPortsOf,
+  type PreflightInputs,
+  type PreflightPorts,
+  type Progress,
+  runPreflight,
+  withAttested,
+} from '../run.ts'
 import { exitCodeOf } from '../verdict.ts'
 import { makeBundle, writeBundle } from './bundle.ts'
 import { collectDependencies, collectEnvironment, collectGit, collectHost } from './collect.ts'
@@ -203,7 +210,7 @@ function collectWaivers(into: Collection, path: string | undefined): void {
 
 function planOf(inputs: PreflightInputs, ports: CheckPorts): object | undefined {
   try {
-    const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
+    const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, withAttested(inputs))
     return {
       profile,
       required,

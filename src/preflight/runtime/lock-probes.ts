@@ -15,7 +15,7 @@ const wishesOf = (manifest: JsonObject | undefined): string[] =>
 
 const lockPath = ({ root }: Host): string => join(root, 'package-lock.json')
 
-function lockedPackages(lock: JsonObject | undefined): [string, JsonObject][] {
+export function lockedPackages(lock: JsonObject | undefined): [string, JsonObject][] {
   return Object.entries(objectIn(lock, 'packages')).filter(
     (entry): entry is [string, JsonObject] => entry[0] !== '' && isJsonObject(entry[1]),
   )
@@ -59,7 +59,7 @@ export function lookAtLock(host: Host): LockFacts {
 }
 
 /** Packages as npm lays them out, by path; what links elsewhere counts as well. */
-function installedPackages(root: string): { path: string; version: string }[] {
+export function installedPackages(root: string): { path: string; version: string }[] {
   const found: { path: string; version: string }[] = []
   const visit = (folder: string): void => {
     for (const name of namesIn(join(root, folder))) {

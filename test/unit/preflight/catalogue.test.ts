@@ -16,7 +16,7 @@ describe('the catalogue', () => {
     expect(ids.size).toBe(catalogue.length)
     for (const check of catalogue) {
       expect(check.id).toMatch(
-        /^(?:meta|runtime|toolchain|bus|shield|live|projector|dep(?:\.(?:valkey|postgres|nats|ollama))?)\.[a-z][a-z-]+$/,
+        /^(?:meta|runtime|toolchain|bus|shield|gate|live|projector|dep(?:\.(?:valkey|postgres|nats|ollama))?)\.[a-z][a-z0-9-]+$/,
       )
       for (const text of [check.title, check.proves, check.evidence, check.fix]) expect(text.length).toBeGreaterThan(5)
       expect(check.runbook.every((line) => /^L\d+$/.test(line))).toBe(true)
@@ -60,7 +60,7 @@ describe('the documents', () => {
   it('map every line of the runbook that asks for something, to checks that exist', () => {
     const map = read('docs/ArqonBus/runbooks/runbook_map.md')
     const named = [
-      ...map.matchAll(/`((?:meta|bus|shield|live|dep|gate|boot|runtime|toolchain|projector)\.[a-z.-]+)`/g),
+      ...map.matchAll(/`((?:meta|bus|shield|live|dep|gate|boot|runtime|toolchain|projector)\.[a-z0-9.-]+)`/g),
     ].map((match) => match[1]!)
     expect(named.filter((id) => !ids.has(id))).toEqual([])
     const beyond = catalogue.filter(({ runbook }) => runbook.length === 0).map(({ id }) => id)

@@ -220,6 +220,8 @@ describe('a policy', () => {
   it.each([
     ['an unknown key', { approver: {} }, 'no such key'],
     ['one key for two names', { approvers: { 'a.one': key, 'b.two': key } }, 'the key of another approver'],
+    ['one key for two attesters', { attesters: { ci: key, other: key } }, 'the key of another attester'],
+    ['a key of another kind, of an attester', { attesters: { ci: 'rsa:AAAA' } }, 'not ed25519:'],
     [
       'two names of one person',
       { approvers: { 'r.patel': key, 'R.Patel@example.org': policy.approvers['s.kim'] } },
