@@ -10,6 +10,8 @@ import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
+import { diffCommand } from './preflight-diff.ts'
+import { replayCommand } from './preflight-replay.ts'
 
 interface SelectionOptions {
   readonly profile?: Profile
@@ -38,6 +40,7 @@ interface RunOptions extends SelectionOptions {
   readonly jobs?: number
   readonly now?: number
   readonly plan?: string
+  readonly record?: string
   readonly output: 'text' | 'json'
   readonly quiet?: boolean
 }
@@ -59,6 +62,7 @@ export function preflightCommand(terminal: Terminal): Command {
       .addOption(new Option('--output <format>', 'format of the report').choices(['text', 'json']).default('text'))
       .option('--json', 'short for --output json')
       .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+      .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
       .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
       .option('-q, --quiet', 'print the verdict only')
       .action((options: RunOptions) => run(options, terminal)),
@@ -84,6 +88,8 @@ export function preflightCommand(terminal: Terminal): Command {
   )
   command.addCommand(waiversCommand(terminal))
   command.addCommand(selftestCommand(terminal))
+  command.addCommand(replayCommand(terminal))
+  command.addCommand(diffCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -161,7 +167,7 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
   const { formatJson } = await import('../../preflight/format-json.ts')
   const { formatText, formatVerdict } = await import('../../preflight/format-text.ts')
   const { exitCodeOf, exitCodes } = await import('../../preflight/verdict.ts')
-  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, bundle, route, ...selection } = options
+  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, bundle, route, record, ...selection } = options
   // Whatever keeps the report from being written is a fault of ours, also a promise that never settles.
   terminal.exitWith(exitCodes.internal)
   const progress = createProgress(terminal)
@@ -178,6 +184,7 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
     {
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
+      ...(record !== undefined && { record }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
       cwd: terminal.cwd,
