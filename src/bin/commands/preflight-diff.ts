@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import type { InputChange, RunDiff } from '../../preflight/replay/diff.ts'
 import type { Report } from '../../preflight/report.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
-import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { type Terminal, toPrintableJson } from '../terminal.ts'
 import { orInput } from './preflight-replay.ts'
 
 interface Options {
@@ -22,6 +22,7 @@ export function diffCommand(terminal: Terminal): Command {
 
 async function diff(paths: readonly string[], options: Options, terminal: Terminal): Promise<void> {
   const { createCatalogue } = await import('../../preflight/catalogue.ts')
+  const { harmless } = await import('../../preflight/report.ts')
   const { diffRuns } = await import('../../preflight/replay/diff.ts')
   const { exitCodes: verdicts } = await import('../../preflight/verdict.ts')
   terminal.exitWith(verdicts.internal)
@@ -29,7 +30,7 @@ async function diff(paths: readonly string[], options: Options, terminal: Termin
   const result = diffRuns(before, after, createCatalogue())
   terminal.exitWith(result.isEqual ? verdicts.go : verdicts.differs)
   if (options.json === true) terminal.out(toPrintableJson(result))
-  else for (const line of linesOf(result)) terminal.out(toPrintable(line))
+  else for (const line of linesOf(result)) terminal.out(harmless(line))
 }
 
 async function sidesOf(paths: readonly string[], { since }: Options, terminal: Terminal): Promise<[Report, Report]> {

@@ -28,6 +28,7 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
   const { readRecord } = await import('../../preflight/replay/keep-record.ts')
   const { replayRecord } = await import('../../preflight/replay/replay.ts')
   const { formatText } = await import('../../preflight/format-text.ts')
+  const { harmless } = await import('../../preflight/report.ts')
   const changes = changesOf(options)
   const { record, notes: found } = await orInput(() => readRecord(path))
   const { asRecorded = false, json } = options
@@ -41,18 +42,20 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
     )
     return
   }
-  terminal.out(formatText(report).trimEnd())
-  terminal.out('')
-  terminal.out(`replayed ${rejudged.length} judged again, ${notRejudged.length} as recorded`)
-  for (const { id, needs } of notRejudged) terminal.out(`         as recorded  ${id}: needs ${needs.join(', ')}`)
-  for (const note of said) terminal.out(`note     ${note}`)
+  // A recording comes from elsewhere, and so may its texts.
+  const out = (text: string): void => text.split('\n').forEach((line) => terminal.out(harmless(line)))
+  out(formatText(report).trimEnd())
+  out('')
+  out(`replayed ${rejudged.length} judged again, ${notRejudged.length} as recorded`)
+  for (const { id, needs } of notRejudged) out(`         as recorded  ${id}: needs ${needs.join(', ')}`)
+  for (const note of said) out(`note     ${note}`)
   if (isEqual) {
-    terminal.out(`equal    ${expected}   exit ${verdicts.go}`)
+    out(`equal    ${expected}   exit ${verdicts.go}`)
     return
   }
-  terminal.out(`differs  ${report.digest} instead of ${expected}   exit ${verdicts.differs}`)
-  for (const { id, recorded, now } of differing) terminal.out(`         ${id}: ${recorded} -> ${now}`)
-  if (parts.length > 0) terminal.out(`         other parts: ${parts.join(', ')}`)
+  out(`differs  ${report.digest} instead of ${expected}   exit ${verdicts.differs}`)
+  for (const { id, recorded, now } of differing) out(`         ${id}: ${recorded} -> ${now}`)
+  if (parts.length > 0) out(`         other parts: ${parts.join(', ')}`)
 }
 
 /** Throws USAGE for what is no variable of ours, and for a secret: those are not judged anew. */

@@ -71,7 +71,12 @@ export async function runWithIncident(
     const catalogue = recorder === undefined ? {} : { catalogue: recorder.catalogue }
     const bare = await runPreflight(inputs, { ...ports, ...catalogue, clock, runId, canary, spool })
     const { report, notes: kept } = await remember(redactReport(bare, redactor), {
-      ...{ inputs, ports: checkPorts, redactor, keyOf, runId, recorder },
+      inputs,
+      ports: checkPorts,
+      redactor,
+      keyOf,
+      runId,
+      recorder,
       ...(request.record !== undefined && { record: request.record }),
     })
     const text = request.format(report)

@@ -23,14 +23,14 @@ function namesIn(folder: string): string[] {
   }
 }
 
-/** `report` is redacted. Throws where the folder cannot be written. The newest 200 stay. */
-export async function keepRun(dataDir: string, report: Report, runId: string): Promise<void> {
+/** `report` is redacted. Throws where the folder cannot be written. The newest `keep` stay. */
+export async function keepRun(dataDir: string, report: Report, runId: string, keep = keptRuns): Promise<void> {
   const folder = historyFolder(dataDir)
   openFolder(folder)
   const at = report.observations.startedAt.replaceAll(/[-:.]/g, '')
   const path = join(folder, `${at}-${report.digest.slice('sha256:'.length, 'sha256:'.length + 8)}-${runId}.json.gz`)
   await writeArchive(path, gzipSync(JSON.stringify(compact(report))), () => Promise.resolve())
-  for (const name of namesIn(folder).slice(0, -keptRuns)) rmSync(join(folder, name), { force: true })
+  for (const name of namesIn(folder).slice(0, -keep)) rmSync(join(folder, name), { force: true })
 }
 
 function compact({ schema, canonical, digest, observations }: Report): Report {

@@ -64,11 +64,11 @@ function changedSince(files: ReadonlyMap<string, Buffer>, paths: readonly string
   })
 }
 
-function hashesOf(bytes: Buffer | undefined): ReadonlyMap<string, unknown> {
+function hashesOf(bytes: Buffer | undefined): ReadonlyMap<unknown, unknown> {
   try {
     const manifest: unknown = JSON.parse(bytes?.toString('utf8') ?? '{}')
     const list = isJsonObject(manifest) && Array.isArray(manifest['files']) ? manifest['files'] : []
-    return new Map(list.flatMap((entry) => (isJsonObject(entry) ? [[String(entry['path']), entry['sha256']]] : [])))
+    return new Map(list.filter(isJsonObject).map((entry) => [entry['path'], entry['sha256']]))
   } catch {
     return new Map()
   }

@@ -22,7 +22,7 @@ export type Applies = ReturnType<Applicability['test']>
 
 /** One check, as it was then. */
 export interface RecordedCheck {
-  readonly head: Omit<CheckHead, 'appliesWhen'> & { readonly appliesWhen: string }
+  readonly head: Omit<CheckHead, 'appliesWhen' | 'retryOn'> & { readonly appliesWhen: string }
   /** Absent: it was left out before anybody asked. */
   readonly applies?: Applies
   /** What the probe came back with. */
@@ -126,10 +126,28 @@ export function recordOf(
 }
 
 function checkOf(check: Check, { applies, judged }: Recorder, answer: Answer | undefined): RecordedCheck {
-  const { probe: _p, judge: _j, worlds: _w, shape: _s, resource: _r, retryOn: _o, hints: _h, ...head } = check
+  const { id, title, proves, evidence, fix, runbook, phase, severity, requires, deadlineMs, effects } = check
+  const { isDeep, isRollUp, hints, appliesWhen } = check
   const [applied, result] = [applies.get(check.id), judged.get(check.id)]
   return {
-    head: { ...head, appliesWhen: check.appliesWhen.name },
+    head: {
+      id,
+      title,
+      proves,
+      evidence,
+      fix,
+      runbook,
+      phase,
+      severity,
+      class: check.class,
+      requires,
+      deadlineMs,
+      effects,
+      appliesWhen: appliesWhen.name,
+      ...(isDeep !== undefined && { isDeep }),
+      ...(isRollUp !== undefined && { isRollUp }),
+      ...(hints !== undefined && { hints }),
+    },
     ...(applied !== undefined && { applies: applied }),
     ...(answer !== undefined && { answer }),
     ...(result !== undefined && { judged: result }),

@@ -3,7 +3,7 @@
 // digest - is computed again.
 import { canonicalJson, digestOf } from '../../base/canonical-json.ts'
 import { createCatalogue } from '../catalogue.ts'
-import { type Check, type CheckResult, type JudgePorts, passed } from '../check.ts'
+import type { Check, CheckResult, JudgePorts } from '../check.ts'
 import type { Prober } from '../prober.ts'
 import type { Canonical, ReplayNotes, Report, Result } from '../report.ts'
 import { runPreflight } from '../run.ts'
@@ -120,10 +120,15 @@ function judgeAgain(
     return again.value
   }
   kept.set(id, again.missing)
-  return (
-    recorded?.judged ?? { status: 'error', code: 'NOT_RECORDED', observed: again.missing.join(', '), class: 'unknown' }
-  )
+  return recorded?.judged ?? neverJudged(again.missing.join(', '))
 }
+
+const neverJudged = (observed: string): CheckResult => ({
+  status: 'error',
+  code: 'NOT_RECORDED',
+  observed,
+  class: 'unknown',
+})
 
 /** A judge that swallows the refusal has judged without what it asked for, and does not count either. */
 function attempt<T>(context: PublicContext, ask: () => T): { value: T } | { missing: readonly string[] } {
@@ -144,15 +149,17 @@ function fromThen({ head, judged }: RecordedCheck, current: Check | undefined): 
   const appliesWhen = { name: head.appliesWhen, test: () => notRecorded }
   if (current !== undefined) return { ...current, ...head, appliesWhen }
   const worlds = { passes: [], fails: [], ignores: [] }
-  return { ...head, appliesWhen, shape: {}, judge: () => judged ?? passed(), worlds }
+  return { ...head, appliesWhen, shape: {}, judge: () => judged ?? neverJudged(head.id), worlds }
 }
 
 function recordedProber(recorded: ReadonlyMap<string, RecordedCheck>): Prober {
   return {
     answer(check) {
-      const none = check.probe === undefined ? { facts: {} } : undefined
+      const answer = recorded.get(check.id)?.answer
+      // A rule, or a check that is no more: what its judge said is recorded, not what it saw.
+      const isBlind = check.probe === undefined && (answer === undefined || 'facts' in answer)
       const stopped = { code: 'NOT_RECORDED', observed: 'the record holds no answer of this check' }
-      return Promise.resolve(recorded.get(check.id)?.answer ?? none ?? { stopped })
+      return Promise.resolve(isBlind ? { facts: {} } : (answer ?? { stopped }))
     },
     close: () => Promise.resolve(),
   }

@@ -38,7 +38,8 @@ function commitOf(root: string): string | undefined {
   const place = join(root, '.git')
   if (!existsSync(place)) {
     const info: unknown = JSON.parse(readFileSync(join(root, 'build-info.json'), 'utf8'))
-    return isJsonObject(info) ? hash(String(info['commit'])) : undefined
+    const commit = isJsonObject(info) ? info['commit'] : undefined
+    return typeof commit === 'string' ? hash(commit) : undefined
   }
   const folder = statSync(place).isDirectory() ? place : resolve(root, after(readFileSync(place, 'utf8'), 'gitdir: '))
   const head = readFileSync(join(folder, 'HEAD'), 'utf8').trim()
