@@ -43,7 +43,9 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
     return
   }
   // A recording comes from elsewhere, and so may its texts.
-  const out = (text: string): void => text.split('\n').forEach((line) => terminal.out(harmless(line)))
+  const out = (text: string): void => {
+    for (const line of text.split('\n')) terminal.out(harmless(line))
+  }
   out(formatText(report).trimEnd())
   out('')
   out(`replayed ${rejudged.length} judged again, ${notRejudged.length} as recorded`)
