@@ -26,6 +26,8 @@ export interface Ended {
 export interface RunFacts {
   /** The Node version. */
   readonly node: string
+  /** Absent: of this program. */
+  readonly version?: string
   readonly startedAt: string
   readonly ms: number
 }
@@ -59,7 +61,7 @@ export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[]
     verdict,
     unproven: verdict === 'INCONCLUSIVE' ? unproven(evidence) : [],
     profile: plan.profile,
-    version,
+    version: facts.version ?? version,
     node: facts.node,
     required: plan.required,
     planned: evidence.planned,
@@ -132,7 +134,7 @@ export function faultReport(error: unknown, profile: Profile, facts: RunFacts): 
     verdict: 'INCONCLUSIVE',
     unproven: [faultWords[kind]],
     profile,
-    version,
+    version: facts.version ?? version,
     node: facts.node,
     required: [],
     planned: [],

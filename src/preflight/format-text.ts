@@ -10,6 +10,7 @@ export function formatText(report: Report): string {
     [
       `Preflight, profile ${profile}   plan ${plan.slice('sha256:'.length, 'sha256:'.length + 8) || '-'}   ${planned.length} checks`,
       `arqonbus ${version}   node v${node}`,
+      ...formatSince(report),
     ].join('\n'),
     ...phases.map((phase) => formatPhase(phase, report)).filter((block) => block !== ''),
     formatVerdict(report),
@@ -141,6 +142,7 @@ export function formatVerdict({ canonical, digest, observations }: Report): stri
     const causes = rootCauses.length === 1 ? '1 root cause' : `${rootCauses.length} root causes`
     lines.push(`NO-GO    ${causes}   ${counts.blocked} blocked${waived}   ${counts.notRun} not run`)
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
+    lines.push(...formatMemory(observations.since))
   } else lines.push(verdictText(canonical))
   if (fault !== undefined)
     return [...lines, ...formatIncident(observations.incident), `exit ${exitCodeOf(canonical)}`].join('\n')
@@ -160,4 +162,26 @@ function formatIncident(incident: Report['observations']['incident']): string[] 
     ...findings.map(({ id, severity, found }) => `         ${severity}   ${id}   bundle incomplete: ${found}`),
     ...notes.map((note) => `note     ${note}`),
   ]
+}
+
+/** A green that was no GO proved some phases only, and is compared in those. */
+function formatSince({ observations: { since } }: Report): string[] {
+  if (since === undefined) return []
+  const { verdict, phases: proved, checks, variables, isOtherCommit, at } = since
+  const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'} changed`
+  const commit = isOtherCommit ? ', another commit' : ''
+  return [
+    `since last green  ${count(checks, 'check')}, ${count(variables, 'variable')}${commit}`,
+    `                  ${at}${verdict === 'GO' ? '' : `, no failure in ${proved.join(' ')}`}`,
+  ]
+}
+
+function formatMemory(since: Report['observations']['since']): string[] {
+  if (since === undefined) return []
+  const seen = Object.entries(since.memory).flatMap(([id, { cases, medianMinutes }]) => {
+    if (cases === 0) return []
+    const usual = medianMinutes === undefined ? '' : `, usually passed again after ~${medianMinutes} min`
+    return [`         ${id}: ${cases === 1 ? '1 earlier case' : `${cases} earlier cases`} here${usual}`]
+  })
+  return [...(since.cause === undefined ? [] : [`         most likely first  ${since.cause}`]), ...seen]
 }

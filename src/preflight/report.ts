@@ -122,7 +122,46 @@ export interface Report {
     readonly results: Readonly<Record<string, Observation>>
     /** What became of evidence and tickets; after the verdict, which it does not change. */
     readonly incident?: IncidentOutcome
+    /** What it was judged in: for comparison with other runs. */
+    readonly inputs?: RunInputs
+    /** What changed since the last green run here, and what is remembered of the causes. */
+    readonly since?: SinceGreen
+    /** Only in a replay. */
+    readonly replay?: ReplayNotes
   }
+}
+
+/** Names and fingerprints only. */
+export interface RunInputs {
+  /** 40 hex. */
+  readonly commit?: string
+  /** SHA-256 of package-lock.json. */
+  readonly lock?: string
+  /** Names the key of the fingerprints: only those of one key compare. */
+  readonly key: string
+  /** Variable: four hex of a keyed hash of its value. */
+  readonly variables: Readonly<Record<string, string>>
+}
+
+export interface SinceGreen {
+  /** When that run started, and its verdict. */
+  readonly at: string
+  readonly verdict: Verdict
+  /** Phases in which it proved something. */
+  readonly phases: readonly Phase[]
+  readonly checks: number
+  readonly variables: number
+  readonly isOtherCommit: boolean
+  /** The likeliest first cause, in words; absent where nothing newly failed. */
+  readonly cause?: string
+  /** By root cause: earlier cases here, and the usual time until it passed again. */
+  readonly memory: Readonly<Record<string, { readonly cases: number; readonly medianMinutes?: number }>>
+}
+
+/** Which judges ran again, and which results stand as they were recorded. */
+export interface ReplayNotes {
+  readonly rejudged: readonly string[]
+  readonly notRejudged: readonly { readonly id: string; readonly needs: readonly string[] }[]
 }
 
 export interface IncidentOutcome {

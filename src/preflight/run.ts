@@ -74,6 +74,8 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
   readonly catalogue?: readonly Check[]
   /** The Node version of the report. */
   readonly node?: string
+  /** Our own version of the report, where it is not that of this program: a replay. */
+  readonly version?: string
   /** Looks in place of the real one: recorded answers, for instance. */
   readonly prober?: Prober
   readonly runId?: string
@@ -90,6 +92,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   const startedMs = clock.monotonic()
   const facts = (): RunFacts => ({
     node: ports.node ?? process.versions.node,
+    ...(ports.version !== undefined && { version: ports.version }),
     startedAt,
     ms: clock.monotonic() - startedMs,
   })

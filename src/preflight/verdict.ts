@@ -65,6 +65,8 @@ export const exitCodes = {
   critical: 21,
   high: 22,
   inconclusive: 30,
+  /** `replay`, `diff`: not what was expected, not the same. */
+  differs: 50,
   usage: 64,
   input: 65,
   internal: 70,

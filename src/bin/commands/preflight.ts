@@ -15,6 +15,8 @@ import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { attestCommand } from './preflight-attest.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
+import { diffCommand } from './preflight-diff.ts'
+import { replayCommand } from './preflight-replay.ts'
 
 interface SelectionOptions {
   readonly profile?: Profile
@@ -45,6 +47,7 @@ interface RunOptions extends SelectionOptions {
   readonly jobs?: number
   readonly now?: number
   readonly plan?: string
+  readonly record?: string
   readonly output: 'text' | 'json' | 'ndjson'
   readonly report?: ReportRequest[]
   readonly reportCanonical?: boolean
@@ -75,6 +78,7 @@ export function preflightCommand(terminal: Terminal): Command {
       )
       .option('--json', 'short for --output json')
       .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+      .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
       .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
       .option('-q, --quiet', 'print the verdict only')
       .action((options: RunOptions) => run(options, terminal)),
@@ -101,6 +105,8 @@ export function preflightCommand(terminal: Terminal): Command {
   command.addCommand(waiversCommand(terminal))
   command.addCommand(selftestCommand(terminal))
   command.addCommand(attestCommand(terminal))
+  command.addCommand(replayCommand(terminal))
+  command.addCommand(diffCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -232,7 +238,19 @@ async function judge(
   const { runWithIncident } = await import('../../preflight/incident/incident.ts')
   const { formatText } = await import('../../preflight/format-text.ts')
   const { rememberGreen } = await import('../../preflight/projector/known-environments.ts')
-  const { wait, timeout, checkTimeout, plan: expectPlan, output: _, quiet: __, bundle, route, ...selection } = options
+  const {
+    wait,
+    timeout,
+    checkTimeout,
+    plan: expectPlan,
+    output: _,
+    quiet: __,
+    bundle,
+    route,
+    record,
+    ...rest
+  } = options
+  const selection: SelectionOptions = rest
   const inputs = {
     ...(await inputsOf(selection as SelectionOptions, terminal)),
     ...(wait !== undefined && { waitMs: wait }),
@@ -246,6 +264,7 @@ async function judge(
     {
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
+      ...(record !== undefined && { record }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
       cwd: terminal.cwd,

@@ -1,6 +1,7 @@
 // The files of a bundle that come from the run itself: report, plan, probes, commands, replay, summary. Not yet redacted.
 import { canonicalJson } from '../../base/canonical-json.ts'
 import { formatJson } from '../format-json.ts'
+import type { RunRecord } from '../replay/record.ts'
 import type { Report } from '../report.ts'
 import type { Collection } from './collection.ts'
 import type { CommandSpool } from './commands.ts'
@@ -48,12 +49,10 @@ export function collectCommands(into: Collection, spool: CommandSpool, maxBytes:
   }
 }
 
-/** What the judgement was made from: the answers of probes and what the judges saw beside them, without secrets. */
-export function collectReplay(into: Collection, report: Report, inputs: object): void {
-  const answers = Object.entries(report.observations.results).flatMap(([id, { answer }]) =>
-    answer === undefined ? [] : [[id, answer] as const],
-  )
-  into.json('replay/inputs.json', { ...inputs, answers: Object.fromEntries(answers) })
+/** What the run was judged from (replay/record.ts). */
+export function collectReplay(into: Collection, report: Report, record: RunRecord | undefined): void {
+  if (record === undefined) into.lacks('replay/inputs.json', 'the run came to no plan')
+  else into.json('replay/inputs.json', record)
   into.text('replay/expected-digest', `${report.digest}\n`)
 }
 

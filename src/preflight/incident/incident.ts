@@ -27,6 +27,8 @@ import { collectCommands, collectReplay, collectReport, collectSummary } from '.
 import { installationKey, type InstallationKey } from './installation-key.ts'
 import { addressSecrets, knownSecrets } from './known-secrets.ts'
 import { createRedactor, type Redactor } from './redact.ts'
+import { createRecorder, type Recorder, recordOf } from '../replay/record.ts'
+import { remember } from '../replay/remember.ts'
 import { type Route, routeOf } from './route.ts'
 import { deliver, describeSink, parseSink, type Sink } from './sinks.ts'
 
@@ -42,6 +44,8 @@ export interface IncidentRequest {
   readonly env: Environment
   /** The exceptions that were used, exactly as they were read. */
   readonly waiversFile?: string
+  /** A file for the recording of the run, to judge it again from (preflight replay). */
+  readonly record?: string
   /** What is printed, for `report.txt`. */
   readonly format: (report: Report) => string
 }
@@ -71,15 +75,38 @@ export async function runWithIncident(
     const self = spool.begin({ id: 'preflight', argv: request.argv, cwd: request.cwd })
     const startedMs = clock.monotonic()
     const progress = ports.progress === undefined ? {} : { progress: redactedProgress(ports.progress, redactor) }
-    const found = await runPreflight(inputs, { ...ports, ...progress, clock, runId, canary, spool })
-    const report = redactReport(found, redactor)
+    const recorder = recorderOf(ports)
+    const catalogue = recorder === undefined ? {} : { catalogue: recorder.catalogue }
+    const bare = await runPreflight(inputs, { ...ports, ...progress, ...catalogue, clock, runId, canary, spool })
+    const { report, notes: kept } = await remember(redactReport(bare, redactor), {
+      inputs,
+      ports: checkPorts,
+      redactor,
+      keyOf,
+      runId,
+      recorder,
+      ...(request.record !== undefined && { record: request.record }),
+    })
     const text = request.format(report)
     self.write('stdout', text)
     self.end({ exit: exitCodeOf(report.canonical), signal: null, ms: Math.round(clock.monotonic() - startedMs) })
     const route = routeOf(report, checkPorts.policy)
-    const run: Run = { inputs, request, report, text, checkPorts, redactor, spool, clock, runId, keyOf, route }
+    const run: Run = {
+      inputs,
+      recorder,
+      request,
+      report,
+      text,
+      checkPorts,
+      redactor,
+      spool,
+      clock,
+      runId,
+      keyOf,
+      route,
+    }
     const capture: Capture = isWanted(run) ? await captured(run) : { findings: [], notes: [] }
-    const notes = [...capture.notes, ...(await delivered(sinks, run, capture))]
+    const notes = [...kept, ...capture.notes, ...(await delivered(sinks, run, capture))]
     const isSilent = capture.bundle === undefined && capture.findings.length === 0 && notes.length === 0
     if (isSilent) return report
     const incident: IncidentOutcome = redactor.value({ ...capture, notes })
@@ -89,8 +116,18 @@ export async function runWithIncident(
   }
 }
 
+/** A catalogue that contradicts itself is a fault of the run, which says so. */
+function recorderOf({ catalogue }: PreflightPorts): Recorder | undefined {
+  try {
+    return createRecorder(catalogue ?? createCatalogue())
+  } catch {
+    return undefined
+  }
+}
+
 interface Run {
   readonly inputs: PreflightInputs
+  readonly recorder: Recorder | undefined
   readonly request: IncidentRequest
   readonly report: Report
   readonly text: string
@@ -178,7 +215,7 @@ async function captured(run: Run): Promise<Capture> {
 }
 
 async function collect(run: Run): Promise<{ into: Collection; commit?: string }> {
-  const { inputs, request, report, text, checkPorts, redactor, spool, clock, route } = run
+  const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route } = run
   const into = new Collection()
   const { commit } = await collectGit(into, spool, toolEnvironment(request.env))
   collectReport(into, report, text, planOf(inputs, checkPorts))
@@ -187,13 +224,7 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)
   collectWaivers(into, request.waiversFile)
-  collectReplay(into, report, {
-    profile: inputs.profile ?? null,
-    now: checkPorts.now,
-    policy: checkPorts.policy,
-    targets: Object.keys(checkPorts.targets),
-    node: report.canonical.node,
-  })
+  collectReplay(into, report, recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }))
   collectCommands(into, spool)
   return { into, ...(commit !== undefined && { commit }) }
 }

@@ -1,0 +1,76 @@
+// After the verdict: what the run was made in, what it differs in from the last green one, its place in the history, and a
+// recording where one was asked for. Nothing of it changes the verdict; what cannot be done is a note.
+import { createCatalogue } from '../catalogue.ts'
+import type { CheckPorts } from '../check.ts'
+import { whyOf } from '../incident/collection.ts'
+import type { InstallationKey } from '../incident/installation-key.ts'
+import type { Redactor } from '../incident/redact.ts'
+import type { Report } from '../report.ts'
+import type { PreflightInputs } from '../run.ts'
+import { keepRun, readHistory } from './history.ts'
+import { writeRecord } from './keep-record.ts'
+import { type Recorder, recordOf } from './record.ts'
+import { runInputs } from './run-inputs.ts'
+import { sinceGreen } from './since-green.ts'
+
+export interface Rememberer {
+  readonly inputs: PreflightInputs
+  readonly ports: CheckPorts
+  readonly redactor: Redactor
+  readonly keyOf: () => InstallationKey
+  readonly runId: string
+  readonly recorder: Recorder | undefined
+  /** Path of the recording. */
+  readonly record?: string
+}
+
+export interface Remembered {
+  readonly report: Report
+  readonly notes: readonly string[]
+}
+
+/** `plain`: redacted already. Never rejects. */
+export async function remember(plain: Report, run: Rememberer): Promise<Remembered> {
+  const notes: string[] = []
+  const { canonical } = plain
+  if (canonical.fault !== undefined) {
+    return { report: plain, notes: run.record === undefined ? [] : ['no recording: the run came to no plan'] }
+  }
+  const report = await kept(withInputs(plain, run), run, notes)
+  if (run.record !== undefined) await recorded(run.record, report, run, notes)
+  return { report, notes }
+}
+
+/** The data folder that was configured: without one, nothing is kept, and no key of an installation is made. */
+const dataDirOf = ({ inputs, ports }: Rememberer): string | undefined =>
+  (inputs.env['ARQONBUS_DATA_DIR'] ?? '') === '' ? undefined : ports.ctx.resolution.values.dataDir
+
+function withInputs(report: Report, run: Rememberer): Report {
+  const isOf = dataDirOf(run) !== undefined || run.record !== undefined || report.canonical.verdict === 'NO-GO'
+  if (!isOf) return report
+  const inputs = runInputs(run.ports.ctx.resolution, run.redactor, run.keyOf())
+  return { ...report, observations: { ...report.observations, inputs } }
+}
+
+async function kept(report: Report, run: Rememberer, notes: string[]): Promise<Report> {
+  const dataDir = dataDirOf(run)
+  if (dataDir === undefined) return report
+  try {
+    const runs = readHistory(dataDir)
+    await keepRun(dataDir, report, run.runId)
+    const since = sinceGreen(runs, report, run.recorder?.catalogue ?? createCatalogue())
+    return since === undefined ? report : { ...report, observations: { ...report.observations, since } }
+  } catch (error) {
+    notes.push(`the run is not in the history: ${whyOf(error)}`)
+    return report
+  }
+}
+
+async function recorded(path: string, report: Report, run: Rememberer, notes: string[]): Promise<void> {
+  try {
+    const record = run.recorder && recordOf(run.recorder, report, run)
+    if (record !== undefined) await writeRecord(path, record, run.redactor)
+  } catch (error) {
+    notes.push(`no recording: ${whyOf(error)}`)
+  }
+}
