@@ -7,7 +7,7 @@ import type { Program } from '../config/keys.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Finding, RuleContext, Severity } from '../rules/rule.ts'
-import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import type { PluginEntry, PreflightPolicy } from '../waivers/preflight-policy.ts'
 import type { Targets } from './targets.ts'
 
 /** In the order in which they run (preflight 2.0). */
@@ -47,6 +47,8 @@ export interface CheckPorts extends JudgePorts {
   readonly runId: string
   /** Absent: the operator's shell, and nobody said so. */
   readonly envSource?: EnvSource
+  /** Files whose checks are part of this run's catalogue; absent: none. */
+  readonly plugins?: readonly PluginEntry[]
   /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
   atEnd?(end: () => void): void
 }
@@ -186,6 +188,8 @@ export interface CheckHead {
   readonly retryOn?: readonly string[]
   /** Better words than stops.ts has, by code. */
   readonly hints?: Readonly<Record<string, string>>
+  /** The plug-in it came from; absent: it is part of this build. */
+  readonly origin?: PluginEntry
 }
 
 export interface Check<F = JsonObject> extends CheckHead {
@@ -200,6 +204,8 @@ export interface Check<F = JsonObject> extends CheckHead {
    */
   readonly resource?: string
   judge(facts: F, ports: JudgePorts): CheckResult
+  /** Asks a program to judge these facts, so that `judge` knows the answer. Never rejects. */
+  readonly consult?: (facts: JsonObject) => Promise<void>
   readonly worlds: Worlds<F>
 }
 

@@ -124,6 +124,11 @@ export const engineWorlds: Worlds = {
     ),
     ...stops('fail', 'regression', 'UNREADABLE_FRAME NO_WELCOME JOIN_REFUSED PUBLISH_REFUSED'),
     ...stops('error', 'dependency', 'EAI_AGAIN ETIMEDOUT NO_ANSWER DEADLINE MALFORMED'),
+    ...stops(
+      'error',
+      'regression',
+      'PLUGIN_OUTPUT PLUGIN_ANSWERS PLUGIN_SILENT PLUGIN_EXIT PLUGIN_TOO_LOUD PLUGIN_LATE PLUGIN_LEAK PLUGIN_CHANGED',
+    ),
     ...stops('error', 'unknown', 'THREW PROBE_DIED BAD_FACTS A_CODE_NOBODY_KNOWS'),
   ],
 }

@@ -6,9 +6,8 @@ import { digestOf } from '../../base/canonical-json.ts'
 import { type Clock, systemClock } from '../../base/clock.ts'
 import { randomHex } from '../../base/ids.ts'
 import type { Environment } from '../../config/resolution.ts'
-import { createCatalogue } from '../catalogue.ts'
 import type { CheckPorts } from '../check.ts'
-import { planPreflight } from '../plan.ts'
+import type { Plan } from '../plan.ts'
 import type { BundleFinding, IncidentOutcome, Report } from '../report.ts'
 import { checkPortsOf, type PreflightInputs, type PreflightPorts, runPreflight } from '../run.ts'
 import { exitCodeOf } from '../verdict.ts'
@@ -63,12 +62,17 @@ export async function runWithIncident(
   try {
     const self = spool.begin({ id: 'preflight', argv: request.argv, cwd: request.cwd })
     const startedMs = clock.monotonic()
-    const report = redactReport(await runPreflight(inputs, { ...ports, clock, runId, canary, spool }), redactor)
+    let plan: Plan | undefined
+    const onPlan = (made: Plan): void => {
+      plan = made
+    }
+    const report = redactReport(await runPreflight(inputs, { ...ports, clock, runId, canary, spool, onPlan }), redactor)
     const text = request.format(report)
     self.write('stdout', text)
     self.end({ exit: exitCodeOf(report.canonical), signal: null, ms: Math.round(clock.monotonic() - startedMs) })
     const route = routeOf(report, checkPorts.policy)
-    const run: Run = { inputs, request, report, text, checkPorts, redactor, spool, clock, runId, keyOf, route }
+    const made = plan === undefined ? {} : { plan }
+    const run: Run = { inputs, request, report, text, checkPorts, redactor, spool, clock, runId, keyOf, route, ...made }
     const capture: Capture = isWanted(run) ? await captured(run) : { findings: [], notes: [] }
     const notes = [...capture.notes, ...(await delivered(sinks, run, capture))]
     const isSilent = capture.bundle === undefined && capture.findings.length === 0 && notes.length === 0
@@ -92,6 +96,8 @@ interface Run {
   readonly runId: string
   readonly keyOf: () => InstallationKey
   readonly route: Route | undefined
+  /** Absent where the report says why there is none. */
+  readonly plan?: Plan
 }
 
 interface Capture {
@@ -164,7 +170,7 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   const { inputs, request, report, text, checkPorts, redactor, spool, clock, route } = run
   const into = new Collection()
   const { commit } = await collectGit(into, spool, toolEnvironment(request.env))
-  collectReport(into, report, text, planOf(inputs, checkPorts))
+  collectReport(into, report, text, planOf(run))
   collectSummary(into, report, route)
   collectEnvironment(into, checkPorts.ctx.resolution, redactor)
   collectHost(into, clock.now(), request.cwd)
@@ -191,23 +197,14 @@ function collectWaivers(into: Collection, path: string | undefined): void {
   }
 }
 
-function planOf(inputs: PreflightInputs, ports: CheckPorts): object | undefined {
-  try {
-    const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, inputs)
-    return {
-      profile,
-      required,
-      digest,
-      checks: checks.map(({ check: { id, phase, severity, effects }, skip }) => ({
-        id,
-        phase,
-        severity,
-        effects,
-        skip,
-      })),
-    }
-  } catch {
-    return undefined // the report says why there is none
+function planOf({ plan }: Run): object | undefined {
+  if (plan === undefined) return undefined
+  const { profile, required, digest, checks } = plan
+  return {
+    profile,
+    required,
+    digest,
+    checks: checks.map(({ check: { id, phase, severity, effects }, skip }) => ({ id, phase, severity, effects, skip })),
   }
 }
 
