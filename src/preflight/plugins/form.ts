@@ -138,9 +138,9 @@ export function readResult(value: unknown): CheckResult | undefined {
   if (status !== 'fail' || !areFindings(findings)) return undefined
   const [first, ...others] = findings.map(({ code: named, variable, found, fix }) => ({
     code: named,
-    variable: harmless(variable),
+    variable,
     found,
-    fix: harmless(fix),
+    fix,
   }))
   return first === undefined ? undefined : { status, findings: [first, ...others], ...judged, ...kept }
 }

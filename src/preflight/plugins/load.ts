@@ -76,7 +76,7 @@ async function requireProof(check: Check, path: string): Promise<void> {
     for (let facts = waiting.shift(); facts !== undefined; facts = waiting.shift()) await check.consult?.(facts)
   }
   await Promise.all(Array.from({ length: asked }, ask))
-  const release = guardExit()
+  const release = guardExit(path)
   const { faults } = proveCheck(check)
   release()
   if (faults.length > 0) throw invalid(path, [`${check.id} is unproven`, ...faults])
@@ -101,7 +101,7 @@ function requireOrder(checks: readonly Check[], builtIn: readonly Check[]): void
 /** Judges; the code of a plug-in cannot end the process as if all were well. */
 export function judgeGuarded(check: Check, answer: Answer, ports: JudgePorts): CheckResult {
   if (check.origin === undefined) return judgeAnswer(check, answer, ports)
-  const release = guardExit()
+  const release = guardExit(check.origin.path)
   const result = judgeAnswer(check, answer, ports)
   release()
   return result

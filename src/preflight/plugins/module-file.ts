@@ -1,6 +1,7 @@
 // Loads a plug-in written in TypeScript or JavaScript: exactly the bytes whose digest the policy lists, and nothing they
 // pull in beside it. It may import `arqonbus/preflight` and what Node has built in; another file would be code that no
 // digest covers.
+import { writeSync } from 'node:fs'
 import { isBuiltin, registerHooks } from 'node:module'
 import { extname } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -43,13 +44,14 @@ function hook(): void {
   })
 }
 
-const loadMs = 5_000
+const loadMs = 3_000
 /** The verdict's code for a file that is wrong: a plug-in that ends the process does not end it with its own. */
 const inputExit = 65
 
 /** While code of a plug-in runs in this process: where it ends the process, that is its fault. Call back when it is over. */
-export function guardExit(): () => void {
+export function guardExit(file: string): () => void {
   const refuse = (): void => {
+    writeSync(2, `arqonbus: the plug-in ${file} ended the process\n`) // there is no later
     process.exitCode = inputExit
   }
   process.once('exit', refuse)
@@ -71,7 +73,7 @@ export async function loadModule({ path, sha256 }: Pick<ModulePlugin, 'path' | '
 }
 
 async function imported(url: string, path: string): Promise<unknown> {
-  const release = guardExit()
+  const release = guardExit(path)
   let timer: NodeJS.Timeout | undefined
   const late = new Promise<never>((_resolve, reject) => {
     timer = setTimeout(() => reject(invalid(path, [`it did not load within ${loadMs} ms`])), loadMs)
