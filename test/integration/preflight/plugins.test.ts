@@ -344,6 +344,21 @@ describe('the commands', () => {
     expect(explained.out.join('\n')).toContain('old: OLD')
   })
 
+  it('take the examples of the documentation, whose digests are those that stand there', async () => {
+    const text = readFileSync(new URL('../../../docs/preflight-plugins.md', import.meta.url), 'utf8')
+    const example = (language: string): string => new RegExp(`\`\`\`${language}\n([^]*?)\`\`\`\n`).exec(text)?.[1] ?? ''
+    const files = [folder.add('ledger.ts', example('ts')), folder.add('arqon-check-ledger', example('sh'))]
+    for (const path of files) expect(text).toContain(`sha256: ${sha256Of(path)}`)
+    const { address, server } = await ledgerServer('LEDGER 3\n')
+    try {
+      const report = await run(['x'], { LEDGER_ADDRESS: address, LEDGER_BACKUPS: folder.path })
+      expect(wordOf(report, 'x.acme.ledger-answers')).toBe('pass')
+      expect(wordOf(report, 'x.acme.ledger-backup')).toBe('fail NO_BACKUP dependency')
+    } finally {
+      server.close()
+    }
+  })
+
   it('refuse a bad one with the code of a wrong input', async () => {
     const path = folder.program('bad', { judge: 'true' })
     const { exitCode, notes } = await runCommand(['preflight', 'plugin', 'check', path], staging)
