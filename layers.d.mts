@@ -2,3 +2,4 @@
 export const layers: Readonly<Record<string, readonly string[]>>
 export const soleImporters: Readonly<Record<string, readonly string[]>>
 export const portOnly: Readonly<Record<string, { readonly port: string; readonly mayOpen: readonly string[] }>>
+export const computedImporters: readonly string[]

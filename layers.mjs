@@ -119,3 +119,6 @@ export const portOnly = {
   hot: { port: 'hot-state.ts', mayOpen: ['app', 'hot'] },
   link: { port: 'link.ts', mayOpen: ['app', 'link', 'preflight'] },
 }
+
+/** Files that import what is only known at run time: plug-ins, which are no part of the table. */
+export const computedImporters = ['preflight/plugins/module-file.ts']

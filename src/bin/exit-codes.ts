@@ -36,6 +36,8 @@ const byCode: Readonly<Record<string, ExitCode>> = {
   USAGE: exitCodes.usage,
 }
 
+const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID', 'PLUGIN_INVALID']
+
 /** What to print for an error and which code to exit with. An error nobody foresaw keeps its stack. */
 export function describeFailure(error: unknown): { exitCode: ExitCode; lines: readonly string[] } {
   if (error instanceof ExitError) {
@@ -49,8 +51,7 @@ export function describeFailure(error: unknown): { exitCode: ExitCode; lines: re
       lines.push('It is not known whether it was stored; send it again with the same --id.')
     }
     // Files of the preflight are its input, wherever a command reads them; servers wrap them in START_REFUSED.
-    if (reason === 'WAIVER_INVALID' || reason === 'PREFLIGHT_POLICY_INVALID')
-      return { exitCode: exitCodes.input, lines }
+    if (inputReasons.includes(reason)) return { exitCode: exitCodes.input, lines }
     // A store that refuses the credentials is no wrong configuration, whatever refused to open.
     const isDenied = error.code === 'STORE_OPEN_FAILED' && reason === 'DENIED'
     return { exitCode: isDenied ? exitCodes.denied : (byCode[error.code] ?? exitCodes.failure), lines }

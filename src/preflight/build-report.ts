@@ -9,6 +9,7 @@ import {
   type CountName,
   harmless,
   type Observation,
+  type PluginNote,
   type Report,
   reportSchema,
   type Result,
@@ -48,10 +49,11 @@ export interface JudgedBy {
   readonly policy: string
   readonly waivers?: string
   readonly notes: readonly WaiverNote[]
+  readonly plugins: readonly PluginNote[]
 }
 
 export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[], facts: RunFacts): Report {
-  const { catalogue, policy, waivers, notes } = judgedBy
+  const { catalogue, policy, waivers, notes, plugins } = judgedBy
   const results = withBlocks(ended.map(({ result }) => result))
   const evidence = { planned: plan.checks.map(({ check }) => check.id), required: plan.required, results }
   const verdict = verdictOf(evidence)
@@ -82,6 +84,7 @@ export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[]
       startedAt: facts.startedAt,
       ms: Math.round(facts.ms),
       ...(notes.length > 0 && { notes }),
+      ...(plugins.length > 0 && { plugins }),
       results: Object.fromEntries(ended.map(({ result, observation }) => [result.id, observation])),
     },
   }
@@ -121,7 +124,7 @@ function countsOf(results: readonly Result[]): Record<CountName, number> {
   return counts
 }
 
-const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID']
+const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID', 'PLUGIN_INVALID']
 const mostFaultLines = 100
 
 /** A wrong call (USAGE), a file that is wrong, or a fault of ours; INCONCLUSIVE either way. */

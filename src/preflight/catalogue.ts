@@ -3,6 +3,7 @@ import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { gateChecks } from './gates/gate-checks.ts'
 import { liveChecks } from './live/live-checks.ts'
+import type { PluginEntry } from '../waivers/preflight-policy.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
 import { ollamaChecks } from './ollama/ollama-checks.ts'
@@ -51,17 +52,20 @@ export interface CatalogueRow {
   readonly severity: string
   readonly class: string
   readonly runbook: readonly string[]
+  /** The plug-in it came from; absent: it is built in. */
+  readonly origin?: PluginEntry
 }
 
 /** For `preflight list`. */
 export function listCatalogue(catalogue: readonly Check[] = createCatalogue()): CatalogueRow[] {
-  const rows = catalogue.map(({ id, title, phase, severity, class: fault, runbook }) => ({
+  const rows = catalogue.map(({ id, title, phase, severity, class: fault, runbook, origin }) => ({
     id,
     title,
     phase,
     severity,
     class: fault,
     runbook,
+    ...(origin !== undefined && { origin }),
   }))
   return rows.sort((a, b) => phases.indexOf(a.phase) - phases.indexOf(b.phase) || (a.id < b.id ? -1 : 1))
 }

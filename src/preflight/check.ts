@@ -7,7 +7,7 @@ import type { Program } from '../config/keys.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Finding, RuleContext, Severity } from '../rules/rule.ts'
-import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import type { PluginEntry, PreflightPolicy } from '../waivers/preflight-policy.ts'
 import type { CommandSpool } from './incident/commands.ts'
 import type { Targets } from './targets.ts'
 
@@ -58,6 +58,8 @@ export interface CheckPorts extends JudgePorts {
   readonly isOffline?: boolean
   /** A signed result of the gates, to be taken in place of a run. */
   readonly attestationPath?: string
+  /** Files whose checks are part of this run's catalogue; absent: none. */
+  readonly plugins?: readonly PluginEntry[]
   /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
   atEnd?(end: () => void): void
 }
@@ -197,6 +199,8 @@ export interface CheckHead {
   readonly retryOn?: readonly string[]
   /** Better words than stops.ts has, by code. */
   readonly hints?: Readonly<Record<string, string>>
+  /** The plug-in it came from; absent: it is part of this build. */
+  readonly origin?: PluginEntry
 }
 
 export interface Check<F = JsonObject> extends CheckHead {
@@ -213,6 +217,8 @@ export interface Check<F = JsonObject> extends CheckHead {
   /** Probes of one lane run one at a time, in this process; a deadline counts from a probe's turn. */
   readonly lane?: string
   judge(facts: F, ports: JudgePorts): CheckResult
+  /** Asks a program to judge these facts, so that `judge` knows the answer. Never rejects. */
+  readonly consult?: (facts: JsonObject) => Promise<void>
   readonly worlds: Worlds<F>
 }
 

@@ -128,6 +128,11 @@ export const engineWorlds: Worlds = {
       'dependency',
       'EAI_AGAIN ETIMEDOUT NO_ANSWER DEADLINE MALFORMED REGISTRY_UNREACHABLE COUNTS_UNWRITABLE',
     ),
+    ...stops(
+      'error',
+      'regression',
+      'PLUGIN_OUTPUT PLUGIN_ANSWERS PLUGIN_SILENT PLUGIN_EXIT PLUGIN_TOO_LOUD PLUGIN_LATE PLUGIN_LEAK PLUGIN_CHANGED',
+    ),
     ...stops('error', 'unknown', 'THREW PROBE_DIED BAD_FACTS A_CODE_NOBODY_KNOWS'),
   ],
 }

@@ -148,6 +148,7 @@ export function formatVerdict({ canonical, digest, observations }: Report): stri
     return [...lines, ...formatIncident(observations.incident), `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
   for (const { waiver, text } of observations.notes ?? []) lines.push(`note     ${waiver} ${text}`)
+  for (const { plugin, text } of observations.plugins ?? []) lines.push(`note     ${plugin} ${text}`)
   lines.push(...formatIncident(observations.incident))
   lines.push(`digest   ${digest.slice(0, 'sha256:'.length + 12)}   exit ${exitCodeOf(canonical)}`)
   return lines.join('\n')

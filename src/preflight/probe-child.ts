@@ -4,8 +4,11 @@ import { randomHex } from '../base/ids.ts'
 import type { Profile } from '../config/shapes.ts'
 import { createRuleContext } from '../rules/context.ts'
 import { createCatalogue } from './catalogue.ts'
-import type { Answer, CheckPorts } from './check.ts'
+import { describeFault } from './build-report.ts'
+import type { Answer, Check, CheckPorts } from './check.ts'
 import { lookHere, type ProbeInputs, type ProbeRequest } from './prober.ts'
+import { loadModuleCheck } from './plugins/module-file.ts'
+import { ProbeStop } from './stops.ts'
 import { targetsOf } from './targets.ts'
 
 const catalogue = new Map(createCatalogue().map((check) => [check.id, check]))
@@ -22,13 +25,25 @@ function portsOf({ env, asked, targets, policy, now, runId }: ProbeInputs): Chec
   }
 }
 
-process.on('message', ({ id, inputs, deadlineMs }: ProbeRequest) => {
-  const check = catalogue.get(id)
-  const answer: Promise<Answer> =
-    check === undefined
-      ? Promise.resolve({ stopped: { code: 'THREW', observed: `no check is called ${id}` } })
-      : lookHere({ ...check, deadlineMs }, portsOf(inputs))
-  void answer.then((found) => process.send?.(found))
+/** A plug-in is loaded when its check is asked for, and only that one. */
+async function checkOf(id: string, { plugins = [] }: ProbeInputs): Promise<Check | undefined> {
+  const plugin = plugins.find(({ ids }) => ids.includes(id))
+  return plugin === undefined ? catalogue.get(id) : await loadModuleCheck(plugin, id)
+}
+
+async function answerTo({ id, inputs, deadlineMs }: ProbeRequest): Promise<Answer> {
+  try {
+    const check = await checkOf(id, inputs)
+    if (check !== undefined) return await lookHere({ ...check, deadlineMs }, portsOf(inputs))
+    return { stopped: { code: 'THREW', observed: `no check is called ${id}` } }
+  } catch (error) {
+    if (error instanceof ProbeStop) return { stopped: error.stopped }
+    return { stopped: { code: 'THREW', observed: describeFault(error) } }
+  }
+}
+
+process.on('message', (request: ProbeRequest) => {
+  void answerTo(request).then((found) => process.send?.(found))
 })
 process.on('disconnect', () => process.exit())
 process.send?.('ready')

@@ -31,8 +31,16 @@ export interface ProbeInputs {
   readonly policy: CheckPorts['policy']
   readonly now: number
   readonly runId: string
+  /** Modules whose checks look in such a process: absolute paths, and ids of their checks. */
+  readonly plugins?: readonly ModulePlugin[]
   /** Planted into the environment of each process: nothing that is shown or stored may hold it. */
   readonly canary?: string
+}
+
+export interface ModulePlugin {
+  readonly path: string
+  readonly sha256: string
+  readonly ids: readonly string[]
 }
 
 const file = `./probe-child${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`
@@ -122,7 +130,7 @@ class ProbeChild {
     const script = new URL(file, import.meta.url)
     const startedMs = systemClock.monotonic()
     const recorded = spool?.begin({
-      id: `probe-${resource}`,
+      id: `probe-${resource.replaceAll(/[^A-Za-z0-9-]/g, '-')}`,
       argv: [process.execPath, fileURLToPath(script)],
       cwd: process.cwd(),
       streams: 'standard output is not connected; killed when the run is over, or a deadline passes',

@@ -107,6 +107,13 @@ export interface WaiverNote {
   readonly text: string
 }
 
+export interface PluginNote {
+  /** The file's name. */
+  readonly plugin: string
+  readonly code: 'NOT_LISTED'
+  readonly text: string
+}
+
 export interface Report {
   readonly schema: typeof reportSchema
   readonly canonical: Canonical
@@ -119,6 +126,8 @@ export interface Report {
     readonly fault?: string
     /** Waivers that need somebody's attention, though they stop nothing. */
     readonly notes?: readonly WaiverNote[]
+    /** The same of plug-ins. */
+    readonly plugins?: readonly PluginNote[]
     readonly results: Readonly<Record<string, Observation>>
     /** What became of evidence and tickets; after the verdict, which it does not change. */
     readonly incident?: IncidentOutcome

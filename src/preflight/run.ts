@@ -12,15 +12,17 @@ import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
 import { type ReadBytes, readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
 import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
-import { createCatalogue } from './catalogue.ts'
+import { createCatalogue, register } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type EnvSource, type Phase, phases } from './check.ts'
 import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import type { CommandSpool } from './incident/commands.ts'
-import { judgeAnswer } from './judge.ts'
+import type { judgeAnswer } from './judge.ts'
 import { catalogueDigest, type Plan, type PlannedCheck, planPreflight, type Selection } from './plan.ts'
 import { gateMarker } from './gates/gate-environment.ts'
 import { createProber, type Prober, type ProbeInputs } from './prober.ts'
-import { harmless, type Report, type Result } from './report.ts'
+import { judgeGuarded, loadPlugins, noPlugins, type Plugins, policyFolder } from './plugins/load.ts'
+import { unlistedPrograms } from './plugins/search-path.ts'
+import { harmless, type PluginNote, type Report, type Result } from './report.ts'
 import { type Targets, targetTexts } from './targets.ts'
 
 export interface PreflightInputs extends Selection {
@@ -34,6 +36,8 @@ export interface PreflightInputs extends Selection {
   readonly policy?: PreflightPolicy
   /** In place of the one that the environment names. */
   readonly policyPath?: string
+  /** As PATH: folders in which programs of plug-ins that nobody listed are noted. Absent: not looked for. */
+  readonly searchPath?: string
   /** Absent: the file that the environment names (ARQONBUS_PREFLIGHT_WAIVERS); `none`: judge without exceptions. */
   readonly waivers?: WaiverFile | 'none'
   /** In place of the one that the environment names. */
@@ -83,6 +87,8 @@ export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files
   readonly canary?: string
   /** Records every process that is started. */
   readonly spool?: CommandSpool
+  /** Told of the plan, before any of it runs. */
+  readonly onPlan?: (plan: Plan) => void
 }
 
 /** Never rejects: a wrong call and a fault of ours are reports too, with the verdict INCONCLUSIVE. */
@@ -99,13 +105,20 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   let prober: Prober | undefined
   const ends: (() => void)[] = []
   try {
-    const catalogue = withTimeouts(ports.catalogue ?? createCatalogue(), inputs.checkTimeoutsMs ?? {})
-    const checkPorts: CheckPorts = { ...checkPortsOf(inputs, ports, clock), atEnd: (end) => void ends.push(end) }
+    const basePorts = checkPortsOf(inputs, ports, clock)
+    const { checks, plugins } = await wholeCatalogue(inputs, basePorts, ports)
+    const catalogue = withTimeouts(checks, inputs.checkTimeoutsMs ?? {})
+    const checkPorts: CheckPorts = {
+      ...basePorts,
+      ...(plugins.entries.length > 0 && { plugins: plugins.entries }),
+      atEnd: (end) => void ends.push(end),
+    }
     const waivers = waiversOf(inputs, checkPorts)
     requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, withAttested(inputs))
     refuseGateInGate(plan, inputs)
-    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, ports.canary), ports.spool)
+    ports.onPlan?.(plan)
+    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, plugins, ports.canary), ports.spool)
     const exceptions = createExceptions(waivers, checkPorts)
     const outcomes = exceptions.settle(
       await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
@@ -115,6 +128,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
       policy: digestOf(checkPorts.policy),
       ...(waivers.waivers.length > 0 && { waivers: digestOf(waivers) }),
       notes: exceptions.notes(outcomes),
+      plugins: unlistedPlugins(inputs, checkPorts),
     }
     return reportOf(plan, judgedBy, outcomes, facts())
   } catch (error) {
@@ -146,6 +160,31 @@ function quietly(end: () => void): void {
   } catch {
     // As said above.
   }
+}
+
+/** What is built in, and the plug-ins that the policy lists. Throws CONFIG_INVALID (PLUGIN_INVALID). */
+export async function wholeCatalogue(
+  inputs: Pick<PreflightInputs, 'policy' | 'policyPath'>,
+  ports: Pick<CheckPorts, 'ctx' | 'policy'>,
+  { catalogue: builtIn = createCatalogue(), spool }: Pick<PreflightPorts, 'catalogue' | 'spool'> = {},
+): Promise<{ readonly checks: readonly Check[]; readonly plugins: Plugins }> {
+  const { plugins: entries = [] } = ports.policy
+  if (entries.length === 0) return { checks: builtIn, plugins: noPlugins }
+  const plugins = await loadPlugins(entries, { policyPath: policyPathOf(inputs, ports), builtIn, spool })
+  return { checks: register([...builtIn, ...plugins.checks]), plugins }
+}
+
+/** Of the file that the policy came from; undefined where it was given as it is. */
+function policyPathOf(
+  { policy, policyPath }: Pick<PreflightInputs, 'policy' | 'policyPath'>,
+  { ctx }: Pick<CheckPorts, 'ctx'>,
+): string | undefined {
+  return policy === undefined ? (policyPath ?? ctx.resolution.values.preflightPolicy) : undefined
+}
+
+function unlistedPlugins(inputs: PreflightInputs, ports: CheckPorts): readonly PluginNote[] {
+  if (inputs.searchPath === undefined) return []
+  return unlistedPrograms(inputs.searchPath, ports.plugins ?? [], policyFolder(policyPathOf(inputs, ports)))
 }
 
 /** Throws USAGE for an id that is no check's. */
@@ -205,6 +244,7 @@ const readerOf =
 function probeInputsOf(
   inputs: PreflightInputs,
   { targets, policy, now, runId }: CheckPorts,
+  { modules }: Plugins,
   canary: string | undefined,
 ): ProbeInputs {
   const env = Object.fromEntries(
@@ -217,6 +257,7 @@ function probeInputsOf(
     now,
     runId,
     ...(inputs.profile !== undefined && { asked: inputs.profile }),
+    ...(modules.length > 0 && { plugins: modules }),
     ...(canary !== undefined && { canary }),
   }
 }
@@ -334,7 +375,8 @@ function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (
       if (!canHeal(check, answer)) break
       await new Promise((resolve) => setTimeout(resolve, retryEveryMs))
     }
-    return toEnded(check, judgeAnswer(check, answer, ports), answer, attempts)
+    if ('facts' in answer) await check.consult?.(answer.facts)
+    return toEnded(check, judgeGuarded(check, answer, ports), answer, attempts)
   }
 }
 

@@ -85,6 +85,15 @@ export const stops: Readonly<Record<string, Meaning>> = {
   SUITES_UNREADABLE: no('regression', 'correct preflight.gates.json (docs/gates.md)'),
   COUNTS_UNREADABLE: no('config', 'repair preflight-gates.json in ARQONBUS_DATA_DIR, or take it away to begin anew'),
   COUNTS_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR writable'),
+  // Plug-ins.
+  PLUGIN_OUTPUT: silence('regression', 'the plug-in wrote something that is no line of the protocol: correct it'),
+  PLUGIN_ANSWERS: silence('regression', 'the plug-in gave more than one answer: correct it'),
+  PLUGIN_SILENT: silence('regression', 'the plug-in ended without an answer: correct it'),
+  PLUGIN_EXIT: silence('regression', 'the plug-in ended with a failure: look at what it wrote to standard error'),
+  PLUGIN_TOO_LOUD: silence('regression', 'the plug-in wrote more than 1 MiB: correct it'),
+  PLUGIN_LATE: silence('regression', 'the judge of the plug-in took too long: it has nothing to wait for'),
+  PLUGIN_LEAK: silence('regression', 'the plug-in put a secret into its answer: correct it, then change the secret'),
+  PLUGIN_CHANGED: silence('regression', 'the file of the plug-in is not the one that the policy lists any more'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

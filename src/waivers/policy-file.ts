@@ -1,6 +1,6 @@
 // Reads the policy of a site's preflight: who may approve exceptions, and what its services have to offer. As strict as
 // waivers are read; only the schema has to be there, all else has its default.
-import { defaultPreflightPolicy, type PreflightPolicy } from './preflight-policy.ts'
+import { defaultPreflightPolicy, type PluginEntry, type PreflightPolicy } from './preflight-policy.ts'
 import { isKeyText } from './sign.ts'
 import { booleanOf, Fields, formOf, integerOf, itemsOf, type Place, Problems, readYaml, textOf } from './strict-yaml.ts'
 import { checkForm, nameForm } from './waiver-file.ts'
@@ -28,6 +28,7 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
   const schema = fields.required('schema')
   if (schema !== undefined && schema.value !== policySchema) problems.add(schema, `not ${policySchema}`)
   const site = formOf(fields.optional('site'), problems, nameForm, 'the name of a site')
+  const plugins = fields.optional('plugins')
   const number = (
     name: 'instances' | 'valkeyReplicas' | 'postgresStandbys' | 'backupMaxAge' | 'restoreDrillMaxAge',
     min: number,
@@ -49,6 +50,7 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
     backupMaxAge: number('backupMaxAge', 1, mostDays * 24),
     restoreDrillMaxAge: number('restoreDrillMaxAge', 1, mostDays),
     owners: readOwners(fields.optional('owners'), problems),
+    ...(plugins !== undefined && { plugins: readPlugins(plugins, problems) }),
   }
   fields.end()
   return policy
@@ -100,4 +102,23 @@ function readWaivable(place: Place | undefined, problems: Problems): string[] {
     seen.add(id)
   }
   return [...seen]
+}
+
+const kindOf: Readonly<Record<string, PluginEntry['kind']>> = { module: 'module', program: 'program' }
+
+/** A file is listed once, whatever it is called. */
+function readPlugins(place: Place, problems: Problems): PluginEntry[] {
+  const seen = new Set<string>()
+  return itemsOf(place, problems).flatMap((item) => {
+    const fields = new Fields(item, problems)
+    const path = textOf(fields.required('path'), problems, 4_096)
+    const digest = fields.required('sha256')
+    const sha256 = formOf(digest, problems, /^[0-9a-f]{64}$/, '64 lower-case hex digits')
+    const kind = kindOf[formOf(fields.required('kind'), problems, /^(?:module|program)$/, 'module or program') ?? '']
+    fields.end()
+    if (path === undefined || sha256 === undefined || kind === undefined) return []
+    if (seen.has(path) || seen.has(sha256)) problems.add(item, 'a plug-in that is there already')
+    seen.add(path).add(sha256)
+    return [{ path, sha256, kind }]
+  })
 }

@@ -1,6 +1,16 @@
 // What a site decides about its own preflight, apart from the environment that is judged: who may approve exceptions,
 // and what its services have to offer.
 
+/** A check of somebody else's that a site takes into its preflight (docs/preflight-plugins.md). */
+export interface PluginEntry {
+  /** As the policy has it; a relative one counts from the policy's folder. */
+  readonly path: string
+  /** Of the file: 64 lower-case hex digits. */
+  readonly sha256: string
+  /** `module`: TypeScript or JavaScript. `program`: an executable named arqon-check-…. */
+  readonly kind: 'module' | 'program'
+}
+
 export interface PreflightPolicy {
   /** What the runbook only recommends becomes `high`. */
   readonly hardened: boolean
@@ -28,6 +38,8 @@ export interface PreflightPolicy {
   readonly restoreDrillMaxAge: number
   /** Who gets the tickets of a category: `dep.postgres` before `dep`; default: engineering. */
   readonly owners?: Readonly<Record<string, string>>
+  /** Loaded in this order; default: none. */
+  readonly plugins?: readonly PluginEntry[]
 }
 
 export const defaultPreflightPolicy: PreflightPolicy = {

@@ -86,6 +86,7 @@ interface Files {
   readonly path: string
   readonly file: WaiverFile
   readonly policy: PreflightPolicy
+  readonly policyPath: string | undefined
 }
 
 async function filesOf(options: FileOptions, terminal: Terminal): Promise<Files> {
@@ -98,7 +99,8 @@ async function filesOf(options: FileOptions, terminal: Terminal): Promise<Files>
       'Name it with --waivers, or set ARQONBUS_PREFLIGHT_WAIVERS.',
     )
   }
-  return { path, file: readWaivers(path, fromDisk), policy: await policyOf(options, terminal) }
+  const policyPath = options.policy ?? resolveKeys(terminal.env).values.preflightPolicy
+  return { path, file: readWaivers(path, fromDisk), policy: await policyOf(options, terminal), policyPath }
 }
 
 async function policyOf({ policy }: FileOptions, { env }: Terminal): Promise<PreflightPolicy> {
@@ -106,9 +108,14 @@ async function policyOf({ policy }: FileOptions, { env }: Terminal): Promise<Pre
   return readPreflightPolicy(policy ?? resolveKeys(env).values.preflightPolicy, fromDisk)
 }
 
-async function rowsOf({ file, policy }: Files) {
+/** A check of a plug-in can be excused like any other. */
+async function rowsOf({ file, policy, policyPath }: Files) {
+  const { createCatalogue } = await import('../../preflight/catalogue.ts')
   const { lintWaivers } = await import('../../preflight/lint-waivers.ts')
-  return lintWaivers(file, policy, systemClock.now())
+  const { loadPlugins } = await import('../../preflight/plugins/load.ts')
+  const builtIn = createCatalogue()
+  const { checks } = await loadPlugins(policy.plugins ?? [], { policyPath, builtIn })
+  return lintWaivers(file, policy, systemClock.now(), [...builtIn, ...checks])
 }
 
 async function lint(options: FileOptions, terminal: Terminal): Promise<void> {

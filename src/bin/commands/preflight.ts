@@ -3,7 +3,7 @@
 import { resolve } from 'node:path'
 import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Profile } from '../../config/shapes.ts'
-import type { Phase } from '../../preflight/check.ts'
+import type { Check, Phase } from '../../preflight/check.ts'
 import type { Plan } from '../../preflight/plan.ts'
 import type { Report } from '../../preflight/report.ts'
 import type { Progress } from '../../preflight/run.ts'
@@ -13,6 +13,7 @@ import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { attestCommand } from './preflight-attest.ts'
+import { pluginCommand } from './preflight-plugin.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
 import { diffCommand } from './preflight-diff.ts'
@@ -54,6 +55,11 @@ interface RunOptions extends SelectionOptions {
   readonly quiet?: boolean
 }
 
+interface ListOptions {
+  readonly policy?: string
+  readonly json?: boolean
+}
+
 export function preflightCommand(terminal: Terminal): Command {
   const command = new Command('preflight').description(
     'Prove that a production start is safe: GO or NO-GO with evidence',
@@ -91,22 +97,25 @@ export function preflightCommand(terminal: Terminal): Command {
   )
   command.addCommand(
     new Command('list')
-      .description('List every check')
+      .description('List every check, those of plug-ins with their file and its digest')
+      .option('--policy <file>', 'whose plug-ins to list; default: ARQONBUS_PREFLIGHT_POLICY')
       .option('--json', 'print as JSON')
-      .action((options: { json?: boolean }) => list(options, terminal)),
+      .action((options: ListOptions) => list(options, terminal)),
   )
   command.addCommand(
     new Command('explain')
       .description('Tell what a check proves, how it can fail and what to do')
       .argument('<id>', 'id of a check, as `preflight list` shows it')
+      .option('--policy <file>', 'whose plug-ins there are; default: ARQONBUS_PREFLIGHT_POLICY')
       .option('--json', 'print as JSON')
-      .action((id: string, options: { json?: boolean }) => explain(id, options, terminal)),
+      .action((id: string, options: ListOptions) => explain(id, options, terminal)),
   )
   command.addCommand(waiversCommand(terminal))
   command.addCommand(selftestCommand(terminal))
   command.addCommand(attestCommand(terminal))
   command.addCommand(replayCommand(terminal))
   command.addCommand(diffCommand(terminal))
+  command.addCommand(pluginCommand(terminal))
   return command.addHelpText(
     'after',
     `
@@ -188,6 +197,7 @@ async function inputsOf(options: RunOptions | SelectionOptions, terminal: Termin
     ...(typeof waivers === 'string' && { waiversPath: waivers }),
     ...(policy !== undefined && { policyPath: policy }),
     ...(attestation !== undefined && { attestationPath: resolve(terminal.cwd, attestation) }),
+    ...(terminal.env['PATH'] !== undefined && { searchPath: terminal.env['PATH'] }),
   }
 }
 
@@ -291,14 +301,14 @@ function createProgress({ status }: Terminal): Progress & { end(): void } {
 }
 
 async function plan(options: SelectionOptions, terminal: Terminal): Promise<void> {
-  const { createCatalogue, showEffect } = await import('../../preflight/catalogue.ts')
+  const { showEffect } = await import('../../preflight/catalogue.ts')
   const { requireKnownChecks } = await import('../../preflight/exceptions.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
-  const { checkPortsOf, waiversOf, withAttested } = await import('../../preflight/run.ts')
+  const { checkPortsOf, waiversOf, wholeCatalogue, withAttested } = await import('../../preflight/run.ts')
   const inputs = await inputsOf(options, terminal)
   const ports = checkPortsOf(inputs, {})
   const file = waiversOf(inputs, ports)
-  const catalogue = createCatalogue()
+  const { checks: catalogue } = await wholeCatalogue(inputs, ports)
   requireKnownChecks(file, ports.policy, catalogue)
   const waiversFor = (id: string): string[] =>
     file.waivers.filter(({ check }) => check === id).map((waiver) => waiver.id)
@@ -338,18 +348,33 @@ function skippedByReason(checks: Plan['checks']): Map<string, string[]> {
   return byReason
 }
 
-async function list(options: { json?: boolean }, terminal: Terminal): Promise<void> {
-  const { listCatalogue } = await import('../../preflight/catalogue.ts')
-  const rows = listCatalogue()
-  if (options.json === true) terminal.out(toPrintableJson(rows))
-  else
-    for (const { id, phase, severity, title } of rows)
-      terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  ${title}`)
+/** What is built in, and the plug-ins of the policy that is named. */
+async function catalogueFor({ policy }: ListOptions, { env }: Terminal): Promise<readonly Check[]> {
+  const policyPath = policy ?? env['ARQONBUS_PREFLIGHT_POLICY']
+  const { createCatalogue } = await import('../../preflight/catalogue.ts')
+  if (policyPath === undefined || policyPath === '') return createCatalogue()
+  const { checkPortsOf, wholeCatalogue } = await import('../../preflight/run.ts')
+  const inputs = { env, policyPath }
+  return (await wholeCatalogue(inputs, checkPortsOf(inputs, {}))).checks
 }
 
-async function explain(id: string, options: { json?: boolean }, terminal: Terminal): Promise<void> {
+async function list(options: ListOptions, terminal: Terminal): Promise<void> {
+  const { listCatalogue } = await import('../../preflight/catalogue.ts')
+  const rows = listCatalogue(await catalogueFor(options, terminal))
+  if (options.json === true) {
+    terminal.out(toPrintableJson(rows))
+    return
+  }
+  for (const { id, phase, severity, title, origin } of rows) {
+    terminal.out(`${phase.padEnd(6)} ${severity.padEnd(8)} ${id}  ${title}`)
+    if (origin === undefined) continue
+    terminal.out(`                ${origin.kind} ${origin.path}  sha256:${origin.sha256}`)
+  }
+}
+
+async function explain(id: string, options: ListOptions, terminal: Terminal): Promise<void> {
   const { explainCheck } = await import('../../preflight/catalogue.ts')
-  const facts = explainCheck(id)
+  const facts = explainCheck(id, await catalogueFor(options, terminal))
   if (facts === undefined) {
     throw new ExitError(
       programCodes.usage,

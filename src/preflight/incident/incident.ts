@@ -8,16 +8,9 @@ import { randomHex } from '../../base/ids.ts'
 import type { Environment } from '../../config/resolution.ts'
 import { createCatalogue } from '../catalogue.ts'
 import type { CheckPorts } from '../check.ts'
-import { planPreflight } from '../plan.ts'
+import type { Plan } from '../plan.ts'
 import type { BundleFinding, IncidentOutcome, Report } from '../report.ts'
-import {
-  checkPortsOf,
-  type PreflightInputs,
-  type PreflightPorts,
-  type Progress,
-  runPreflight,
-  withAttested,
-} from '../run.ts'
+import { checkPortsOf, type PreflightInputs, type PreflightPorts, type Progress, runPreflight } from '../run.ts'
 import { exitCodeOf } from '../verdict.ts'
 import { makeBundle, writeBundle } from './bundle.ts'
 import { collectDependencies, collectEnvironment, collectGit, collectHost } from './collect.ts'
@@ -77,7 +70,12 @@ export async function runWithIncident(
     const progress = ports.progress === undefined ? {} : { progress: redactedProgress(ports.progress, redactor) }
     const recorder = recorderOf(ports)
     const catalogue = recorder === undefined ? {} : { catalogue: recorder.catalogue }
-    const bare = await runPreflight(inputs, { ...ports, ...progress, ...catalogue, clock, runId, canary, spool })
+    let plan: Plan | undefined
+    const onPlan = (made: Plan): void => {
+      plan = made
+    }
+    const own = { ...progress, ...catalogue, clock, runId, canary, spool, onPlan }
+    const bare = await runPreflight(inputs, { ...ports, ...own })
     const { report, notes: kept } = await remember(redactReport(bare, redactor), {
       inputs,
       ports: checkPorts,
@@ -104,6 +102,7 @@ export async function runWithIncident(
       runId,
       keyOf,
       route,
+      ...(plan !== undefined && { plan }),
     }
     const capture: Capture = isWanted(run) ? await captured(run) : { findings: [], notes: [] }
     const notes = [...kept, ...capture.notes, ...(await delivered(sinks, run, capture))]
@@ -138,6 +137,8 @@ interface Run {
   readonly runId: string
   readonly keyOf: () => InstallationKey
   readonly route: Route | undefined
+  /** Absent where the report says why there is none. */
+  readonly plan?: Plan
 }
 
 interface Capture {
@@ -218,7 +219,7 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route } = run
   const into = new Collection()
   const { commit } = await collectGit(into, spool, toolEnvironment(request.env))
-  collectReport(into, report, text, planOf(inputs, checkPorts))
+  collectReport(into, report, text, planOf(run))
   collectSummary(into, report, route)
   collectEnvironment(into, checkPorts.ctx.resolution, redactor)
   collectHost(into, clock.now(), request.cwd)
@@ -239,23 +240,14 @@ function collectWaivers(into: Collection, path: string | undefined): void {
   }
 }
 
-function planOf(inputs: PreflightInputs, ports: CheckPorts): object | undefined {
-  try {
-    const { profile, required, checks, digest } = planPreflight(createCatalogue(), ports, withAttested(inputs))
-    return {
-      profile,
-      required,
-      digest,
-      checks: checks.map(({ check: { id, phase, severity, effects }, skip }) => ({
-        id,
-        phase,
-        severity,
-        effects,
-        skip,
-      })),
-    }
-  } catch {
-    return undefined // the report says why there is none
+function planOf({ plan }: Run): object | undefined {
+  if (plan === undefined) return undefined
+  const { profile, required, digest, checks } = plan
+  return {
+    profile,
+    required,
+    digest,
+    checks: checks.map(({ check: { id, phase, severity, effects }, skip }) => ({ id, phase, severity, effects, skip })),
   }
 }
 

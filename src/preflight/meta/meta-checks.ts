@@ -140,17 +140,27 @@ const catalogueCheck = (catalogue: () => readonly Check[], sources: MetaSources)
     ...base,
     id: 'meta.catalogue-complete',
     title: 'Every check of this build is there',
-    proves: 'The checks that registered are those of the manifest of the build, neither fewer, nor more, nor others.',
-    evidence: 'Both digests, and the ids that only one of them has.',
+    proves:
+      'The checks that registered are those of the manifest of the build, and the plug-ins those of the policy, neither fewer, nor more, nor others.',
+    evidence: 'Both digests, and the ids and plug-ins that only one side has.',
     fix: 'Install the package again; while developing, run `node scripts/gen-config-docs.ts`.',
     runbook: ['L7'],
     severity: 'blocker',
     class: 'regression',
     appliesWhen: always,
     effects: [{ kind: 'file', what: 'catalogue-manifest.json' }],
-    shape: { count: 'number', expected: 'string', actual: 'string', missing: 'strings', unexpected: 'strings' },
-    probe: async () => lookAtCatalogue(catalogue(), sources),
-    judge({ count, expected, actual, missing, unexpected }) {
+    shape: {
+      count: 'number',
+      expected: 'string',
+      actual: 'string',
+      missing: 'strings',
+      unexpected: 'strings',
+      plugins: 'number',
+      pluginsMissing: 'strings',
+      pluginsUnexpected: 'strings',
+    },
+    probe: async (ports: CheckPorts) => lookAtCatalogue(catalogue(), sources, ports),
+    judge({ count, expected, actual, missing, unexpected, plugins, pluginsMissing, pluginsUnexpected }) {
       const fix = 'install the package again; while developing, run `node scripts/gen-config-docs.ts`'
       const findings: Finding[] = []
       const add = (code: string, found: string): void => {
@@ -159,7 +169,13 @@ const catalogueCheck = (catalogue: () => readonly Check[], sources: MetaSources)
       if (missing.length > 0) add('CHECK_MISSING', missing.join(', '))
       if (unexpected.length > 0) add('CHECK_UNEXPECTED', unexpected.join(', '))
       if (findings.length === 0 && expected !== actual) add('CHECK_CHANGED', `${actual}, not ${expected}`)
-      return judgeAll(findings, `${count} checks, ${actual}`)
+      const addPlugins = (code: string, found: readonly string[]): void => {
+        const listIt = 'list each plug-in in the policy: `arqonbus preflight plugin check FILE` prints the entry'
+        if (found.length > 0) findings.push({ code, variable: 'plugins', found: found.join(', '), fix: listIt })
+      }
+      addPlugins('PLUGIN_MISSING', pluginsMissing)
+      addPlugins('PLUGIN_UNEXPECTED', pluginsUnexpected)
+      return judgeAll(findings, `${count} checks, ${actual}, ${plugins} plug-ins`)
     },
     worlds: catalogueWorlds,
   })

@@ -6,6 +6,7 @@ import { promisify } from 'node:util'
 import { toIsoTime } from '../../base/clock.ts'
 import { isExplicit } from '../../rules/explicit.ts'
 import type { RuleContext } from '../../rules/rule.ts'
+import type { PluginEntry } from '../../waivers/preflight-policy.ts'
 import { describeFault } from '../build-report.ts'
 import { type CatalogueManifest, manifestOf, readManifest } from '../catalogue-manifest.ts'
 import type { Check, CheckPorts } from '../check.ts'
@@ -83,7 +84,12 @@ export function lookAtSource({ envSource }: CheckPorts) {
   return { source: name, isGiven, drift, hidden }
 }
 
-export function lookAtCatalogue(catalogue: readonly Check[], { manifest = readManifest }: MetaSources) {
+/** The built-in part against the manifest, the plug-ins against the policy's list. */
+export function lookAtCatalogue(
+  catalogue: readonly Check[],
+  { manifest = readManifest }: MetaSources,
+  { policy, plugins = [] }: Pick<CheckPorts, 'policy' | 'plugins'>,
+) {
   let expected: CatalogueManifest
   try {
     expected = manifest()
@@ -91,12 +97,18 @@ export function lookAtCatalogue(catalogue: readonly Check[], { manifest = readMa
     throw new ProbeStop('MANIFEST_MISSING', describeFault(error), 'read')
   }
   const actual = manifestOf(catalogue)
+  const name = ({ path, sha256 }: PluginEntry): string => `${path} ${sha256.slice(0, 12)}…`
+  const listed = (policy.plugins ?? []).map(name)
+  const loaded = plugins.map(name)
   return {
     count: actual.ids.length,
     expected: expected.digest,
     actual: actual.digest,
     missing: expected.ids.filter((id) => !actual.ids.includes(id)),
     unexpected: actual.ids.filter((id) => !expected.ids.includes(id)),
+    plugins: loaded.length,
+    pluginsMissing: listed.filter((one) => !loaded.includes(one)),
+    pluginsUnexpected: loaded.filter((one) => !listed.includes(one)),
   }
 }
 

@@ -138,9 +138,21 @@ interface CatalogueFacts {
   readonly actual: string
   readonly missing: readonly string[]
   readonly unexpected: readonly string[]
+  readonly plugins: number
+  readonly pluginsMissing: readonly string[]
+  readonly pluginsUnexpected: readonly string[]
 }
 
-const complete: CatalogueFacts = { count: 2, expected: 'sha256:aa', actual: 'sha256:aa', missing: [], unexpected: [] }
+const complete: CatalogueFacts = {
+  count: 2,
+  expected: 'sha256:aa',
+  actual: 'sha256:aa',
+  missing: [],
+  unexpected: [],
+  plugins: 0,
+  pluginsMissing: [],
+  pluginsUnexpected: [],
+}
 
 export const catalogueWorlds: Worlds<CatalogueFacts> = {
   passes: [{ name: 'as it was built', facts: complete }],
@@ -161,12 +173,25 @@ export const catalogueWorlds: Worlds<CatalogueFacts> = {
       expect: { code: 'CHECK_CHANGED', findings: ['catalogue CHECK_CHANGED'] },
     },
     {
+      name: 'a plug-in that is listed and was not loaded',
+      facts: { ...complete, pluginsMissing: ['ledger.ts aa…'] },
+      expect: { code: 'PLUGIN_MISSING', findings: ['plugins PLUGIN_MISSING'] },
+    },
+    {
+      name: 'a plug-in that was loaded and is not listed',
+      facts: { ...complete, plugins: 1, pluginsUnexpected: ['ledger.ts aa…'] },
+      expect: { code: 'PLUGIN_UNEXPECTED', findings: ['plugins PLUGIN_UNEXPECTED'] },
+    },
+    {
       name: 'no manifest',
       stopped: { code: 'MANIFEST_MISSING', observed: 'ENOENT', step: 'read' },
       expect: { code: 'MANIFEST_MISSING' },
     },
   ],
-  ignores: [{ name: 'development', env: { ARQONBUS_ENVIRONMENT: 'development' }, facts: complete }],
+  ignores: [
+    { name: 'development', env: { ARQONBUS_ENVIRONMENT: 'development' }, facts: complete },
+    { name: 'plug-ins, as the policy lists them', facts: { ...complete, plugins: 3 } },
+  ],
 }
 
 interface ProofFacts {

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
-import { layers, portOnly, soleImporters } from '../../../layers.mjs'
+import { computedImporters, layers, portOnly, soleImporters } from '../../../layers.mjs'
 import {
   filesWith,
   foreignImports,
@@ -16,7 +16,7 @@ import {
   tableCycles,
 } from './source-rules.ts'
 
-const rules: Rules = { layers, soleImporters, portOnly }
+const rules: Rules = { layers, soleImporters, portOnly, computedImporters }
 const sources = readSources(fileURLToPath(new URL('../../../src', import.meta.url)))
 const readsEnvironment = /\bprocess\.env\b|\bimport\.meta\.env\b/
 const readsClock = /\bDate\.now\b|\bnew Date\(\)/
