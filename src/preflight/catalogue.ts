@@ -1,5 +1,6 @@
-// Every check there is. The phases gates and boot have none in this version, and a production run says so.
+// Every check there is. The phase gates has none in this version, and a production run says so.
 import { BusError } from '../base/errors.ts'
+import { bootChecks } from './boot/boot-checks.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { liveChecks } from './live/live-checks.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
@@ -26,6 +27,7 @@ export function createCatalogue(): readonly Check[] {
     ...ollamaChecks,
     ...projectorChecks,
     ...rollUps,
+    ...bootChecks,
     ...liveChecks,
   ])
 }

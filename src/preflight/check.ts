@@ -8,6 +8,7 @@ import type { Environment } from '../config/resolution.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Finding, RuleContext, Severity } from '../rules/rule.ts'
 import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import type { Targets } from './targets.ts'
 
 /** In the order in which they run (preflight 2.0). */
@@ -47,6 +48,8 @@ export interface CheckPorts extends JudgePorts {
   readonly runId: string
   /** Absent: the operator's shell, and nobody said so. */
   readonly envSource?: EnvSource
+  /** Records programs that a probe starts. Only for checks without a resource. */
+  readonly spool?: Pick<CommandSpool, 'begin'>
   /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
   atEnd?(end: () => void): void
 }

@@ -90,7 +90,11 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   const ends: (() => void)[] = []
   try {
     const catalogue = withTimeouts(ports.catalogue ?? createCatalogue(), inputs.checkTimeoutsMs ?? {})
-    const checkPorts: CheckPorts = { ...checkPortsOf(inputs, ports, clock), atEnd: (end) => void ends.push(end) }
+    const checkPorts: CheckPorts = {
+      ...checkPortsOf(inputs, ports, clock),
+      ...(ports.spool !== undefined && { spool: ports.spool }),
+      atEnd: (end) => void ends.push(end),
+    }
     const waivers = waiversOf(inputs, checkPorts)
     requireKnownChecks(waivers, checkPorts.policy, catalogue)
     const plan = planPreflight(catalogue, checkPorts, inputs)

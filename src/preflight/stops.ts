@@ -79,6 +79,14 @@ export const stops: Readonly<Record<string, Meaning>> = {
   MANIFEST_MISSING: no('regression', 'install the package again: catalogue-manifest.json is part of it'),
   RUN_LOCKED: no('dependency', 'another preflight of the same services runs: wait for it (--wait 120s)'),
   LOCK_UNWRITABLE: silence('dependency', 'make ARQONBUS_DATA_DIR, or the folder for temporary files, writable'),
+  // A candidate started for proof.
+  NO_STAND_IN: silence(
+    'dependency',
+    'install redis-server or valkey-server, postgres and nats-server where the preflight runs: the candidate gets them in place of production’s',
+  ),
+  STAND_IN_FAILED: silence('dependency', 'start that program by hand: it has to run in a temporary folder on loopback'),
+  NO_FREE_PORT: silence('dependency', 'free some ports of the loopback address from 20000 to 32700'),
+  NO_PROCFS: silence('dependency', 'run the boot proofs on Linux, with /proc: they look for sockets there'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),
