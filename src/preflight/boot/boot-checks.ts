@@ -94,7 +94,7 @@ export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): re
         id: 'boot.refuses-skip-validation',
         title: 'Nothing starts with token validation switched off',
         proves:
-          'With JWT_SKIP_VALIDATION set to 1, to false and to nothing, bus and Shield end with 78 within 10 s, open no socket and name the rule.',
+          'With JWT_SKIP_VALIDATION set to 1, to false and to nothing Shield ends with 78 within 10 s, opens no socket and names the rule; so does the bus with false.',
         runbook: ['L62'],
         requires: ['shield.jwt-skip-absent'],
         appliesWhen: outsideDevelopment,

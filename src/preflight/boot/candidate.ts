@@ -2,7 +2,7 @@
 // declares and nothing else. Nothing of production is within its reach: its stores and servers are replaced, by names
 // that never resolve or by stand-ins, before it starts.
 import { type ChildProcess, spawn } from 'node:child_process'
-import { readdirSync, readlinkSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -133,7 +133,7 @@ export interface Candidate {
   end(): void
 }
 
-const lookEveryMs = 20
+const lookEveryMs = 50
 const keptChars = 256 * 1024
 
 /** `end` and the signal kill it; so does the end of this process (the launcher follows its channel). */
@@ -247,18 +247,38 @@ function socketsOf(folder: string): string[] {
   }
 }
 
-const waiting: (() => void)[] = []
-let free = 2
+export type Lane = <T>(work: () => Promise<T>) => Promise<T>
+
+function createLane(width: number): Lane {
+  const waiting: (() => void)[] = []
+  let free = width
+  return async (work) => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await work()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free++
+      else next()
+    }
+  }
+}
 
 /** Two candidates at once: more would make each slower than its deadline on a small machine. */
-export async function inTurn<T>(work: () => Promise<T>): Promise<T> {
-  if (free > 0) free--
-  else await new Promise<void>((resolve) => waiting.push(resolve))
-  try {
-    return await work()
-  } finally {
-    const next = waiting.shift()
-    if (next === undefined) free++
-    else next()
-  }
+export const busyLane = createLane(2)
+/** Those that mostly wait for an answer that never comes keep nobody from the processor. */
+export const idleLane = createLane(4)
+
+const caches = new WeakMap<CheckPorts, string>()
+
+/** What Node compiled is kept for the length of a run: of many starts of one program each takes a third of the time. */
+export function compileCacheOf(ports: CheckPorts): string | undefined {
+  if (ports.atEnd === undefined) return undefined
+  const known = caches.get(ports)
+  if (known !== undefined) return known
+  const folder = mkdtempSync(join(tmpdir(), 'arqonbus-compiled-'))
+  caches.set(ports, folder)
+  ports.atEnd(() => rmSync(folder, { recursive: true, force: true }))
+  return folder
 }

@@ -35,17 +35,20 @@ export const defaultSecret: readonly RefusalCase[] = servers.flatMap((program): 
   },
 ])
 
-export const skipValidation: readonly RefusalCase[] = servers.flatMap((program) =>
-  ['1', 'false', ''].map(
-    (value): RefusalCase => ({
-      name: `${program} told to skip validation by ${value === '' ? 'nothing' : value}`,
-      program,
-      changes: { JWT_SKIP_VALIDATION: value },
-      exit: refused,
-      named: ['shield.jwt-skip-absent PRESENT'],
-    }),
-  ),
-)
+/** Each value once; the bus has the same rule, and is asked with the value that looks most harmless. */
+const skips: readonly (readonly [CandidateProgram, string])[] = [
+  ['shield', '1'],
+  ['shield', 'false'],
+  ['shield', ''],
+  ['bus', 'false'],
+]
+export const skipValidation: readonly RefusalCase[] = skips.map(([program, value]) => ({
+  name: `${program} told to skip validation by ${value === '' ? 'nothing' : value}`,
+  program,
+  changes: { JWT_SKIP_VALIDATION: value },
+  exit: refused,
+  named: ['shield.jwt-skip-absent PRESENT'],
+}))
 
 export const missingValkey: readonly RefusalCase[] = [
   {

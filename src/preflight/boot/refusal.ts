@@ -25,7 +25,7 @@ export interface RefusalFacts {
 /** Rules with codes, errors with reasons, and stores that could not be opened: names only, no text of the program. */
 export function reasonsIn(stderr: string): string[] {
   const rules = stderr.matchAll(/^ {4}rule {2}([a-z][\w.-]*) ([A-Z_]+),/gm)
-  const errors = stderr.matchAll(/^([A-Z][A-Z_]{3,})(?: \(([A-Z_]+)\))?: /gm)
+  const errors = stderr.matchAll(/^arqonbus: ([A-Z][A-Z_]{3,})(?: \(([A-Z_]+)\))?: /gm)
   const stores = stderr.split('\n').filter((line) => line.includes('"event":"store.open_failed"'))
   const backends = stores.flatMap((line) => /"backend":"([a-z]+)"/.exec(line)?.[1] ?? [])
   return [

@@ -5,7 +5,7 @@ import { version } from '../../base/version.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Check, type CheckPorts, defineCheck, judgeAll, type World } from '../check.ts'
 import { type Host, listed } from '../runtime/host.ts'
-import { type Candidate, type CandidateProgram, type Changes, inFolder, inTurn, startCandidate } from './candidate.ts'
+import { type Candidate, type CandidateProgram, type Changes, inFolder, busyLane, startCandidate } from './candidate.ts'
 import { reasonsIn } from './refusal.ts'
 import { startNats, startPostgres, startValkey } from './stand-ins.ts'
 
@@ -58,7 +58,7 @@ async function startAll(ports: CheckPorts, signal: AbortSignal, host: Host): Pro
         return one.value.url
       }) as [string, string, string]
       const changes = { ARQONBUS_VALKEY_URL: valkey, ARQONBUS_POSTGRES_URL: postgres, NATS_URL: nats }
-      return { programs: await inTurn(() => startServers(changes, { ports, signal, host, folder })) }
+      return { programs: await busyLane(() => startServers(changes, { ports, signal, host, folder })) }
     } finally {
       await Promise.all(started.map((one) => (one.status === 'fulfilled' ? one.value.close() : undefined)))
     }

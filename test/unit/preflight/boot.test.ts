@@ -15,7 +15,7 @@ describe.each(bootChecks.map((check) => [check.id, check] as const))('%s', (_id,
 
 it('reads rules, errors and stores from standard error, and nothing else', () => {
   const text = [
-    'START_REFUSED: bus: start refused, 1 problem',
+    'arqonbus: START_REFUSED: bus: start refused, 1 problem',
     '',
     '  JWT_SECRET: not set',
     '    fix   set JWT_SECRET',
@@ -24,7 +24,8 @@ it('reads rules, errors and stores from standard error, and nothing else', () =>
     '{"event":"store.open_failed","backend":"valkey"}',
     '{"event":"store.open_failed","backend":"valkey"}',
     '{"event":"other","backend":"postgres"}',
-    'STORE_OPEN_FAILED (SCHEMA_MISSING): no tables',
+    'arqonbus: STORE_OPEN_FAILED (SCHEMA_MISSING): no tables',
+    'OTHER (WORDS): of somebody else',
   ].join('\n')
   expect(reasonsIn(text)).toEqual([
     'START_REFUSED',
