@@ -1,7 +1,7 @@
 // What must refuse to start does, and what may start starts: the fail conditions of the runbook (L61-L65), proved on the
 // program itself and not on what it says of its configuration.
 import { sharedSecret } from '../../rules/predicates.ts'
-import { type Applicability, type Check, type CheckPorts, defineCheck, type FactsOf, type Effect } from '../check.ts'
+import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
 import * as probes from './boot-probes.ts'
 import { judgeRefusals, type RefusalCase, refusalShape } from './refusal.ts'

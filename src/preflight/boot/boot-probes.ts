@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import type { CheckPorts } from '../check.ts'
 import type { Host } from '../runtime/host.ts'
 import {
-  type Changes,
-  freePorts,
-  compileCacheOf,
-  inFolder,
   busyLane,
+  type Changes,
+  compileCacheOf,
+  freePorts,
   idleLane,
+  inFolder,
   type Lane,
   startCandidate,
 } from './candidate.ts'

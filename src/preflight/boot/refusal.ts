@@ -3,8 +3,8 @@
 import type { JsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type CheckResult, judgeAll } from '../check.ts'
-import { listed } from '../runtime/host.ts'
-import { type Changes, type CandidateProgram, type Watched } from './candidate.ts'
+import { listed, word } from '../runtime/host.ts'
+import type { CandidateProgram, Changes, Watched } from './candidate.ts'
 
 export interface RefusalCase {
   /** `bus, set to 1`. */
@@ -49,7 +49,7 @@ export function judgeRefusals({ starts }: RefusalFacts, cases: readonly RefusalC
     const start = starts.find(({ name }) => name === one.name)
     return start === undefined ? [fault('NOT_TRIED', one, 'was not started')] : faultsOf(one, start)
   })
-  const observed = starts.map(({ name, exit, ms }) => `${String(name)}: exit ${String(exit)}, ${String(ms)} ms`)
+  const observed = starts.map(({ name, exit, ms }) => `${word(name)}: exit ${word(exit)}, ${word(ms)} ms`)
   return judgeAll(findings, observed.join('; '), { refused: cases.map(({ name }) => name) })
 }
 
@@ -63,10 +63,10 @@ function faultsOf(one: RefusalCase, { exit, signal, isLate, listened, reasons }:
   const words = Array.isArray(reasons) ? reasons.filter((word) => typeof word === 'string') : []
   const opened = Array.isArray(listened) ? listened : [] // facts hold arrays here
   if (isLate === true) add('STILL_RUNNING', 'had not ended at its deadline')
-  else if (signal !== '') add('KILLED', `was ended by ${String(signal)}`)
+  else if (signal !== '') add('KILLED', `was ended by ${word(signal)}`)
   else if (exit === 0) add('ENDED_WELL', 'ended with 0')
-  else if (exit !== one.exit) add('WRONG_EXIT', `ended with ${String(exit)} instead of ${one.exit}`)
-  if (opened.length > 0) add('LISTENED', `listened on ${opened.join(', ')}`)
+  else if (exit !== one.exit) add('WRONG_EXIT', `ended with ${word(exit)} instead of ${one.exit}`)
+  if (opened.length > 0) add('LISTENED', `listened on ${opened.map(word).join(', ')}`)
   if (!one.named.some((word) => words.includes(word))) {
     const said = words.length === 0 ? 'nothing that is known' : listed(words)
     add('REASON_NOT_NAMED', `named ${said} instead of ${one.named.join(' or ')}`)
