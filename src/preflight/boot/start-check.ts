@@ -60,7 +60,7 @@ async function startAll(ports: CheckPorts, signal: AbortSignal, host: Host): Pro
       const changes = { ARQONBUS_VALKEY_URL: valkey, ARQONBUS_POSTGRES_URL: postgres, NATS_URL: nats }
       return { programs: await busyLane(() => startServers(changes, { ports, signal, host, folder })) }
     } finally {
-      await Promise.all(started.map((one) => (one.status === 'fulfilled' ? one.value.close() : undefined)))
+      await Promise.all(started.flatMap((one) => (one.status === 'fulfilled' ? [one.value.close()] : [])))
     }
   })
 }
