@@ -15,7 +15,7 @@ describe('the catalogue', () => {
   it('has well-formed ids, each once, and complete entries', () => {
     expect(ids.size).toBe(catalogue.length)
     for (const check of catalogue) {
-      expect(check.id).toMatch(/^(?:meta|runtime|toolchain|bus|shield|live|projector|dep\.(?:valkey|postgres|nats|ollama))\.[a-z][a-z-]+$/)
+      expect(check.id).toMatch(/^(?:meta|runtime|toolchain|bus|shield|boot|live|projector|dep\.(?:valkey|postgres|nats|ollama))\.[a-z][a-z-]+$/)
       for (const text of [check.title, check.proves, check.evidence, check.fix]) expect(text.length).toBeGreaterThan(5)
       expect(check.runbook.every((line) => /^L\d+$/.test(line))).toBe(true)
       expect(check.effects.length).toBeGreaterThan(0)
