@@ -5,6 +5,7 @@ import type { Secret } from '../config/secret.ts'
 import type { BusConfig, ShieldConfig } from '../config/shapes.ts'
 import type { Link } from '../link/link.ts'
 import { linkOverheadBytes } from '../relay/relay.ts'
+import { readTls } from '../shield/start-files.ts'
 import { type BusPorts, type RunningBus, startBus } from './bus.ts'
 import { openLink } from './nats-servers.ts'
 import { type RunningShield, type ShieldProgramPorts, startShieldProgram } from './shield.ts'
@@ -38,6 +39,8 @@ export async function startShieldOnLink(
   config: ShieldConfig & { readonly natsUrl: Secret },
   ports: Omit<ShieldProgramPorts, 'link'>,
 ): Promise<RunningShield> {
+  // Told before anything is opened, the listener for metrics included.
+  if (config.tls !== undefined) await readTls(config.tls)
   const closers = createClosers()
   try {
     const link = await openLink(config.natsUrl, { name: 'arqonbus-shield', logger: ports.logger })

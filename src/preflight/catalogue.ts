@@ -1,5 +1,6 @@
-// Every check there is. The phase boot has none in this version, and a production run says so.
+// Every check there is.
 import { BusError } from '../base/errors.ts'
+import { bootChecks } from './boot/boot-checks.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { gateChecks } from './gates/gate-checks.ts'
 import { liveChecks } from './live/live-checks.ts'
@@ -29,6 +30,7 @@ export function createCatalogue(): readonly Check[] {
     ...projectorChecks,
     ...rollUps,
     ...gateChecks,
+    ...bootChecks,
     ...liveChecks,
   ])
 }

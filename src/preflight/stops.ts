@@ -94,6 +94,14 @@ export const stops: Readonly<Record<string, Meaning>> = {
   PLUGIN_LATE: silence('regression', 'the judge of the plug-in took too long: it has nothing to wait for'),
   PLUGIN_LEAK: silence('regression', 'the plug-in put a secret into its answer: correct it, then change the secret'),
   PLUGIN_CHANGED: silence('regression', 'the file of the plug-in is not the one that the policy lists any more'),
+  // A candidate started for proof.
+  NO_STAND_IN: silence(
+    'dependency',
+    'install redis-server or valkey-server, postgres and nats-server where the preflight runs: the candidate gets them in place of production’s',
+  ),
+  STAND_IN_FAILED: silence('dependency', 'start that program by hand: it has to run in a temporary folder on loopback'),
+  NO_FREE_PORT: silence('dependency', 'free some ports of the loopback address from 20000 to 32700'),
+  NO_PROCFS: silence('dependency', 'run the boot proofs on Linux, with /proc: they look for sockets there'),
   // Ours.
   THREW: silence('unknown', 'a fault of the preflight: report it with the incident bundle'),
   PROBE_DIED: silence('unknown', 'the process that looked has died: report it with the incident bundle'),

@@ -1,6 +1,7 @@
 // The files Shield needs before it opens anything: the schema's descriptor, certificate and key.
 import { createHash } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { createSecureContext } from 'node:tls'
 import { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import { envelopeDescriptorSha256 } from '../wire/generated/envelope-descriptor.ts'
@@ -45,17 +46,22 @@ async function readSchema(file: string | undefined): Promise<Uint8Array> {
   return bytes
 }
 
-/** Throws START_REFUSED when either cannot be read. */
+/** Throws START_REFUSED when either cannot be read (TLS_UNREADABLE), or they are not a pair (TLS_UNUSABLE). */
 export async function readTls(files: { certFile: string; keyFile: string }): Promise<{ cert: Buffer; key: Buffer }> {
+  const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)]).catch((cause: unknown) => {
+    throw refusedTls('TLS_UNREADABLE', 'The TLS certificate or key cannot be read', cause)
+  })
   try {
-    const [cert, key] = await Promise.all([readFile(files.certFile), readFile(files.keyFile)])
-    return { cert, key }
+    createSecureContext({ cert, key })
   } catch (cause) {
-    throw new BusError(
-      'START_REFUSED',
-      'The TLS certificate or key cannot be read',
-      { reason: 'TLS_UNREADABLE' },
+    throw refusedTls(
+      'TLS_UNUSABLE',
+      'SHIELD_TLS_CERT_FILE and SHIELD_TLS_KEY_FILE are no certificate and its key',
       cause,
     )
   }
+  return { cert, key }
 }
+
+const refusedTls = (reason: string, message: string, cause: unknown): BusError =>
+  new BusError('START_REFUSED', message, { reason }, cause)

@@ -16,7 +16,7 @@ describe('the catalogue', () => {
     expect(ids.size).toBe(catalogue.length)
     for (const check of catalogue) {
       expect(check.id).toMatch(
-        /^(?:meta|runtime|toolchain|bus|shield|gate|live|projector|dep(?:\.(?:valkey|postgres|nats|ollama))?)\.[a-z][a-z0-9-]+$/,
+        /^(?:meta|runtime|toolchain|bus|shield|gate|boot|live|projector|dep(?:\.(?:valkey|postgres|nats|ollama))?)\.[a-z][a-z0-9-]+$/,
       )
       for (const text of [check.title, check.proves, check.evidence, check.fix]) expect(text.length).toBeGreaterThan(5)
       expect(check.runbook.every((line) => /^L\d+$/.test(line))).toBe(true)

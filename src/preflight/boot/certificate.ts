@@ -1,0 +1,13 @@
+// A certificate for nobody: its key was thrown away when it was made, so that no key can match it.
+export const lonelyCertificate = `-----BEGIN CERTIFICATE-----
+MIIBkDCCATWgAwIBAgIUV6k6CivwFqqt6coGUsXNlyeeyy4wCgYIKoZIzj0EAwIw
+HDEaMBgGA1UEAwwRY2FuZGlkYXRlLmludmFsaWQwIBcNMjYxMTI1MTQwNjE4WhgP
+MjEyNjExMDExNDA2MThaMBwxGjAYBgNVBAMMEWNhbmRpZGF0ZS5pbnZhbGlkMFkw
+EwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAERcODa26tRadMtVX3yVGg6K5xRk/xHhuH
+fNEFsSM2xkJW/0T/R7YoCgnvUkrYhV2M9B51zXD3fZTuLF8xLM2mEaNTMFEwHQYD
+VR0OBBYEFDupbg4WFIgTYB5Nuzeg5wPQVOojMB8GA1UdIwQYMBaAFDupbg4WFIgT
+YB5Nuzeg5wPQVOojMA8GA1UdEwEB/wQFMAMBAf8wCgYIKoZIzj0EAwIDSQAwRgIh
+APexkZAYDclFCI8Pvzt7j0zmoD2LMVVArwOZsvmFkjDOAiEA93UtUjXj657iAjW8
+t1uc43zrmfsU0jrlxQxT8cUdLKk=
+-----END CERTIFICATE-----
+`

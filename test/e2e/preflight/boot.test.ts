@@ -1,0 +1,92 @@
+// The boot proofs with the real candidate on a healthy environment, and candidates with planted faults.
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, describe, expect, it } from 'vitest'
+import { bootChecks, createBootChecks } from '../../../src/preflight/boot/boot-checks.ts'
+import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
+import type { Check } from '../../../src/preflight/check.ts'
+import { runPreflight } from '../../../src/preflight/run.ts'
+import { thisHost } from '../../../src/preflight/runtime/host.ts'
+import { systemClock } from '../../../src/base/clock.ts'
+import { productionEnvironment } from '../../support/environments.ts'
+import { wordOf } from '../../support/preflight-run.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
+
+const folder = mkdtempSync(join(tmpdir(), 'arqonbus-planted-'))
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+const { PATH = '' } = process.env
+const env = { ...productionEnvironment, PATH }
+/** What comes before them is proved elsewhere. */
+const alone = (checks: readonly Check[]): Check[] => checks.map((check) => ({ ...check, requires: [] }))
+
+describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate', () => {
+  it('refuses every fault and starts without one', { timeout: 120_000 }, async () => {
+    const spool = openCommandSpool(systemClock)
+    try {
+      const report = await runPreflight(
+        { env, profile: 'prod', phases: ['boot'] },
+        { catalogue: alone(createBootChecks(thisHost, { refusalMs: 20_000 })), spool },
+      )
+      const words = Object.fromEntries(bootChecks.map(({ id }) => [id, wordOf(report, id)]))
+      const seen = Object.entries(report.observations.results).map(([id, one]) => ({ id, ...one }))
+      for (const { id, ms, observed, findings } of seen) {
+        process.stdout.write(`${id} ${ms} ms: ${observed ?? JSON.stringify(findings)}\n`)
+      }
+      expect(words).toEqual(Object.fromEntries(bootChecks.map(({ id }) => [id, 'pass'])))
+      // Everything that was started is recorded, with its words, and has ended.
+      const commands = spool.commands()
+      expect(commands.length).toBeGreaterThanOrEqual(18)
+      expect(commands.filter(({ exit, failure }) => exit === undefined || failure !== undefined)).toEqual([])
+      const skip = commands.find(({ folder: name }) => name.includes('told-to-skip'))!
+      expect(spool.read(skip, 'stderr', 10_000).bytes.toString()).toContain('rule  shield.jwt-skip-absent PRESENT')
+    } finally {
+      spool.close()
+    }
+  })
+})
+
+describe('a candidate with a planted fault', () => {
+  const good = `console.error('    rule  shield.jwt-secret-present NOT_SET, blocker, runbook L31, L61'); process.exitCode = 78`
+  const listens = `
+    const { createServer } = await import('node:net')
+    createServer().listen(Number(process.env.SHIELD_PORT), '127.0.0.1')`
+  it.each([
+    ['refuses as it has to', good, 'pass'],
+    ['ignores the missing secret and listens', listens, 'fail STILL_RUNNING,LISTENED,REASON_NOT_NAMED regression'],
+    ['ends well', 'process.exitCode = 0', 'fail ENDED_WELL,REASON_NOT_NAMED regression'],
+    ['refuses without a reason', 'process.exitCode = 78', 'fail REASON_NOT_NAMED regression'],
+    [
+      'refuses for another reason',
+      `console.error('    rule  bus.infra-protocol NOT_SET, critical, runbook L25'); process.exitCode = 78`,
+      'fail REASON_NOT_NAMED regression',
+    ],
+    ['hangs', 'setInterval(() => undefined, 1_000)', 'fail STILL_RUNNING,REASON_NOT_NAMED regression'],
+    ['dies', `process.kill(process.pid, 'SIGKILL')`, 'fail KILLED,REASON_NOT_NAMED regression'],
+    ['is not there', undefined, 'fail WRONG_EXIT,REASON_NOT_NAMED regression'],
+    [
+      'listens before it refuses',
+      `${listens}.once('listening', () => setTimeout(() => { ${good}; process.exit() }, 500))`,
+      'fail LISTENED regression',
+    ],
+  ])('that %s', { timeout: 30_000 }, async (name, script, expected) => {
+    const root = join(folder, name)
+    mkdirSync(join(root, 'bin'), { recursive: true })
+    if (script !== undefined) writeFileSync(join(root, 'bin', 'arqonbus.mjs'), script)
+    const id = 'boot.refuses-missing-secret'
+    const host = { ...thisHost, root }
+    const catalogue = alone(createBootChecks(host, { refusalMs: 1_500 }).filter((check) => check.id === id))
+    const report = await runPreflight({ env, phases: ['boot'] }, { catalogue })
+    expect(wordOf(report, id)).toBe(expected)
+  })
+
+  it('is no candidate for development', async () => {
+    const catalogue = alone(bootChecks)
+    const report = await runPreflight(
+      { env: { JWT_SECRET: productionEnvironment.JWT_SECRET }, phases: ['boot'] },
+      { catalogue },
+    )
+    for (const { id } of bootChecks) expect(wordOf(report, id)).toBe('not-applicable')
+  })
+})
