@@ -1,6 +1,8 @@
 // Every check there is. The phases gates and boot have none in this version, and a production run says so.
 import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
+import { bootCertificateCheck } from './certificate/boot-check.ts'
+import { pinnedCheck } from './certificate/pinned-check.ts'
 import { liveChecks } from './live/live-checks.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
@@ -17,6 +19,7 @@ import { valkeyChecks } from './valkey/valkey-checks.ts'
 export function createCatalogue(): readonly Check[] {
   return register([
     ...createMetaChecks(createCatalogue),
+    pinnedCheck,
     ...runtimeChecks,
     ...staticChecks,
     ...shieldChecks,
@@ -26,6 +29,7 @@ export function createCatalogue(): readonly Check[] {
     ...ollamaChecks,
     ...projectorChecks,
     ...rollUps,
+    bootCertificateCheck,
     ...liveChecks,
   ])
 }

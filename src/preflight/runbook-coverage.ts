@@ -27,7 +27,6 @@ export const notYet: Readonly<Record<string, string>> = {
   L47: 'comes with the gates: the suites of Shield',
   L50: 'the verdict itself, which is no check: whatever fails is NO-GO',
   L65: 'comes with the gates: imports in a clean tree',
-  L66: 'comes with the gates: the suites',
   L70: 'comes with the incident bundle',
   L72: 'comes with the incident bundle',
   L73: 'comes with the incident bundle',

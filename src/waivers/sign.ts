@@ -33,24 +33,31 @@ function keyOf(text: string): KeyObject {
   return createPublicKey({ key: { kty: 'OKP', crv: 'Ed25519', x }, format: 'jwk' })
 }
 
-/** The schema id is in it, so that what was signed for another purpose never counts here. */
-function signedBytes(signed: Waiver, by: string, at: string): Buffer {
-  const waiver = { ...signed, approvals: undefined } // what is undefined is not in the canonical form
-  return Buffer.from(canonicalJson({ schema: waiverSchema, waiver, by, at }), 'utf8')
-}
+/** Ed25519 over the canonical JSON of a value, in base64. The value should name its purpose: a schema id. */
+export const signatureOf = (value: object, key: KeyObject): string =>
+  signBytes(null, Buffer.from(canonicalJson(value), 'utf8'), key).toString('base64')
 
-/** `at` in RFC 3339; the key is a private Ed25519 key. */
-export function approve(waiver: Waiver, by: string, at: string, key: KeyObject): Approval {
-  const sig = signBytes(null, signedBytes(waiver, by, at), key).toString('base64')
-  return { by, at, key: keyTextOf(key), sig }
-}
-
-/** Does it stand under that key (the policy's, never the file's)? Never throws. */
-export function isApproved(waiver: Waiver, { by, at, sig }: Approval, keyText: string): boolean {
+/** Does it stand under that key? Never throws. */
+export function isSignatureOf(value: object, sig: unknown, keyText: unknown): boolean {
   if (!isSignatureText(sig) || !isKeyText(keyText)) return false
   try {
-    return verifyBytes(null, signedBytes(waiver, by, at), keyOf(keyText), Buffer.from(sig, 'base64'))
+    return verifyBytes(null, Buffer.from(canonicalJson(value), 'utf8'), keyOf(keyText), Buffer.from(sig, 'base64'))
   } catch {
     return false
   }
 }
+
+/** The schema id is in it, so that what was signed for another purpose never counts here. */
+const signedOf = (signed: Waiver, by: string, at: string): object => {
+  const waiver = { ...signed, approvals: undefined } // what is undefined is not in the canonical form
+  return { schema: waiverSchema, waiver, by, at }
+}
+
+/** `at` in RFC 3339; the key is a private Ed25519 key. */
+export function approve(waiver: Waiver, by: string, at: string, key: KeyObject): Approval {
+  return { by, at, key: keyTextOf(key), sig: signatureOf(signedOf(waiver, by, at), key) }
+}
+
+/** Does it stand under that key (the policy's, never the file's)? Never throws. */
+export const isApproved = (waiver: Waiver, { by, at, sig }: Approval, keyText: string): boolean =>
+  isSignatureOf(signedOf(waiver, by, at), sig, keyText)

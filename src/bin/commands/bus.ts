@@ -27,14 +27,18 @@ Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment 
 
 async function bus(terminal: Terminal): Promise<void> {
   const { startBusOnLink } = await import('../../app/open-link.ts')
-  const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
+  const { requireCertifiedStart } = await import('../../app/certified-start.ts')
+  const { certificateWatch } = await import('../../app/certificate-watch.ts')
   const resolution = resolveKeys(terminal.env)
-  for (const excused of await requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
+  const start = await requireCertifiedStart('bus', resolution)
+  for (const note of start.notes) terminal.note(note)
   const config = toBusConfig(resolution)
+  const logger = loggerOf(resolution, 'bus')
   await runServer(terminal, async (onShutdown) => {
     const running = await startBusOnLink(config, {
       clock: systemClock,
-      logger: loggerOf(resolution, 'bus'),
+      logger,
+      watchCertificate: certificateWatch(start.standing, resolution, { clock: systemClock, logger }),
       configRows: () => configRows(resolution),
       onShutdown,
       onFatal(error) {
@@ -48,6 +52,7 @@ async function bus(terminal: Terminal): Promise<void> {
         onShutdown()
       },
     })
+    start.begun({ logger, shutdown: onShutdown })
     terminal.out(`ArqonBus ${version}: bus at ws://${config.server.host}:${running.wsPort}`)
     return running
   })

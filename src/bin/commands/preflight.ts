@@ -8,6 +8,8 @@ import type { Progress } from '../../preflight/run.ts'
 import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
+import { breakGlassCommand, certifyCommand } from './preflight-certify.ts'
+import { verifyCommand } from './preflight-verify.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
 
@@ -84,6 +86,7 @@ export function preflightCommand(terminal: Terminal): Command {
   )
   command.addCommand(waiversCommand(terminal))
   command.addCommand(selftestCommand(terminal))
+  for (const make of [certifyCommand, verifyCommand, breakGlassCommand]) command.addCommand(make(terminal))
   return command.addHelpText(
     'after',
     `
