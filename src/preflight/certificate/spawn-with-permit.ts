@@ -6,6 +6,10 @@ import { openPermit, permitVariable } from '../../certificate/permit.ts'
 /** Of the child, behind its standard streams. */
 const childFd = 3
 
+type Stream = 'ignore' | 'pipe' | 'inherit'
+
+export type PermitSpawnOptions = Omit<SpawnOptions, 'stdio'> & { readonly stdio?: readonly [Stream, Stream, Stream] }
+
 /**
  * As `spawn`, with the streams `stdio` (default: nothing in, pipes out). The candidate serves on loopback only, and ends
  * by itself ten minutes after this.
@@ -13,11 +17,7 @@ const childFd = 3
 export function spawnWithPermit(
   file: string,
   args: readonly string[],
-  {
-    env,
-    stdio = ['ignore', 'pipe', 'pipe'],
-    ...options
-  }: SpawnOptions & { readonly stdio?: ['ignore', 'pipe', 'pipe'] },
+  { env, stdio = ['ignore', 'pipe', 'pipe'], ...options }: PermitSpawnOptions,
   clock: Pick<Clock, 'now'>,
 ): ChildProcess {
   const permit = openPermit(clock.now())
@@ -25,7 +25,7 @@ export function spawnWithPermit(
     return spawn(file, [...args], {
       ...options,
       env: { ...env, [permitVariable]: String(childFd) },
-      stdio: [...stdio, permit.fd],
+      stdio: [stdio[0], stdio[1], stdio[2], permit.fd],
     })
   } finally {
     permit.close() // the child has its own by now
