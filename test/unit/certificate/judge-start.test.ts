@@ -20,9 +20,15 @@ const build: Build = {
   runbook: digestOf('runbook'),
 }
 const key = Buffer.alloc(32, 7)
-const environmentOf = (env: Readonly<Record<string, string | undefined>>, with_ = key) => fingerprintOf(resolveKeys(env), with_)
+const environmentOf = (env: Readonly<Record<string, string | undefined>>, with_ = key) =>
+  fingerprintOf(resolveKeys(env), with_)
 const environment = environmentOf(productionEnvironment)
-const waiver = { id: 'EX-2026-014', check: 'bus.dual-stack-required', expires: at(86_400_000), digest: digestOf('waiver') }
+const waiver = {
+  id: 'EX-2026-014',
+  check: 'bus.dual-stack-required',
+  expires: at(86_400_000),
+  digest: digestOf('waiver'),
+}
 
 const good: Certificate = signCertificate(
   {
@@ -64,17 +70,33 @@ describe('a start under a certificate', () => {
   it.each<[string, Certificate, string[]]>([
     ['a later end', { ...good, activateBy: at(86_400_000) }, ['BAD_SIGNATURE']],
     ['another build put in', { ...good, build: { ...build, artefact: digestOf('other') } }, ['BAD_SIGNATURE']],
-    ['a variable taken out', { ...good, environment: { ...good.environment, variables: environment.variables.slice(1) } }, ['BAD_SIGNATURE']],
+    [
+      'a variable taken out',
+      { ...good, environment: { ...good.environment, variables: environment.variables.slice(1) } },
+      ['BAD_SIGNATURE'],
+    ],
     ['a waiver taken out', { ...good, waivers: [] }, ['BAD_SIGNATURE']],
-    ['the signature of another certificate', { ...good, sig: resigned(good, { commit: 'b'.repeat(40) }).sig }, ['BAD_SIGNATURE']],
+    [
+      'the signature of another certificate',
+      { ...good, sig: resigned(good, { commit: 'b'.repeat(40) }).sig },
+      ['BAD_SIGNATURE'],
+    ],
     ['a signature of nothing', { ...good, sig: Buffer.alloc(64).toString('base64') }, ['BAD_SIGNATURE']],
     ['signed by somebody else', resigned(good, {}, otherCertifier), ['OTHER_KEY']],
-    ['signed by somebody else, who writes the pinned key in', { ...resigned(good, {}, otherCertifier), key: pinned }, ['BAD_SIGNATURE']],
+    [
+      'signed by somebody else, who writes the pinned key in',
+      { ...resigned(good, {}, otherCertifier), key: pinned },
+      ['BAD_SIGNATURE'],
+    ],
     ['a field more', { ...good, force: true } as unknown as Certificate, ['CERTIFICATE_MALFORMED']],
     ['a field less', { ...good, waivers: undefined } as unknown as Certificate, ['CERTIFICATE_MALFORMED']],
     ['another spelling of the signature', { ...good, sig: `${good.sig}\n` }, ['CERTIFICATE_MALFORMED']],
     ['a verdict that is none', resigned(good, { verdict: 'NO-GO' }), ['NOT_GO']],
-    ['a fingerprint of other variables', resigned(good, { environment: { ...good.environment, variables: [] } }), ['CERTIFICATE_MALFORMED']],
+    [
+      'a fingerprint of other variables',
+      resigned(good, { environment: { ...good.environment, variables: [] } }),
+      ['CERTIFICATE_MALFORMED'],
+    ],
   ])('is refused with %s', (_name, certificate, expected) => {
     expect(codesOf(certificate)).toEqual(expected)
   })
@@ -92,7 +114,11 @@ describe('a start under a certificate', () => {
     ['another runbook', { build: { ...build, runbook: digestOf('other') } }, 'OTHER_RUNBOOK'],
     ['another profile', { profile: 'staging' }, 'OTHER_PROFILE'],
     ['no key for fingerprints', { environment: { because: 'ARQONBUS_DATA_DIR is not set' } }, 'NO_FINGERPRINT'],
-    ['another installation', { environment: environmentOf(productionEnvironment, Buffer.alloc(32, 8)) }, 'OTHER_INSTALLATION'],
+    [
+      'another installation',
+      { environment: environmentOf(productionEnvironment, Buffer.alloc(32, 8)) },
+      'OTHER_INSTALLATION',
+    ],
     ['another policy', { policy: digestOf('other') }, 'OTHER_POLICY'],
     ['a certificate of tomorrow', { now: now - 3 * minute }, 'NOT_YET'],
     ['a certificate of an hour ago', { now: now + 60 * minute }, 'EXPIRED'],
@@ -143,13 +169,24 @@ describe('a changed environment', () => {
       .join()
 
   it('is named by variable, without a value', () => {
-    const changed = found({ JWT_SECRET: 'another-secret-of-forty-eight-bytes-or-so-7', ARQONBUS_LOG_LEVEL: 'debug', SHIELD_PORT: undefined })
+    const changed = found({
+      JWT_SECRET: 'another-secret-of-forty-eight-bytes-or-so-7',
+      ARQONBUS_LOG_LEVEL: 'debug',
+      SHIELD_PORT: undefined,
+    })
     expect(changed).toBe('OTHER_ENVIRONMENT ARQONBUS_LOG_LEVEL (added), JWT_SECRET (changed), SHIELD_PORT (removed)')
     expect(formatMismatches('bus', judgeStart(facts({ environment: environmentOf({}) })))).not.toContain(strongSecret)
   })
 
   it('counts what Node, drivers and the loader read, and not what tools and terminals do', () => {
-    for (const name of ['NODE_OPTIONS', 'NODE_TLS_REJECT_UNAUTHORIZED', 'NODE_EXTRA_CA_CERTS', 'PGSSLMODE', 'LD_PRELOAD', 'https_proxy']) {
+    for (const name of [
+      'NODE_OPTIONS',
+      'NODE_TLS_REJECT_UNAUTHORIZED',
+      'NODE_EXTRA_CA_CERTS',
+      'PGSSLMODE',
+      'LD_PRELOAD',
+      'https_proxy',
+    ]) {
       expect(found({ [name]: '0' }), name).toBe(`OTHER_ENVIRONMENT ${name} (added)`)
     }
     for (const name of ['TERM', 'PATH', 'HOME', 'ARQONBUS_TOKEN', 'ARQONBUS_PREFLIGHT_CERTIFICATE', 'PAGER']) {
