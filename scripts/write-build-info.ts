@@ -5,7 +5,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { sha256 } from '../src/preflight/runtime/host.ts'
-import { hashFiles } from '../src/preflight/runtime/source-checks.ts'
+import { hashFiles, hashPackage } from '../src/preflight/runtime/content-hashes.ts'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const lockText = readFileSync(join(root, 'package-lock.json'))
@@ -27,12 +27,15 @@ const declared = process.env['BUILD_COMMIT']
 const commit = head ?? (declared === '' ? undefined : declared)
 const packages = Object.entries(lock.packages)
   .filter(([path]) => path !== '')
-  .map(([path, { version, dev, optional, devOptional, integrity = '' }]) => ({
-    path,
-    version,
-    integrity,
-    mayBeAbsent: dev === true || optional === true || devOptional === true,
-  }))
+  .map(([path, { version, dev, optional, devOptional, integrity = '' }]) => {
+    const isDev = dev === true || devOptional === true
+    // What only builds and tests use is not there when it counts; Node itself is a hundred megabytes, and the check
+    // runtime.node-pinned tells its hash.
+    const isNode = path.startsWith('node_modules/node-linux-')
+    const content = isDev || isNode ? undefined : hashPackage(join(root, path))
+    const known = { path, version, integrity, mayBeAbsent: isDev || optional === true }
+    return { ...known, ...(content !== undefined && { content }) }
+  })
 
 writeFileSync(
   join(root, 'dist/build-info.json'),

@@ -1,5 +1,6 @@
 // The `arqonbus` command: its sub-commands, and how each ends.
 import { Command, CommanderError } from 'commander'
+import { BusError } from '../base/errors.ts'
 import { version } from '../base/version.ts'
 import { auditCommand } from './commands/audit.ts'
 import { busCommand } from './commands/bus.ts'
@@ -76,6 +77,7 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
     await program.parseAsync([...args], { from: 'user' })
   } catch (error) {
     if (error instanceof CommanderError) {
+      if (error.exitCode !== 0) await reportWrongCall(args, error.message.replace(/^error: /, ''), terminal)
       terminal.exitWith(error.exitCode === 0 ? exitCodes.ok : exitCodes.usage)
       return
     }
@@ -83,6 +85,15 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
     for (const line of failure.lines) terminal.note(line)
     terminal.exitWith(failure.exitCode)
   }
+}
+
+/** Whoever asked the preflight for JSON gets one document, also for a call that was not understood. */
+async function reportWrongCall(args: readonly string[], message: string, terminal: Terminal): Promise<void> {
+  if (args[0] !== 'preflight' || !(args.includes('--json') || args.includes('--output=json'))) return
+  if (args[1] !== undefined && !args[1].startsWith('-') && args[1] !== 'run') return
+  const { reportFault } = await import('./commands/preflight.ts')
+  const { formatJson } = await import('../preflight/format-json.ts')
+  terminal.out(formatJson(await reportFault(new BusError('USAGE', message))).trimEnd())
 }
 
 function withSubCommands(command: Command): Command[] {

@@ -3,7 +3,7 @@
 // Each server is knocked at before the client is let to it: the client never closes the socket of an attempt it gave
 // up while waiting for a greeting, so that a server that accepts and says nothing would collect sockets.
 import { createConnection } from 'node:net'
-import { AuthorizationError, connect, type NatsConnection } from '@nats-io/transport-node'
+import { AuthorizationError, connect, type NatsConnection, type TlsOptions } from '@nats-io/transport-node'
 import { BusError } from '../base/errors.ts'
 
 export interface NatsServer {
@@ -16,6 +16,9 @@ export interface NatsServer {
   readonly user?: string
   readonly password?: string
 }
+
+/** Without the brackets of an IPv6 address. */
+export const bareHost = (host: string): string => host.replace(/^\[|\]$/g, '')
 
 export interface DialOptions {
   /** What the server's monitoring shows. */
@@ -40,7 +43,7 @@ export async function dialAny(servers: readonly NatsServer[], options: DialOptio
 async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promise<NatsConnection> {
   const address = `${server.host}:${server.port}`
   try {
-    await knock(server, timeoutMs)
+    const isTlsOffered = await knock(server, timeoutMs)
     return await connect({
       servers: `nats://${address}`,
       name,
@@ -49,7 +52,8 @@ async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promi
       reconnect: false,
       ignoreClusterUpdates: true,
       noAsyncTraces: true,
-      ...(server.isTls && { tls: {} }),
+      // To a server that offers no TLS, options of TLS are an error: right where TLS is asked for, wrong elsewhere.
+      ...((server.isTls || isTlsOffered) && { tls: tlsOf(server) }),
       ...credentialsOf(server),
     })
   } catch (cause) {
@@ -57,32 +61,59 @@ async function dial(server: NatsServer, { name, timeoutMs }: DialOptions): Promi
   }
 }
 
+/**
+ * The certificate is held to `host` where the client gives no name for SNI, which it does not for IP addresses. Without
+ * it, Node would hold it to `localhost`. The client passes the field on, though its types do not list it.
+ */
+function tlsOf({ host }: NatsServer): TlsOptions & { readonly host: string } {
+  return { host: bareHost(host) }
+}
+
 function credentialsOf({ user, password }: NatsServer): { token?: string; user?: string; pass?: string } {
   if (user === undefined) return {}
   return password === undefined ? { token: user } : { user, pass: password }
 }
 
-/** Resolves when the server greets as NATS does. */
-function knock({ host, port }: NatsServer, timeoutMs: number): Promise<void> {
+/** Resolves when the server greets as NATS does: does it speak TLS, which the client then uses? */
+function knock({ host, port }: NatsServer, timeoutMs: number): Promise<boolean> {
   return new Promise((resolve, reject) => {
-    const socket = createConnection({ host: host.replace(/^\[|\]$/g, ''), port })
+    const socket = createConnection({ host: bareHost(host), port })
     const timer = setTimeout(() => {
       const stage = socket.connecting ? 'no connection' : 'no greeting'
       end(Object.assign(new Error(`${stage} within ${timeoutMs} ms`), { code: 'ETIMEDOUT' }))
     }, timeoutMs)
-    function end(error?: Error): void {
+    function end(answer: Error | boolean): void {
       clearTimeout(timer)
       socket.destroy()
-      if (error === undefined) resolve()
-      else reject(error)
+      if (typeof answer === 'boolean') resolve(answer)
+      else reject(answer)
     }
     socket.on('error', end)
-    socket.once('data', (bytes) => {
-      const isNats = bytes.subarray(0, 5).toString('latin1') === 'INFO '
-      end(isNats ? undefined : Object.assign(new Error('no NATS server answers there'), { code: 'NOT_NATS' }))
+    let greeting = ''
+    socket.on('data', (bytes) => {
+      greeting += bytes.toString('latin1')
+      const isNats = greeting.startsWith('INFO '.slice(0, greeting.length)) && greeting.length <= maxGreeting
+      const isTls = isNats ? offersTls(greeting) : undefined
+      if (isTls !== undefined) end(isTls)
+      else if (!isNats || greeting.includes('\r\n'))
+        end(Object.assign(new Error('no NATS server answers there'), { code: 'NOT_NATS' }))
     })
     socket.once('end', () => end(Object.assign(new Error('the server hung up'), { code: 'ECONNRESET' })))
   })
+}
+
+const maxGreeting = 64 * 1024
+
+/** Undefined until the line is there, and for a line that is no greeting. */
+function offersTls(greeting: string): boolean | undefined {
+  const line = /^INFO (\{.*\})\s*\r\n/.exec(greeting)?.[1]
+  if (line === undefined) return undefined
+  try {
+    const info = JSON.parse(line) as { readonly tls_required?: unknown; readonly tls_available?: unknown } // an object
+    return info.tls_required === true || info.tls_available === true
+  } catch {
+    return undefined
+  }
 }
 
 function describe(address: string, cause: unknown): BusError {

@@ -4,7 +4,7 @@
 import { createConnection, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 import { isJsonObject, type JsonObject } from '../base/json.ts'
-import type { NatsServer } from './nats-dial.ts'
+import { bareHost, type NatsServer } from './nats-dial.ts'
 
 /** Why there is no answer: `code` is a system's, TLS' or one of AUTH_REFUSED, HUNG_UP, NO_ANSWER, NOT_THE_PROTOCOL … */
 export class NatsProbeError extends Error {
@@ -94,8 +94,6 @@ export async function probeNats(server: NatsServer, options: ProbeOptions): Prom
   }
 }
 
-const bareHost = (host: string): string => host.replace(/^\[|\]$/g, '')
-
 function dial({ host, port }: NatsServer, timeoutMs: number): Promise<Socket> {
   return new Promise((resolve, reject) => {
     const socket = createConnection({ host: bareHost(host), port })
@@ -172,6 +170,11 @@ class Connection implements NatsProbe {
     const { user, password } = server
     const credentials = password === undefined ? { auth_token: user } : { user, pass: password }
     const hello = { verbose: false, pedantic: false, lang: 'node', version: '1', protocol: 1, name }
+    // In one write with the ping behind it: a server that refuses and finds more to read resets the connection, and
+    // the reset takes its words with it.
+    const socket = this.#socket
+    socket.cork()
+    process.nextTick(() => socket.uncork())
     this.#send(`CONNECT ${JSON.stringify({ ...hello, headers: true, no_responders: true, ...credentials })}\r\n`)
     try {
       const [error] = await this.flush()
@@ -264,8 +267,8 @@ class Connection implements NatsProbe {
     const plainSocket = this.#socket
     plainSocket.removeAllListeners('data')
     const host = bareHost(server.host)
-    // An IP address is no server name; what the certificate is held to then is what the link's client holds it to.
-    const secure = connectTls({ socket: plainSocket, servername: isIP(host) === 0 ? host : '' })
+    // An IP address is no name for SNI; the certificate is held to `host` then. Without it, Node would take `localhost`.
+    const secure = connectTls({ socket: plainSocket, host, servername: isIP(host) === 0 ? host : '' })
     this.#socket = secure
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
@@ -291,7 +294,9 @@ class Connection implements NatsProbe {
       this.#read()
     })
     socket.on('error', (error: NodeJS.ErrnoException) => {
-      this.#fail(new NatsProbeError(error.code ?? 'ECONNRESET', this.#step, error.message))
+      const last = this.errors.at(-1)
+      const code = error.code ?? 'ECONNRESET'
+      this.#fail(last === undefined ? new NatsProbeError(code, this.#step, error.message) : refusal(last, this.#step))
     })
     socket.on('close', () => {
       const last = this.errors.at(-1)

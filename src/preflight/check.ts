@@ -36,6 +36,8 @@ export interface EnvSource {
   readonly shadowed: readonly { readonly variable: string; readonly where: string; readonly by: string }[]
   /** `path:line` by variable; absent for a process. */
   readonly where?: ReadonlyMap<string, string>
+  /** Names of Node's options in the command of the start, without values; absent where the source has no command. */
+  readonly nodeFlags?: readonly string[]
 }
 
 /** What probes look at, and with. */

@@ -71,7 +71,7 @@ ${check.title}. ${check.severity}, class ${check.class}, ${lines}.
 function runbookSection(catalogue: readonly Check[], runbook: string): string {
   const rows = coverRunbook(runbook, catalogue).lines.map(({ line, text, checks, notYet }) => {
     const proof = checks.map((id) => `[\`${id}\`](#${id})`).join(', ')
-    return `| ${line} | ${text.replaceAll('|', '\\|')} | ${proof === '' ? `none yet: ${notYet ?? 'no reason given'}` : proof} |`
+    return `| ${line} | ${text.replaceAll('|', '\\|')} | ${proof === '' ? `none: ${notYet ?? 'no reason given'}` : proof} |`
   })
   return `## Runbook lines
 

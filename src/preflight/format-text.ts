@@ -23,6 +23,8 @@ function formatPhase(phase: Phase, { canonical, observations }: Report): string 
   if (results.length === 0) {
     return canonical.required.includes(phase) ? `${name} no checks in this version; the profile needs some` : ''
   }
+  // A phase that was not asked for has nothing to say.
+  if (results.every(isOfOtherPhase)) return ''
   const shown = results.filter(isWorthShowing)
   const reasons = new Set(results.flatMap(leftOutBecause))
   return [
@@ -30,6 +32,10 @@ function formatPhase(phase: Phase, { canonical, observations }: Report): string 
     ...[...reasons].map((reason) => `  not run: ${reason}`),
     ...shown.map((result) => formatResult(result, observations.results[result.id])),
   ].join('\n')
+}
+
+function isOfOtherPhase(result: Result): boolean {
+  return result.status === 'skip' && result.reason.kind === 'not-selected' && result.reason.because === '--phase'
 }
 
 function leftOutBecause(result: Result): string[] {
@@ -76,26 +82,30 @@ function wrap(text: string, hanging = ''): string[] {
 }
 
 function formatResult(result: Result, observation: Observation | undefined): string {
-  const head = `  ${result.status.toUpperCase().padEnd(5)} ${result.severity.padEnd(9)} ${result.class.padEnd(11)} ${result.id}`
-  const lines = result.runbook.length === 0 ? '' : `  ${result.runbook.join(' ')}`
-  const body: string[] = []
-  if (result.status === 'fail') {
-    for (const [index, { code, variable, fix }] of result.findings.entries()) {
-      const found = observation?.findings?.[index]?.found ?? ''
-      const subject = variable === result.id ? code : `${variable}: ${code}`
-      body.push(...wrap(`${subject}, ${found}`), ...wrap(`fix   ${fix}`, '      '))
-    }
-  }
-  if (result.status === 'error') body.push(...wrap(`${result.code}, ${observation?.observed ?? ''}`))
-  if (result.status === 'waived') body.push(...formatException(result, observation))
+  const { status, severity, class: fault, id, runbook, blocks } = result
+  const head = `  ${status.toUpperCase().padEnd(5)} ${severity.padEnd(9)} ${fault.padEnd(11)} ${id}`
+  const body = linesOf(result, observation)
   for (const { waiver, words } of observation?.refusals ?? []) body.push(...wrap(`waiver ${waiver} refused: ${words}`))
-  if ((observation?.attempts?.length ?? 0) > 1) body.push(`${indent}tried ${observation?.attempts?.length} times`)
-  if (result.blocks.length > 0) {
-    const count = result.blocks.length === 1 ? '1 check waits' : `${result.blocks.length} checks wait`
+  const tries = observation?.attempts?.length ?? 1
+  if (tries > 1) body.push(`${indent}tried ${tries} times`)
+  if (blocks.length > 0) {
+    const count = blocks.length === 1 ? '1 check waits' : `${blocks.length} checks wait`
     body.push(...wrap(`${count} on this one: ${shortNames(result).join(' ')}`))
   }
-  body.push(`${indent}why   arqonbus preflight explain ${result.id}`)
-  return [`${head}${lines}`, ...body].join('\n')
+  body.push(`${indent}why   arqonbus preflight explain ${id}`)
+  return [runbook.length === 0 ? head : `${head}  ${runbook.join(' ')}`, ...body].join('\n')
+}
+
+/** What was found, and what to do. */
+function linesOf(result: Result, observation: Observation | undefined): string[] {
+  if (result.status === 'error') return wrap(`${result.code}, ${observation?.observed ?? ''}`)
+  if (result.status === 'waived') return formatException(result, observation)
+  if (result.status !== 'fail') return []
+  return result.findings.flatMap(({ code, variable, fix }, index) => {
+    const found = observation?.findings?.[index]?.found ?? ''
+    const subject = variable === result.id ? code : `${variable}: ${code}`
+    return [...wrap(`${subject}, ${found}`), ...wrap(`fix   ${fix}`, '      ')]
+  })
 }
 
 /** Of the same category by their last part: the chain reads as one. */

@@ -25,16 +25,23 @@ function fromRule(rule: Rule): Check {
     shape: {},
     judge(_facts, { ctx }) {
       const judgement = rule.judge(ctx)
-      return judgement.status === 'pass' ? passed(judgement.found) : judgeAll(judgement.findings.map(located(ctx)))
+      switch (judgement.status) {
+        case 'pass':
+          return passed(judgement.found)
+        case 'fail':
+          return judgeAll(judgement.findings.map((finding) => located(finding, ctx)))
+      }
     },
     worlds: ruleWorlds[id] ?? { passes: [], fails: [], ignores: [] },
   }
 }
 
 /** Says on which line the variable stands, where the environment came from files. */
-function located({ resolution: { given } }: RuleContext): (finding: Finding) => Finding {
-  return (finding) => {
-    const where = given.get(finding.variable)?.source.where
-    return where === undefined ? finding : { ...finding, found: `${finding.found} (in ${where})` }
-  }
+function located(finding: Finding, ctx: RuleContext): Finding {
+  return { ...finding, found: finding.found + describePlace(finding.variable, ctx) }
+}
+
+function describePlace(variable: string, { resolution: { given } }: RuleContext): string {
+  const where = given.get(variable)?.source.where
+  return where === undefined ? '' : ` (in ${where})`
 }

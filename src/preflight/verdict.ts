@@ -48,10 +48,15 @@ export function verdictOf(evidence: Evidence): Verdict {
 
 const order = ['blocker', 'critical', 'high'] as const
 
-/** The worst severity that stopped the start. */
+/**
+ * The worst severity of the causes: what merely waits on one weighs nothing. Where nothing that gates failed itself, of
+ * what waits.
+ */
 export function worstOf(results: readonly Result[]): Exclude<Severity, 'advisory'> | undefined {
   const stopped = results.filter(stops)
-  return order.find((severity) => stopped.some((result) => result.severity === severity))
+  const causes = stopped.filter(({ status }) => status !== 'skip')
+  const weighed = causes.length > 0 ? causes : stopped
+  return order.find((severity) => weighed.some((result) => result.severity === severity))
 }
 
 export const exitCodes = {

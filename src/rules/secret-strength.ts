@@ -32,7 +32,8 @@ function longestCopy(symbols: readonly string[], at: number): number {
   let longest = 0
   for (let start = 0; start < at; start++) {
     let length = 0
-    while (at + length < symbols.length && symbols[start + length] === symbols[at + length]) length++
+    // Ends by itself: behind the last symbol stands none, and the earlier one is there.
+    while (symbols[start + length] === symbols[at + length]) length++
     longest = Math.max(longest, length)
   }
   return longest

@@ -2,13 +2,17 @@
 // waivers are read; only the schema has to be there, all else has its default.
 import { defaultPreflightPolicy, type PreflightPolicy } from './preflight-policy.ts'
 import { isKeyText } from './sign.ts'
-import { booleanOf, Fields, formOf, integerOf, itemsOf, type Place, Problems, readYaml } from './strict-yaml.ts'
+import { booleanOf, Fields, formOf, integerOf, itemsOf, type Place, Problems, readYaml, textOf } from './strict-yaml.ts'
 import { checkForm, nameForm } from './waiver-file.ts'
 import { personOf } from './person.ts'
 
 export const policySchema = 'arqonbus/preflight-policy/1'
 
 const mostDays = 3_660
+const mostOwnerLetters = 200
+const mostPathLetters = 4_096
+/** What stands before the last dot of ids: `dep.postgres`, `dep`. */
+const categoryForm = /^[a-z][a-z0-9-]*(?:\.[a-z][a-z0-9-]*)*$/
 
 /** Throws CONFIG_INVALID (PREFLIGHT_POLICY_INVALID) with every problem. `fileName` is for the message. */
 export function parsePreflightPolicy(bytes: Uint8Array, fileName: string): PreflightPolicy {
@@ -29,6 +33,7 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
     min: number,
     max: number,
   ): number => integerOf(fields.optional(name), problems, min, max) ?? defaultPreflightPolicy[name]
+  const backupFolder = textOf(fields.optional('backupFolder'), problems, mostPathLetters)
   const policy: PreflightPolicy = {
     hardened: booleanOf(fields.optional('hardened'), problems) ?? defaultPreflightPolicy.hardened,
     approvers: readApprovers(fields.optional('approvers'), problems),
@@ -39,8 +44,10 @@ function readPolicy(root: Place | undefined, problems: Problems): PreflightPolic
       defaultPreflightPolicy.natsServers) as PreflightPolicy['natsServers'],
     valkeyReplicas: number('valkeyReplicas', 0, 100),
     postgresStandbys: number('postgresStandbys', 0, 100),
+    ...(backupFolder !== undefined && { backupFolder }),
     backupMaxAge: number('backupMaxAge', 1, mostDays * 24),
     restoreDrillMaxAge: number('restoreDrillMaxAge', 1, mostDays),
+    owners: readOwners(fields.optional('owners'), problems),
   }
   fields.end()
   return policy
@@ -66,6 +73,19 @@ function readApprovers(place: Place | undefined, problems: Problems): Record<str
     Object.defineProperty(approvers, name, { value: keyPlace.value, enumerable: true })
   }
   return approvers
+}
+
+/** Who gets the tickets of a category: a name, a team, an address, as the tracker knows it. */
+function readOwners(place: Place | undefined, problems: Problems): Record<string, string> {
+  const owners: Record<string, string> = {}
+  if (place === undefined) return owners
+  if (!(place.value instanceof Map)) return problems.add(place, 'not a map of categories to owners') ?? owners
+  for (const [category, ownerPlace] of place.value as ReadonlyMap<string, Place>) {
+    if (!categoryForm.test(category)) problems.add(ownerPlace, 'not a category of checks (dep.postgres, shield)')
+    const owner = textOf(ownerPlace, problems, mostOwnerLetters)
+    if (owner !== undefined) Object.defineProperty(owners, category, { value: owner, enumerable: true })
+  }
+  return owners
 }
 
 function readWaivable(place: Place | undefined, problems: Problems): string[] {

@@ -206,6 +206,9 @@ describe('the other tools', () => {
     const list = JSON.parse((await run(['preflight', 'list', '--json'])).stdout) as { id: string }[]
     expect(list.length).toBeGreaterThan(10)
     expect((await run(['preflight', 'explain', list[0]!.id])).stdout).toContain(list[0]!.id)
+    const wrongCall = await run(['preflight', '--jobs', 'many', '--json'])
+    expect(wrongCall.code).toBe(64)
+    expect(JSON.parse(wrongCall.stdout)).toMatchObject({ canonical: { fault: { kind: 'usage' } } })
     const report = await run(['preflight', '--profile', 'prod', '--json'])
     expect(report.code).not.toBe(0)
     expect(JSON.parse(report.stdout)).toMatchObject({ canonical: { verdict: 'NO-GO' } })

@@ -1,6 +1,7 @@
 // Certificates for servers under test, made by openssl: an authority of its own, and a certificate for a name.
 import { execFile } from 'node:child_process'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { isIP } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -15,7 +16,7 @@ export interface Certificates {
   close(): Promise<void>
 }
 
-/** `name` is the one the certificate is for. */
+/** `name` is the one the certificate is for: of a host, or an IP address. */
 export async function makeCertificates(name: string): Promise<Certificates> {
   const dir = await mkdtemp(join(tmpdir(), 'arqonbus-certificates-'))
   const at = (file: string): string => join(dir, file)
@@ -35,7 +36,7 @@ export async function makeCertificates(name: string): Promise<Certificates> {
     '/CN=test authority',
   )
   await openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', `/CN=${name}`)
-  await writeFile(at('names'), `subjectAltName=DNS:${name}\n`)
+  await writeFile(at('names'), `subjectAltName=${isIP(name) === 0 ? 'DNS' : 'IP'}:${name}\n`)
   const sign = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names']
   await openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...sign)
   return {

@@ -3,13 +3,14 @@ import type { Environment } from '../../src/config/resolution.ts'
 import type { Report, Result } from '../../src/preflight/report.ts'
 import { runPreflight } from '../../src/preflight/run.ts'
 import { defaultPreflightPolicy, type PreflightPolicy } from '../../src/waivers/preflight-policy.ts'
+import { proberFor } from './probe-here.ts'
 
 export async function runChecks(
   env: Environment,
   only: readonly string[],
   policy: Partial<PreflightPolicy> = {},
 ): Promise<Report> {
-  return await runPreflight({ env, only, policy: { ...defaultPreflightPolicy, ...policy } })
+  return await runPreflight({ env, only, policy: { ...defaultPreflightPolicy, ...policy } }, proberFor(env))
 }
 
 export function resultOf({ canonical }: Report, id: string): Result {

@@ -4,6 +4,7 @@ import { Command, InvalidArgumentError, Option } from 'commander'
 import type { Profile } from '../../config/shapes.ts'
 import type { Phase } from '../../preflight/check.ts'
 import type { Plan } from '../../preflight/plan.ts'
+import type { Report } from '../../preflight/report.ts'
 import type { Progress } from '../../preflight/run.ts'
 import { parseDuration } from '../duration.ts'
 import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
@@ -159,15 +160,31 @@ async function inputsOf(options: RunOptions | SelectionOptions, terminal: Termin
   }
 }
 
+/** Whatever happens, one document: a wrong call and a fault of ours are reports too. */
 async function run(options: RunOptions, terminal: Terminal): Promise<void> {
-  const { runWithIncident } = await import('../../preflight/incident/incident.ts')
   const { formatJson } = await import('../../preflight/format-json.ts')
   const { formatText, formatVerdict } = await import('../../preflight/format-text.ts')
   const { exitCodeOf, exitCodes } = await import('../../preflight/verdict.ts')
-  const { wait, timeout, checkTimeout, plan: expectPlan, output, quiet, bundle, route, ...selection } = options
-  // Whatever keeps the report from being written is a fault of ours, also a promise that never settles.
+  // What keeps the report from being written is a fault of ours, also a promise that never settles.
   terminal.exitWith(exitCodes.internal)
-  const progress = createProgress(terminal)
+  const report = await judge(options, terminal).catch((error: unknown) => reportFault(error, options.profile))
+  const isJson = options.json === true || options.output === 'json'
+  const format = isJson ? formatJson : options.quiet === true ? formatVerdict : formatText
+  terminal.out(format(report).trimEnd())
+  terminal.exitWith(exitCodeOf(report.canonical))
+}
+
+export async function reportFault(error: unknown, profile: Profile = 'dev'): Promise<Report> {
+  const { faultReport } = await import('../../preflight/build-report.ts')
+  const { systemClock, toIsoTime } = await import('../../base/clock.ts')
+  return faultReport(error, profile, { node: process.versions.node, startedAt: toIsoTime(systemClock.now()), ms: 0 })
+}
+
+async function judge(options: RunOptions, terminal: Terminal): Promise<Report> {
+  const { runWithIncident } = await import('../../preflight/incident/incident.ts')
+  const { formatText } = await import('../../preflight/format-text.ts')
+  const { rememberGreen } = await import('../../preflight/projector/known-environments.ts')
+  const { wait, timeout, checkTimeout, plan: expectPlan, output: _, quiet: __, bundle, route, ...selection } = options
   const inputs = {
     ...(await inputsOf(selection as SelectionOptions, terminal)),
     ...(wait !== undefined && { waitMs: wait }),
@@ -176,6 +193,7 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
     ...(expectPlan !== undefined && { expectPlan }),
   }
   const waiversFile = 'waiversPath' in inputs ? inputs.waiversPath : inputs.env['ARQONBUS_PREFLIGHT_WAIVERS']
+  const progress = createProgress(terminal)
   const report = await runWithIncident(
     inputs,
     {
@@ -188,12 +206,10 @@ async function run(options: RunOptions, terminal: Terminal): Promise<void> {
       format: formatText,
     },
     { progress },
-  )
-  progress.end()
-  const isJson = options.json === true || output === 'json'
-  const format = isJson ? formatJson : quiet === true ? formatVerdict : formatText
-  terminal.out(format(report).trimEnd())
-  terminal.exitWith(exitCodeOf(report.canonical))
+  ).finally(() => progress.end())
+  const dataDir = inputs.env['ARQONBUS_DATA_DIR']
+  if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
+  return report
 }
 
 /** One line that is written over, on a terminal only. */

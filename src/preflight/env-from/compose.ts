@@ -30,7 +30,19 @@ export function readCompose(
   const variables = new Variables()
   for (const entry of listOf(service.at('env_file'))) addEnvFile(variables, entry, path, lookup, files)
   addEnvironment(variables, service.at('environment'), lookup)
-  return { source, variables: variables.all() }
+  const argv = ['entrypoint', 'command'].flatMap((name) => wordsOf(service.at(name), lookup))
+  return { source, variables: variables.all(), argv }
+}
+
+/** A text is taken apart at blanks and quotes, as compose does it; what is left out, the image has. */
+function wordsOf(place: Place, lookup: Lookup): string[] {
+  const texts = place.kind === 'list' ? place.items() : [place]
+  return texts.flatMap(({ text, where }) => {
+    if (text === undefined) return []
+    const word = interpolate(text, lookup, where)
+    if (place.kind === 'list') return [word]
+    return (word.match(/(?:"[^"]*"|'[^']*'|\S)+/g) ?? []).map((part) => part.replaceAll(/["']/g, ''))
+  })
 }
 
 /** The last `#` ends the path. */

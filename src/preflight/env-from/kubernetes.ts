@@ -25,7 +25,13 @@ export function readManifest(
   const variables = new Variables()
   for (const from of container.at('envFrom').items()) addAll(variables, from, { objects, namespace })
   for (const entry of container.at('env').items()) addOne(variables, entry, { objects, namespace })
-  return { source, variables: variables.all() }
+  return { source, variables: variables.all(), argv: commandOf(container, variables) }
+}
+
+/** As far as the manifest says: what it leaves out, the image has. */
+function commandOf(container: Place, variables: Variables): string[] {
+  const words = [...container.at('command').items(), ...container.at('args').items()]
+  return words.map(({ text = '' }) => expandReferences(text, variables))
 }
 
 interface Container {

@@ -8,6 +8,7 @@ import type { Environment } from '../../config/resolution.ts'
 import type { EnvSource } from '../check.ts'
 import { readCompose } from './compose.ts'
 import { readManifest } from './kubernetes.ts'
+import { nodeFlagsOf } from './node-flags.ts'
 import { readProcess } from './process.ts'
 import { readUnit } from './systemd.ts'
 import {
@@ -51,7 +52,7 @@ export function startInputs(
 ): { readonly env: Environment; readonly envSource: EnvSource } {
   const { env: shell } = ports
   if (spec === undefined) return { env: shell, envSource: { name: 'process', isGiven: false, drift: [], shadowed: [] } }
-  const { source, variables } = readStartEnvironment(spec, ports)
+  const { source, variables, argv } = readStartEnvironment(spec, ports)
   const env = Object.fromEntries([...variables].map(([name, { text }]) => [name, text]))
   const shadowed = [...variables].flatMap(([variable, { where, shadows }]) =>
     shadows.map((hidden) => ({ variable, where: hidden, by: where })),
@@ -63,6 +64,7 @@ export function startInputs(
       isGiven: true,
       drift: driftOf(env, shell),
       shadowed,
+      ...(argv !== undefined && { nodeFlags: nodeFlagsOf(argv) }),
       ...(source !== 'process' && { where: new Map([...variables].map(([name, { where }]) => [name, where])) }),
     },
   }

@@ -2,7 +2,7 @@
 // WebSocket libraries hide.
 import { type IncomingHttpHeaders, request as httpRequest } from 'node:http'
 import { request as httpsRequest } from 'node:https'
-import { connect as connectTcp, type Socket } from 'node:net'
+import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { connect as connectTls } from 'node:tls'
 
 export interface HttpReply {
@@ -60,7 +60,9 @@ export function upgrade(
   const host = url.hostname.replace(/^\[|\]$/g, '')
   const port = url.port === '' ? (isTls ? 443 : 80) : Number(url.port)
   return new Promise((resolve, reject) => {
-    const socket: Socket = isTls ? connectTls({ host, port, servername: host }) : connectTcp({ host, port })
+    const socket: Socket = isTls
+      ? connectTls({ host, port, servername: isIP(host) === 0 ? host : '' })
+      : connectTcp({ host, port })
     let received = Buffer.alloc(0)
     const stop = (): void => {
       socket.destroy()

@@ -123,12 +123,17 @@ const sourceCheck: Check = defineCheck({
         'name where the service starts: --env-from systemd:arqonbus.service, or --env-from process for this shell',
       )
     }
-    const differs = drift.length === 0 ? '' : `; this shell differs in ${drift.join(', ')}`
-    const hides = hidden.length === 0 ? '' : `; hidden: ${hidden.join(', ')}`
-    return passed(`${source}${differs}${hides}`, { source: kind })
+    return passed(describeSource(source, drift, hidden), { source: kind })
   },
   worlds: sourceWorlds,
 })
+
+/** What differs is told and decides nothing: the source is what starts. */
+function describeSource(source: string, drift: readonly string[], hidden: readonly string[]): string {
+  const differs = drift.length === 0 ? '' : `; this shell differs in ${drift.join(', ')}`
+  const hides = hidden.length === 0 ? '' : `; hidden: ${hidden.join(', ')}`
+  return source + differs + hides
+}
 
 const catalogueCheck = (catalogue: () => readonly Check[], sources: MetaSources): Check =>
   defineCheck({

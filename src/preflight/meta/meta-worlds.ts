@@ -16,19 +16,27 @@ export const runbookWorlds: Worlds<typeof read> = {
     {
       name: 'one letter of it is another',
       facts: { ...read, digest: `0${runbookDigest.slice(1)}` },
-      expect: { code: 'RUNBOOK_CHANGED' },
+      expect: { code: 'RUNBOOK_CHANGED', findings: ['runbook RUNBOOK_CHANGED'] },
     },
-    { name: 'a line without a check', facts: { ...read, orphans: ['L19'] }, expect: { code: 'LINE_WITHOUT_CHECK' } },
+    {
+      name: 'a line without a check',
+      facts: { ...read, orphans: ['L19'] },
+      expect: { code: 'LINE_WITHOUT_CHECK', findings: ['runbook LINE_WITHOUT_CHECK'] },
+    },
     {
       name: 'a check for a line that is none',
       facts: { ...read, strangers: ['bus.x at L2'] },
-      expect: { code: 'NO_SUCH_LINE' },
+      expect: { code: 'NO_SUCH_LINE', findings: ['runbook NO_SUCH_LINE'] },
     },
-    { name: 'an excuse that is over', facts: { ...read, stale: ['L65'] }, expect: { code: 'REASON_IS_OVER' } },
+    {
+      name: 'an excuse that is over',
+      facts: { ...read, stale: ['L65'] },
+      expect: { code: 'REASON_IS_OVER', findings: ['runbook REASON_IS_OVER'] },
+    },
     {
       name: 'a heading nobody knows',
       facts: { ...read, faults: ['L9: no heading of the runbook is called Extras'] },
-      expect: { code: 'RUNBOOK_UNREADABLE' },
+      expect: { code: 'RUNBOOK_UNREADABLE', findings: ['runbook RUNBOOK_UNREADABLE'] },
     },
     {
       name: 'no runbook',
@@ -57,20 +65,29 @@ export const datedWorlds: Worlds<Dates> = {
     },
   ],
   fails: [
-    { name: 'no date', facts: { named: [] }, expect: { code: 'NO_DATE' } },
-    { name: 'words for a date', facts: { ...dated, updated: 'last week' }, expect: { code: 'NOT_A_DATE' } },
+    { name: 'no date', facts: { named: [] }, expect: { code: 'NO_DATE', findings: ['runbook NO_DATE'] } },
+    {
+      name: 'words for a date',
+      facts: { ...dated, updated: 'last week' },
+      expect: { code: 'NOT_A_DATE', findings: ['runbook NOT_A_DATE'] },
+    },
     { name: 'a day there never was', facts: { ...dated, updated: '2026-02-30' }, expect: { code: 'NOT_A_DATE' } },
     {
       name: 'it names a migration of the day after',
       facts: { ...dated, named: ['2026-02-18', '2026-02-20'] },
-      expect: { code: 'OLDER_THAN_NAMED' },
+      expect: { code: 'OLDER_THAN_NAMED', findings: ['runbook OLDER_THAN_NAMED'] },
     },
     {
       name: 'changed the day after',
       facts: { ...dated, touched: '2026-02-20' },
-      expect: { code: 'OLDER_THAN_COMMIT' },
+      expect: { code: 'OLDER_THAN_COMMIT', findings: ['runbook OLDER_THAN_COMMIT'] },
     },
-    { name: 'the day has not come', facts: dated, now: '2026-02-18T23:59:59Z', expect: { code: 'IN_FUTURE' } },
+    {
+      name: 'the day has not come',
+      facts: dated,
+      now: '2026-02-18T23:59:59Z',
+      expect: { code: 'IN_FUTURE', findings: ['runbook IN_FUTURE'] },
+    },
     {
       name: 'no runbook',
       stopped: { code: 'RUNBOOK_MISSING', observed: 'ENOENT', step: 'read' },
@@ -98,7 +115,7 @@ export const sourceWorlds: Worlds<SourceFacts> = {
     {
       name: 'this shell, and nobody said so',
       facts: { ...unit, source: 'process', isGiven: false },
-      expect: { code: 'NOT_NAMED' },
+      expect: { code: 'NOT_NAMED', findings: ['--env-from NOT_NAMED'] },
     },
   ],
   ignores: [
@@ -131,17 +148,17 @@ export const catalogueWorlds: Worlds<CatalogueFacts> = {
     {
       name: 'a part did not load',
       facts: { ...complete, count: 1, actual: 'sha256:bb', missing: ['dep.nats.connect'] },
-      expect: { code: 'CHECK_MISSING' },
+      expect: { code: 'CHECK_MISSING', findings: ['catalogue CHECK_MISSING'] },
     },
     {
       name: 'one that the build does not have',
       facts: { ...complete, count: 3, actual: 'sha256:bb', unexpected: ['x.acme.one'] },
-      expect: { code: 'CHECK_UNEXPECTED' },
+      expect: { code: 'CHECK_UNEXPECTED', findings: ['catalogue CHECK_UNEXPECTED'] },
     },
     {
       name: 'the same ids, one of them milder',
       facts: { ...complete, actual: 'sha256:bb' },
-      expect: { code: 'CHECK_CHANGED' },
+      expect: { code: 'CHECK_CHANGED', findings: ['catalogue CHECK_CHANGED'] },
     },
     {
       name: 'no manifest',
@@ -167,11 +184,15 @@ export const proofWorlds: Worlds<ProofFacts> = {
     {
       name: 'a check that got a world wrong',
       facts: { ...proven, faults: 1, unproven: ['bus.no-defaults'] },
-      expect: { code: 'UNPROVEN' },
+      expect: { code: 'UNPROVEN', findings: ['catalogue UNPROVEN'] },
     },
     { name: 'a world went wrong and nobody says whose', facts: { ...proven, faults: 1 }, expect: { code: 'UNPROVEN' } },
     { name: 'names without a count', facts: { ...proven, unproven: ['bus.x'] }, expect: { code: 'UNPROVEN' } },
-    { name: 'an empty catalogue', facts: { ...proven, kills: 0 }, expect: { code: 'NOTHING_PROVEN' } },
+    {
+      name: 'an empty catalogue',
+      facts: { ...proven, kills: 0 },
+      expect: { code: 'NOTHING_PROVEN', findings: ['catalogue NOTHING_PROVEN'] },
+    },
     {
       name: 'no end of it',
       stopped: { code: 'DEADLINE', observed: 'no answer within 5000 ms' },
@@ -189,7 +210,11 @@ export const lockWorlds: Worlds<{ readonly isOurs: boolean }> = {
       stopped: { code: 'RUN_LOCKED', observed: 'held by run ab12, process 812, for 40 s', step: 'take' },
       expect: { code: 'RUN_LOCKED' },
     },
-    { name: 'taken, and lost at once', facts: { isOurs: false }, expect: { code: 'LOCK_LOST' } },
+    {
+      name: 'taken, and lost at once',
+      facts: { isOurs: false },
+      expect: { code: 'LOCK_LOST', findings: ['lock LOCK_LOST'] },
+    },
     {
       name: 'a folder that takes no files',
       stopped: { code: 'LOCK_UNWRITABLE', observed: 'EACCES', step: 'take' },

@@ -28,7 +28,7 @@ export const jetStream: Worlds<JetStreamFacts> = {
       name: 'storage is full',
       env: schemas,
       facts: account({ storage: [950, 1_000] }),
-      expect: { code: 'LIMIT_REACHED' },
+      expect: { code: 'LIMIT_REACHED', findings: ['NATS_URL LIMIT_REACHED'] },
     },
     { name: 'memory is full', env: schemas, facts: account({ memory: [95, 100] }), expect: { code: 'LIMIT_REACHED' } },
     {
@@ -71,9 +71,19 @@ const trip: RoundTripFacts = { stream: 'own', isAcked: true, isEqual: true, left
 export const roundTrip: Worlds<RoundTripFacts> = {
   passes: [{ name: 'there and back', env: projector, facts: trip }],
   fails: [
-    { name: 'no sequence', env: projector, facts: { ...trip, isAcked: false }, expect: { code: 'NOT_STORED' } },
+    {
+      name: 'no sequence',
+      env: projector,
+      facts: { ...trip, isAcked: false },
+      expect: { code: 'NOT_STORED', findings: ['NATS_URL NOT_STORED'] },
+    },
     { name: 'other bytes', env: projector, facts: { ...trip, isEqual: false }, expect: { code: 'ALTERED' } },
-    { name: 'one is left', env: projector, facts: { ...trip, left: 1 }, expect: { code: 'NOT_ACKED' } },
+    {
+      name: 'one is left',
+      env: projector,
+      facts: { ...trip, left: 1 },
+      expect: { code: 'NOT_ACKED', findings: ['NATS_URL NOT_ACKED'] },
+    },
     {
       name: 'neither an own stream nor the standing one',
       env: projector,
@@ -123,7 +133,7 @@ export const streams: Worlds<StreamsFacts> = {
       name: 'no stream of episodes',
       env: projector,
       facts: only({ ...episodes, isThere: false }),
-      expect: { code: 'STREAM_MISSING' },
+      expect: { code: 'STREAM_MISSING', findings: ['NATS_URL STREAM_MISSING'] },
     },
     wrong('other subjects', { subjects: ['$KV.OTHER.>'] }, 'WRONG_SUBJECTS'),
     wrong('no subjects', { subjects: [] }, 'WRONG_SUBJECTS'),
@@ -134,7 +144,7 @@ export const streams: Worlds<StreamsFacts> = {
       name: 'longer subjects of the same beginning',
       env: projector,
       facts: only({ ...episodes, subjects: ['continuum.episode', 'continuum.episode.v1.>', 'other.*.v1'] }),
-      expect: { code: 'WRONG_SUBJECTS' },
+      expect: { code: 'WRONG_SUBJECTS', findings: ['NATS_URL WRONG_SUBJECTS'] },
     },
     wrong('in memory', { storage: 'memory' }, 'NOT_ON_DISK'),
     wrong('dropped while nobody reads', { retention: 'interest' }, 'WRONG_RETENTION'),

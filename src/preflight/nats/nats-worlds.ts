@@ -32,11 +32,11 @@ const stopped = (code: string, step: string) => ({ stopped: { code, observed: 'a
 export const connect: Worlds<Servers> = {
   passes: [{ name: 'each server takes us', facts: { servers: [reached(one), reached(two)] } }],
   fails: [
-    { name: 'one dead seed', facts: deadSeed, expect: { code: 'ECONNREFUSED' } },
+    { name: 'one dead seed', facts: deadSeed, expect: { code: 'ECONNREFUSED', findings: ['NATS_URL ECONNREFUSED'] } },
     {
       name: 'the second knows another password',
       facts: { servers: [reached(one), gone(two, 'AUTH_REFUSED', 'auth')] },
-      expect: { code: 'AUTH_REFUSED', class: 'config' },
+      expect: { code: 'AUTH_REFUSED', findings: ['NATS_URL AUTH_REFUSED'], class: 'config' },
     },
     {
       name: 'the second is a black hole',
@@ -46,7 +46,7 @@ export const connect: Worlds<Servers> = {
     {
       name: 'one is silent, one refuses: what was answered counts',
       facts: { servers: [gone(one, 'NO_ANSWER', 'greeting'), gone(two, 'AUTH_REFUSED', 'auth')] },
-      expect: { code: 'AUTH_REFUSED', class: 'config' },
+      expect: { code: 'AUTH_REFUSED', findings: ['NATS_URL AUTH_REFUSED', 'NATS_URL NO_ANSWER'], class: 'config' },
     },
     {
       name: 'one is silent, one refuses: the silent one is named too',
@@ -114,20 +114,40 @@ export const identity: Worlds<Servers> = {
     { name: 'two of one cluster', facts: pair('c', 'c') },
   ],
   fails: [
-    { name: '2.8', facts: with_({ version: '2.8.4' }), expect: { code: 'TOO_OLD' } },
+    { name: '2.8', facts: with_({ version: '2.8.4' }), expect: { code: 'TOO_OLD', findings: ['NATS_URL TOO_OLD'] } },
     { name: '1.99', facts: with_({ version: '1.99.0' }), expect: { code: 'TOO_OLD' } },
     { name: 'a version that is none', facts: with_({ version: 'x2.9.10' }), expect: { code: 'TOO_OLD' } },
-    { name: 'one byte short', facts: with_({ maxPayload: needed - 1 }), expect: { code: 'PAYLOAD_TOO_SMALL' } },
+    {
+      name: 'one byte short',
+      facts: with_({ maxPayload: needed - 1 }),
+      expect: { code: 'PAYLOAD_TOO_SMALL', findings: ['NATS_URL PAYLOAD_TOO_SMALL'] },
+    },
     {
       name: 'a larger message was allowed',
       facts: with_({}),
       env: { ARQONBUS_MAX_MESSAGE_SIZE: '1048577' },
       expect: { code: 'PAYLOAD_TOO_SMALL' },
     },
-    { name: 'lame duck', facts: with_({ isLeaving: true }), expect: { code: 'LEAVING' } },
-    { name: 'everybody is let in', facts: with_({ isAuthRequired: false }), expect: { code: 'NO_AUTH' } },
-    { name: 'TLS is only offered', facts: with_({ isTlsRequired: false }), expect: { code: 'NO_TLS' } },
-    { name: 'two clusters', facts: pair('c', 'd'), expect: { code: 'NOT_ONE_CLUSTER' } },
+    {
+      name: 'lame duck',
+      facts: with_({ isLeaving: true }),
+      expect: { code: 'LEAVING', findings: ['NATS_URL LEAVING'] },
+    },
+    {
+      name: 'everybody is let in',
+      facts: with_({ isAuthRequired: false }),
+      expect: { code: 'NO_AUTH', findings: ['NATS_URL NO_AUTH'] },
+    },
+    {
+      name: 'TLS is only offered',
+      facts: with_({ isTlsRequired: false }),
+      expect: { code: 'NO_TLS', findings: ['NATS_URL NO_TLS'] },
+    },
+    {
+      name: 'two clusters',
+      facts: pair('c', 'd'),
+      expect: { code: 'NOT_ONE_CLUSTER', findings: ['NATS_URL NOT_ONE_CLUSTER'] },
+    },
     { name: 'two servers of no cluster', facts: pair('', ''), expect: { code: 'NOT_ONE_CLUSTER' } },
     { name: 'nobody spoke', facts: { servers: [] }, expect: { status: 'error', code: 'BAD_FACTS', class: 'unknown' } },
   ],
@@ -157,10 +177,22 @@ export const pubSub: Worlds<PubSubFacts> = {
     { name: 'only the word of the server', facts: { proof: 'receipt', received: 1 } },
   ],
   fails: [
-    { name: 'never', facts: { proof: 'loop', received: 0, isEqual: false }, expect: { code: 'NOT_RECEIVED' } },
-    { name: 'twice', facts: { proof: 'loop', received: 2, isEqual: true }, expect: { code: 'DOUBLED' } },
+    {
+      name: 'never',
+      facts: { proof: 'loop', received: 0, isEqual: false },
+      expect: { code: 'NOT_RECEIVED', findings: ['NATS_URL NOT_RECEIVED'] },
+    },
+    {
+      name: 'twice',
+      facts: { proof: 'loop', received: 2, isEqual: true },
+      expect: { code: 'DOUBLED', findings: ['NATS_URL DOUBLED'] },
+    },
     { name: 'other bytes', facts: { proof: 'loop', received: 1, isEqual: false }, expect: { code: 'ALTERED' } },
-    { name: 'not compared', facts: { proof: 'loop', received: 1 }, expect: { code: 'ALTERED' } },
+    {
+      name: 'not compared',
+      facts: { proof: 'loop', received: 1 },
+      expect: { code: 'ALTERED', findings: ['NATS_URL ALTERED'] },
+    },
     { name: 'denied', ...stopped('NO_PERMISSION', 'publish'), expect: { code: 'NO_PERMISSION', class: 'config' } },
   ],
   ignores: [{ name: 'nothing to compare', facts: { proof: 'receipt', received: 1, isEqual: false } }],
@@ -193,14 +225,19 @@ export const permissions: Worlds<PermissionFacts> = {
       name: 'staging: too long a list',
       facts: may([...needs, ...both]),
       env: staging,
-      expect: { code: 'TOO_MUCH' },
+      expect: { code: 'TOO_MUCH', findings: ['NATS_URL TOO_MUCH', 'NATS_URL TOO_MUCH'] },
     },
     {
       name: 'production: no list at all',
       facts: may([...needs, ...both], { isRestricted: false }),
       expect: { code: 'TOO_MUCH' },
     },
-    { name: 'a mirror without the right', facts: may(needs), env: mirrored, expect: { code: 'DENIED' } },
+    {
+      name: 'a mirror without the right',
+      facts: may(needs),
+      env: mirrored,
+      expect: { code: 'DENIED', findings: ['NATS_URL DENIED'] },
+    },
     { name: 'nothing', facts: may([]), expect: { code: 'DENIED' } },
   ],
   ignores: [

@@ -9,6 +9,7 @@ import {
   type JudgePorts,
   passed,
 } from '../check.ts'
+import { textIn } from '../json-fields.ts'
 import { parseModelName, withTag } from './model-name.ts'
 import {
   type AnswerFacts,
@@ -23,9 +24,9 @@ import * as worlds from './ollama-worlds.ts'
 const ollamaEnabled: Applicability = {
   name: 'ollama-enabled',
   test({ ctx: { resolution } }) {
-    const source = resolution.sources.get('ollamaEnabled')?.kind ?? 'default'
     const { ollamaEnabled: holds } = resolution.values
-    return { holds, because: `ARQONBUS_OLLAMA_ENABLED=${holds} (${source})` }
+    const because = `ARQONBUS_OLLAMA_ENABLED=${holds} (${resolution.sources.get('ollamaEnabled')?.kind ?? 'default'})`
+    return { holds, because }
   },
 }
 
@@ -62,7 +63,7 @@ function judgeModel({ models, isShown }: ModelFacts, { ctx }: JudgePorts): Check
   const found = models.find((model) => typeof model['name'] === 'string' && withTag(model['name']) === name)
   if (found === undefined) return failed('MODEL_ABSENT', variable, `${name} is not among ${models.length} models`, pull)
   if (!isShown) return failed('MODEL_BROKEN', variable, `${name} is listed, and cannot be shown`, pull)
-  const actual = (typeof found['digest'] === 'string' ? found['digest'] : '').replace(/^sha256:/, '')
+  const actual = textIn(found, 'digest').replace(/^sha256:/, '')
   if (digest !== undefined && !actual.startsWith(digest)) {
     const fix = `${pull}, or correct the digest in ${variable}`
     return failed('OTHER_DIGEST', variable, `${name} is ${actual.slice(0, 12)}, not ${digest.slice(0, 12)}`, fix)

@@ -10,8 +10,18 @@ const stopped = (code: string) => ({ env: on, stopped: { code, observed: 'as it 
 export const reachable: Worlds<ReachableFacts> = {
   passes: [{ name: 'it answers', env: on, facts: { version: '0.5.1', hasList: true } }],
   fails: [
-    { name: 'no version', env: on, facts: { version: '', hasList: true }, expect: { code: 'NO_VERSION' } },
-    { name: 'no list', env: on, facts: { version: '0.5.1', hasList: false }, expect: { code: 'NO_MODEL_LIST' } },
+    {
+      name: 'no version',
+      env: on,
+      facts: { version: '', hasList: true },
+      expect: { code: 'NO_VERSION', findings: ['ARQONBUS_OLLAMA_URL NO_VERSION'] },
+    },
+    {
+      name: 'no list',
+      env: on,
+      facts: { version: '0.5.1', hasList: false },
+      expect: { code: 'NO_MODEL_LIST', findings: ['ARQONBUS_OLLAMA_URL NO_MODEL_LIST'] },
+    },
     { name: 'nobody there', ...stopped('ECONNREFUSED'), expect: { code: 'ECONNREFUSED' } },
     { name: 'another service', ...stopped('NOT_THE_PROTOCOL'), expect: { code: 'NOT_THE_PROTOCOL', class: 'config' } },
     { name: 'status 503', ...stopped('SERVER_ERROR'), expect: { code: 'SERVER_ERROR' } },
@@ -34,13 +44,13 @@ export const modelPresent: Worlds<ModelFacts> = {
       name: 'no model is named',
       env: on,
       facts: has(model('llama3.1:8b')),
-      expect: { code: 'MODEL_NOT_SET', class: 'config' },
+      expect: { code: 'MODEL_NOT_SET', findings: ['ARQONBUS_OLLAMA_MODEL MODEL_NOT_SET'], class: 'config' },
     },
     {
       name: 'a name with a blank',
       env: wanting('llama 3'),
       facts: has(model('llama 3:latest')),
-      expect: { code: 'BAD_MODEL_NAME', class: 'config' },
+      expect: { code: 'BAD_MODEL_NAME', findings: ['ARQONBUS_OLLAMA_MODEL BAD_MODEL_NAME'], class: 'config' },
     },
     {
       name: 'a digest that is too short',
@@ -48,7 +58,12 @@ export const modelPresent: Worlds<ModelFacts> = {
       facts: has(model('llama3.1:latest')),
       expect: { code: 'BAD_MODEL_NAME', class: 'config' },
     },
-    { name: 'no models', env: wanting('llama3.1:8b'), facts: has(), expect: { code: 'MODEL_ABSENT' } },
+    {
+      name: 'no models',
+      env: wanting('llama3.1:8b'),
+      facts: has(),
+      expect: { code: 'MODEL_ABSENT', findings: ['ARQONBUS_OLLAMA_MODEL MODEL_ABSENT'] },
+    },
     {
       name: 'another tag',
       env: wanting('llama3.1:8b'),
@@ -71,13 +86,13 @@ export const modelPresent: Worlds<ModelFacts> = {
       name: 'listed, and not to be shown',
       env: wanting('llama3.1:8b'),
       facts: { ...has(model('llama3.1:8b')), isShown: false },
-      expect: { code: 'MODEL_BROKEN' },
+      expect: { code: 'MODEL_BROKEN', findings: ['ARQONBUS_OLLAMA_MODEL MODEL_BROKEN'] },
     },
     {
       name: 'another version',
       env: wanting(`llama3.1:8b@sha256:${'b'.repeat(12)}`),
       facts: has(model('llama3.1:8b')),
-      expect: { code: 'OTHER_DIGEST' },
+      expect: { code: 'OTHER_DIGEST', findings: ['ARQONBUS_OLLAMA_MODEL OTHER_DIGEST'] },
     },
     {
       name: 'no digest to compare with',
@@ -105,7 +120,12 @@ export const modelPresent: Worlds<ModelFacts> = {
 export const modelAnswers: Worlds<AnswerFacts> = {
   passes: [{ name: 'one token', env: wanting('llama3.1'), facts: { isDone: true, tokens: 1 } }],
   fails: [
-    { name: 'no token', env: wanting('llama3.1'), facts: { isDone: true, tokens: 0 }, expect: { code: 'NO_TOKEN' } },
+    {
+      name: 'no token',
+      env: wanting('llama3.1'),
+      facts: { isDone: true, tokens: 0 },
+      expect: { code: 'NO_TOKEN', findings: ['ARQONBUS_OLLAMA_MODEL NO_TOKEN'] },
+    },
     {
       name: 'it never ended',
       env: wanting('llama3.1'),

@@ -109,14 +109,17 @@ function judgePrivileges(
   for (const { kind, name } of objectsOf(partsInUse(ctx))) {
     const rights = denied.flatMap((one) => (one['name'] === name ? [wordOf(one['right'])] : [])).join(', ')
     if (rights !== '') {
-      const what = kind === 'table' ? name : `${kind.toUpperCase()} ${name}`
-      const fix = `GRANT ${rights} ON ${what} TO ${role}`
+      const fix = `GRANT ${rights} ON ${describeObject(kind, name)} TO ${role}`
       findings.push({ code: 'MISSING_GRANT', variable: name, found: `not granted: ${rights}`, fix })
     }
     if (absent.includes(name)) findings.push({ code: 'ABSENT', variable: name, found: 'not there', fix: migrate })
   }
   return judgeAll(findings, `${asked} rights are granted`)
 }
+
+/** As GRANT names it. */
+const describeObject = (kind: string, name: string): string =>
+  kind === 'table' ? name : `${kind.toUpperCase()} ${name}`
 
 function judgeRoundtrip({ mode, isSame, deleted }: FactsOf<typeof probes.roundtripShape>): CheckResult {
   const fix = `point ${variable} at one server, the primary: something between answers for another`

@@ -31,18 +31,18 @@ export const migrations: Worlds<FactsOf<typeof probes.migrationsShape>> = {
       name: 'no table of history, which is kept there',
       env: history,
       facts: { ...upToDate, migrations: states({ '20260215_history.sql': 'pending' }) },
-      expect: { code: 'PENDING' },
+      expect: { code: 'PENDING', findings: ['20260215_history.sql PENDING'] },
     },
     {
       name: 'no audit log',
       facts: { ...upToDate, migrations: states({ '20260216_audit.sql': 'pending' }) },
-      expect: { code: 'PENDING' },
+      expect: { code: 'PENDING', findings: ['20260216_audit.sql PENDING'] },
     },
     {
       name: 'no table to copy to',
       env: mirror,
       facts: { ...upToDate, migrations: states({ '20260217_message_history.sql': 'pending' }) },
-      expect: { code: 'PENDING' },
+      expect: { code: 'PENDING', findings: ['20260217_message_history.sql PENDING'] },
     },
     {
       name: 'a file of which nobody has said who needs it',
@@ -52,19 +52,23 @@ export const migrations: Worlds<FactsOf<typeof probes.migrationsShape>> = {
     {
       name: 'a file was edited',
       facts: { ...upToDate, migrations: states({ '20260215_history.sql': 'edited' }) },
-      expect: { code: 'ALTERED' },
+      expect: { code: 'ALTERED', findings: ['20260215_history.sql ALTERED'] },
     },
     {
       name: 'a newer version was here',
       facts: { ...upToDate, migrations: [...states(), { name: '20270101_more.sql', state: 'unknown' }] },
       expect: { code: 'AHEAD' },
     },
-    { name: 'a migration runs', facts: { ...upToDate, isLocked: true }, expect: { code: 'LOCKED' } },
+    {
+      name: 'a migration runs',
+      facts: { ...upToDate, isLocked: true },
+      expect: { code: 'LOCKED', findings: ['migrations LOCKED'] },
+    },
     {
       name: 'an index was dropped',
       env: history,
       facts: { ...upToDate, missing: [indexLine] },
-      expect: { code: 'DRIFT' },
+      expect: { code: 'DRIFT', findings: ['schema DRIFT'] },
     },
     {
       name: 'a column of the audit log was dropped',
@@ -124,7 +128,11 @@ export const privileges: Worlds<FactsOf<typeof probes.privilegesShape>> = {
       facts: denies(name, right),
       expect: { code: 'MISSING_GRANT' },
     })),
-    { name: 'a table is not there', facts: { ...granted, absent: ['arqonbus_audit'] }, expect: { code: 'ABSENT' } },
+    {
+      name: 'a table is not there',
+      facts: { ...granted, absent: ['arqonbus_audit'] },
+      expect: { code: 'ABSENT', findings: ['arqonbus_audit ABSENT'] },
+    },
   ],
   ignores: [
     { name: 'a right on what nobody uses', facts: denies('arqonbus_records', 'INSERT') },
@@ -140,8 +148,16 @@ export const roundtrip: Worlds<FactsOf<typeof probes.roundtripShape>> = {
     { name: 'rolled back', facts: { ...back, mode: 'rolled back' } },
   ],
   fails: [
-    { name: 'another server answered', facts: { ...back, isSame: false }, expect: { code: 'NOT_READ' } },
-    { name: 'nothing to delete', facts: { ...back, deleted: 0 }, expect: { code: 'NOT_DELETED' } },
+    {
+      name: 'another server answered',
+      facts: { ...back, isSame: false },
+      expect: { code: 'NOT_READ', findings: ['ARQONBUS_POSTGRES_URL NOT_READ'] },
+    },
+    {
+      name: 'nothing to delete',
+      facts: { ...back, deleted: 0 },
+      expect: { code: 'NOT_DELETED', findings: ['ARQONBUS_POSTGRES_URL NOT_DELETED'] },
+    },
     { name: 'more deleted than written', facts: { ...back, deleted: 2 }, expect: { code: 'NOT_DELETED' } },
     {
       name: 'the disk is full',

@@ -22,7 +22,7 @@ export const replication: Worlds<FactsOf<typeof probes.replicationShape>> = {
       name: 'one of two',
       policy: two,
       facts: { ...following, standbys: [follows] },
-      expect: { code: 'TOO_FEW_STANDBYS' },
+      expect: { code: 'TOO_FEW_STANDBYS', findings: ['postgresStandbys TOO_FEW_STANDBYS'] },
     },
     {
       name: 'one catches up',
@@ -34,7 +34,7 @@ export const replication: Worlds<FactsOf<typeof probes.replicationShape>> = {
       name: 'one is more than 10 s behind',
       policy: two,
       facts: { ...following, standbys: [follows, { ...follows, lagSeconds: 10.1 }] },
-      expect: { code: 'LAGGING' },
+      expect: { code: 'LAGGING', findings: ['standby LAGGING'] },
     },
     {
       name: 'one is more than 64 MiB behind',
@@ -42,12 +42,17 @@ export const replication: Worlds<FactsOf<typeof probes.replicationShape>> = {
       facts: { ...following, standbys: [follows, { ...follows, lagBytes: mib64 + 1 }] },
       expect: { code: 'LAGGING' },
     },
-    { name: 'a slot was lost', policy: two, facts: { ...following, lostSlots: ['s1'] }, expect: { code: 'SLOT_LOST' } },
+    {
+      name: 'a slot was lost',
+      policy: two,
+      facts: { ...following, lostSlots: ['s1'] },
+      expect: { code: 'SLOT_LOST', findings: ['s1 SLOT_LOST'] },
+    },
     {
       name: 'the user may not see',
       policy: { postgresStandbys: 1 },
       facts: { ...following, maySee: false },
-      expect: { code: 'NO_PERMISSION', class: 'config' },
+      expect: { code: 'NO_PERMISSION', findings: ['ARQONBUS_POSTGRES_URL NO_PERMISSION'], class: 'config' },
     },
   ],
   ignores: [
@@ -75,7 +80,11 @@ export const headroom: Worlds<FactsOf<typeof probes.headroomShape>> = {
     },
   ],
   fails: [
-    { name: 'one too few', facts: leaves(1), expect: { code: 'TOO_FEW_CONNECTIONS' } },
+    {
+      name: 'one too few',
+      facts: leaves(1),
+      expect: { code: 'TOO_FEW_CONNECTIONS', findings: ['server TOO_FEW_CONNECTIONS'] },
+    },
     { name: 'one too few for the lane', env: lane, facts: leaves(5), expect: { code: 'TOO_FEW_CONNECTIONS' } },
     {
       name: 'one too few for three with history',
@@ -90,8 +99,16 @@ export const headroom: Worlds<FactsOf<typeof probes.headroomShape>> = {
       facts: leaves(6),
       expect: { code: 'TOO_FEW_CONNECTIONS' },
     },
-    { name: 'the user has a limit', facts: leaves(1, 'user'), expect: { code: 'TOO_FEW_CONNECTIONS' } },
-    { name: 'old ids', facts: { ...roomy, oldestXidAge: 1_500_000_000 }, expect: { code: 'WRAPAROUND_NEAR' } },
+    {
+      name: 'the user has a limit',
+      facts: leaves(1, 'user'),
+      expect: { code: 'TOO_FEW_CONNECTIONS', findings: ['user TOO_FEW_CONNECTIONS'] },
+    },
+    {
+      name: 'old ids',
+      facts: { ...roomy, oldestXidAge: 1_500_000_000 },
+      expect: { code: 'WRAPAROUND_NEAR', findings: ['datfrozenxid WRAPAROUND_NEAR'] },
+    },
     { name: 'a broken index', facts: { ...roomy, invalidIndexes: ['arqonbus_x'] }, expect: { code: 'INVALID_INDEX' } },
   ],
   ignores: [

@@ -16,7 +16,11 @@ const stop = (code: string, status: 'fail' | 'error', fault: 'config' | 'depende
 export const connect: Worlds<FactsOf<typeof probes.connectShape>> = {
   passes: [{ name: 'the primary answers', facts: answered }],
   fails: [
-    { name: 'another answer', facts: { ...answered, echo: 'ab' }, expect: { code: 'OTHER_ANSWER' } },
+    {
+      name: 'another answer',
+      facts: { ...answered, echo: 'ab' },
+      expect: { code: 'OTHER_ANSWER', findings: ['ARQONBUS_POSTGRES_URL OTHER_ANSWER'] },
+    },
     stop('BAD_ADDRESS', 'fail', 'config'),
     stop('AUTH_REFUSED', 'fail', 'config'),
     stop('AUTH_REQUIRED', 'fail', 'config'),
@@ -48,9 +52,21 @@ export const version: Worlds<FactsOf<typeof probes.versionShape>> = {
     { name: 'the oldest that will do', facts: { ...version15, version: 130_000 } },
   ],
   fails: [
-    { name: 'version 12', facts: { ...version15, version: 129_999 }, expect: { code: 'TOO_OLD' } },
-    { name: 'bytes without a meaning', facts: { ...version15, encoding: 'SQL_ASCII' }, expect: { code: 'NOT_UTF8' } },
-    { name: 'strings of old', facts: { ...version15, standardStrings: 'off' }, expect: { code: 'OLD_STRINGS' } },
+    {
+      name: 'version 12',
+      facts: { ...version15, version: 129_999 },
+      expect: { code: 'TOO_OLD', findings: ['ARQONBUS_POSTGRES_URL TOO_OLD'] },
+    },
+    {
+      name: 'bytes without a meaning',
+      facts: { ...version15, encoding: 'SQL_ASCII' },
+      expect: { code: 'NOT_UTF8', findings: ['ARQONBUS_POSTGRES_URL NOT_UTF8'] },
+    },
+    {
+      name: 'strings of old',
+      facts: { ...version15, standardStrings: 'off' },
+      expect: { code: 'OLD_STRINGS', findings: ['ARQONBUS_POSTGRES_URL OLD_STRINGS'] },
+    },
   ],
   ignores: [{ name: 'a version from the future', facts: { ...version15, version: 290_001 } }],
 }
@@ -63,10 +79,14 @@ export const writable: Worlds<FactsOf<typeof probes.writableShape>> = {
     {
       name: 'a standby',
       facts: { ...writes, isInRecovery: true, transactionReadOnly: 'on' },
-      expect: { code: 'STANDBY' },
+      expect: { code: 'STANDBY', findings: ['ARQONBUS_POSTGRES_URL STANDBY'] },
     },
     { name: 'a standby that says no more', facts: { ...writes, isInRecovery: true }, expect: { code: 'STANDBY' } },
-    { name: 'a user for reading', facts: { ...writes, defaultReadOnly: 'on' }, expect: { code: 'READ_ONLY' } },
+    {
+      name: 'a user for reading',
+      facts: { ...writes, defaultReadOnly: 'on' },
+      expect: { code: 'READ_ONLY', findings: ['ARQONBUS_POSTGRES_URL READ_ONLY'] },
+    },
     { name: 'a proxy for reading', facts: { ...writes, transactionReadOnly: 'on' }, expect: { code: 'READ_ONLY' } },
   ],
   ignores: [{ name: 'the same in staging', env: staging, facts: writes }],
@@ -81,7 +101,11 @@ export const skew: Worlds<FactsOf<typeof probes.skewShape>> = {
     { name: 'as far behind as it may be', facts: apart(-2_001) },
   ],
   fails: [
-    { name: 'a little too far ahead', facts: apart(2_002), expect: { code: 'CLOCKS_APART' } },
+    {
+      name: 'a little too far ahead',
+      facts: apart(2_002),
+      expect: { code: 'CLOCKS_APART', findings: ['ARQONBUS_POSTGRES_URL CLOCKS_APART'] },
+    },
     { name: 'no sample', facts: { samples: [] }, expect: { status: 'error', code: 'MALFORMED' } },
     { name: 'a little too far behind', facts: apart(-2_002), expect: { code: 'CLOCKS_APART' } },
     {
@@ -129,22 +153,30 @@ export const tls: Worlds<FactsOf<typeof probes.tlsShape>> = {
     { name: 'a Unix socket', facts: { ...plain, isUnixSocket: true } },
   ],
   fails: [
-    { name: 'in the clear', facts: plain, expect: { code: 'TLS_OFF', class: config } },
+    {
+      name: 'in the clear',
+      facts: plain,
+      expect: { code: 'TLS_OFF', findings: ['ARQONBUS_POSTGRES_URL TLS_OFF'], class: config },
+    },
     {
       name: 'to anybody',
       facts: { ...encrypted, verified: 'nothing' },
-      expect: { code: 'NOT_VERIFIED', class: config },
+      expect: { code: 'NOT_VERIFIED', findings: ['ARQONBUS_POSTGRES_URL NOT_VERIFIED'], class: config },
     },
     {
       name: 'to any host',
       facts: { ...encrypted, verified: 'chain' },
       expect: { code: 'NOT_VERIFIED', class: config },
     },
-    { name: 'TLS 1.1', facts: { ...encrypted, version: 'TLSv1.1' }, expect: { code: 'TLS_OLD' } },
+    {
+      name: 'TLS 1.1',
+      facts: { ...encrypted, version: 'TLSv1.1' },
+      expect: { code: 'TLS_OLD', findings: ['ARQONBUS_POSTGRES_URL TLS_OLD'] },
+    },
     {
       name: 'a moment less than 30 days',
       facts: { ...encrypted, notAfterMs: encrypted.notAfterMs - 1 },
-      expect: { code: 'EXPIRES_SOON' },
+      expect: { code: 'EXPIRES_SOON', findings: ['ARQONBUS_POSTGRES_URL EXPIRES_SOON'] },
     },
     {
       name: 'soon to expire, in staging',

@@ -190,8 +190,9 @@ function judgeSchema(facts: FactsOf<typeof probes.schemaShape>): CheckResult {
   if (state === 'pending') {
     findings.push({ code: 'NOT_RECORDED', variable: what, found: 'the tables are there, the ledger has no row', fix })
   }
-  if (missing.length > 0) findings.push({ code: 'DRIFT', variable: what, found: `missing: ${few(missing)}`, fix })
-  if (extra.length > 0) findings.push({ code: 'DRIFT', variable: what, found: `not ours: ${few(extra)}`, fix })
+  if (missing.length > 0)
+    findings.push({ code: 'DRIFT', variable: what, found: `missing: ${describeFew(missing)}`, fix })
+  if (extra.length > 0) findings.push({ code: 'DRIFT', variable: what, found: `not ours: ${describeFew(extra)}`, fix })
   for (const name of invalidIndexes) {
     findings.push({
       code: 'INVALID_INDEX',
@@ -203,7 +204,7 @@ function judgeSchema(facts: FactsOf<typeof probes.schemaShape>): CheckResult {
   return judgeAll(findings, 'as this version makes them')
 }
 
-const few = (lines: readonly string[]): string => lines.slice(0, 3).join('; ')
+const describeFew = (lines: readonly string[]): string => lines.slice(0, 3).join('; ')
 
 function judgeLane({ isNamed, refusal }: FactsOf<typeof probes.laneShape>): CheckResult {
   if (!isNamed) return failed('NO_POSTGRES', variable, 'the lane is on, and no Postgres is named', `set ${variable}`)

@@ -19,7 +19,7 @@ export const schema: Worlds<FactsOf<typeof probes.schemaShape>> = {
       name: 'not migrated',
       env: on,
       facts: { ...conforms, state: 'pending', isEmpty: true, missing: [index] },
-      expect: { code: 'NOT_APPLIED' },
+      expect: { code: 'NOT_APPLIED', findings: ['schema NOT_APPLIED'] },
     },
     {
       name: 'dropped after it was applied',
@@ -27,9 +27,24 @@ export const schema: Worlds<FactsOf<typeof probes.schemaShape>> = {
       facts: { ...conforms, isEmpty: true },
       expect: { code: 'NOT_APPLIED' },
     },
-    { name: 'another content', env: on, facts: { ...conforms, state: 'edited' }, expect: { code: 'ALTERED' } },
-    { name: 'made with psql', env: on, facts: { ...conforms, state: 'pending' }, expect: { code: 'NOT_RECORDED' } },
-    { name: 'a dropped index', env: on, facts: { ...conforms, missing: [index] }, expect: { code: 'DRIFT' } },
+    {
+      name: 'another content',
+      env: on,
+      facts: { ...conforms, state: 'edited' },
+      expect: { code: 'ALTERED', findings: ['schema ALTERED'] },
+    },
+    {
+      name: 'made with psql',
+      env: on,
+      facts: { ...conforms, state: 'pending' },
+      expect: { code: 'NOT_RECORDED', findings: ['schema NOT_RECORDED'] },
+    },
+    {
+      name: 'a dropped index',
+      env: on,
+      facts: { ...conforms, missing: [index] },
+      expect: { code: 'DRIFT', findings: ['schema DRIFT'] },
+    },
     {
       name: 'a column that must not be empty, of somebody else',
       env: on,
@@ -55,13 +70,13 @@ export const lane: Worlds<FactsOf<typeof probes.laneShape>> = {
       name: 'no Postgres is named',
       env: { ...on, ARQONBUS_POSTGRES_URL: undefined },
       facts: { isNamed: false, refusal: '' },
-      expect: { code: 'NO_POSTGRES' },
+      expect: { code: 'NO_POSTGRES', findings: ['ARQONBUS_POSTGRES_URL NO_POSTGRES'] },
     },
     {
       name: 'it would refuse',
       env: on,
       facts: { isNamed: true, refusal: 'NEWER_SCHEMA' },
-      expect: { code: 'LANE_REFUSES' },
+      expect: { code: 'LANE_REFUSES', findings: ['ARQONBUS_PROJECTOR_ENABLED LANE_REFUSES'] },
     },
   ],
   ignores: [
@@ -83,11 +98,21 @@ export const migrationFile: Worlds<FactsOf<typeof migrationShape>> = {
       facts: { isThere: false, digest: migrationDigest, unrepeatable: [] },
       expect: { code: 'ABSENT' },
     },
-    { name: 'edited', facts: { ...released, digest: 'e'.repeat(64) }, expect: { code: 'OTHER_DIGEST' } },
+    {
+      name: 'edited',
+      facts: { ...released, digest: 'e'.repeat(64) },
+      expect: {
+        code: 'OTHER_DIGEST',
+        findings: ['scripts/migrations/20260220_continuum_projector_postgres.sql OTHER_DIGEST'],
+      },
+    },
     {
       name: 'a statement that fails a second time',
       facts: { ...released, unrepeatable: ['CREATE TABLE t (n int)'] },
-      expect: { code: 'NOT_REPEATABLE' },
+      expect: {
+        code: 'NOT_REPEATABLE',
+        findings: ['scripts/migrations/20260220_continuum_projector_postgres.sql NOT_REPEATABLE'],
+      },
     },
   ],
   ignores: [{ name: 'the lane is off', env: { ARQONBUS_PROJECTOR_ENABLED: 'false' }, facts: released }],
@@ -102,7 +127,12 @@ export const environment: Worlds<FactsOf<typeof probes.environmentShape>> = {
     { name: 'new, and accepted', env: accepts(identity), facts: { identity, isKnown: false } },
   ],
   fails: [
-    { name: 'new', env: on, facts: { identity, isKnown: false }, expect: { code: 'NEW_ENVIRONMENT' } },
+    {
+      name: 'new',
+      env: on,
+      facts: { identity, isKnown: false },
+      expect: { code: 'NEW_ENVIRONMENT', findings: ['ARQONBUS_PROJECTOR_ACCEPT_ENVIRONMENT NEW_ENVIRONMENT'] },
+    },
     {
       name: 'another was accepted',
       env: accepts('fedcba9876543210'),
@@ -128,17 +158,17 @@ export const playbook: Worlds<FactsOf<typeof playbookShape>> = {
     {
       name: 'a command that is none',
       facts: { ...written, commands: [...commands, 'export'] },
-      expect: { code: 'UNKNOWN_COMMAND' },
+      expect: { code: 'UNKNOWN_COMMAND', findings: ['the playbook UNKNOWN_COMMAND'] },
     },
     {
       name: 'a table is not named',
       facts: { ...written, tables: laneTables.slice(1) },
-      expect: { code: 'TABLE_MISSING' },
+      expect: { code: 'TABLE_MISSING', findings: ['the playbook TABLE_MISSING'] },
     },
     {
       name: 'a table of another version',
       facts: { ...written, tables: [...laneTables, 'arqonbus_continuum_old'] },
-      expect: { code: 'UNKNOWN_TABLE' },
+      expect: { code: 'UNKNOWN_TABLE', findings: ['the playbook UNKNOWN_TABLE'] },
     },
   ],
   ignores: [
@@ -174,21 +204,32 @@ export const backup: Worlds<FactsOf<typeof probes.backupShape>> = {
     { name: 'clocks a little apart', env: on, policy: folder, facts: backedBy({ createdAtMs: nowMs + 300_000 }) },
   ],
   fails: [
-    { name: 'no folder is named', env: on, facts: none, expect: { code: 'NO_FOLDER', class: 'config' } },
+    {
+      name: 'no folder is named',
+      env: on,
+      facts: none,
+      expect: { code: 'NO_FOLDER', findings: ['backupFolder NO_FOLDER'], class: 'config' },
+    },
     {
       name: 'the folder cannot be read',
       env: on,
       policy: folder,
       facts: { holdsRows: true, isReadable: false },
-      expect: { code: 'FOLDER_UNREADABLE', class: 'config' },
+      expect: { code: 'FOLDER_UNREADABLE', findings: ['backupFolder FOLDER_UNREADABLE'], class: 'config' },
     },
-    { name: 'no backup', env: on, policy: folder, facts: none, expect: { code: 'NO_BACKUP' } },
+    {
+      name: 'no backup',
+      env: on,
+      policy: folder,
+      facts: none,
+      expect: { code: 'NO_BACKUP', findings: ['backupFolder NO_BACKUP'] },
+    },
     {
       name: 'a moment too old',
       env: on,
       policy: folder,
       facts: backedBy({ createdAtMs: newest.createdAtMs - 1 }),
-      expect: { code: 'STALE' },
+      expect: { code: 'STALE', findings: ['backup STALE'] },
     },
     {
       name: 'too old for a stricter policy',
@@ -202,9 +243,15 @@ export const backup: Worlds<FactsOf<typeof probes.backupShape>> = {
       env: on,
       policy: folder,
       facts: backedBy({ createdAtMs: nowMs + 300_001 }),
-      expect: { code: 'FROM_THE_FUTURE' },
+      expect: { code: 'FROM_THE_FUTURE', findings: ['backup FROM_THE_FUTURE'] },
     },
-    { name: 'cut off', env: on, policy: folder, facts: backedBy({ bytesOnDisk: 8 }), expect: { code: 'DAMAGED' } },
+    {
+      name: 'cut off',
+      env: on,
+      policy: folder,
+      facts: backedBy({ bytesOnDisk: 8 }),
+      expect: { code: 'DAMAGED', findings: ['backup DAMAGED'] },
+    },
     {
       name: 'empty, and said to be',
       env: on,
@@ -224,14 +271,14 @@ export const backup: Worlds<FactsOf<typeof probes.backupShape>> = {
       env: on,
       policy: folder,
       facts: backedBy({ listing: 'bad' }),
-      expect: { code: 'NOT_LISTABLE' },
+      expect: { code: 'NOT_LISTABLE', findings: ['backup NOT_LISTABLE'] },
     },
     {
       name: 'no pg_restore',
       env: on,
       policy: folder,
       facts: backedBy({ listing: 'no tool' }),
-      expect: { code: 'TOOL_ABSENT', class: 'config' },
+      expect: { code: 'TOOL_ABSENT', findings: ['PATH TOOL_ABSENT'], class: 'config' },
     },
   ],
   ignores: [{ name: 'too large to be read whole', env: on, policy: folder, facts: backedBy({ digest: 'not read' }) }],
@@ -258,7 +305,7 @@ export const drill: Worlds<FactsOf<typeof probes.drillShape>> = {
       env: on,
       policy: folder,
       facts: { ...drilled, atMs: drilled.atMs - 1 },
-      expect: { code: 'OVERDUE' },
+      expect: { code: 'OVERDUE', findings: ['drill OVERDUE'] },
     },
     {
       name: 'too long ago for a stricter policy',
@@ -279,7 +326,7 @@ export const drill: Worlds<FactsOf<typeof probes.drillShape>> = {
       env: on,
       policy: folder,
       facts: { ...drilled, ok: false },
-      expect: { code: 'DRILL_FAILED' },
+      expect: { code: 'DRILL_FAILED', findings: ['drill DRILL_FAILED'] },
     },
     {
       name: 'never, and no longer young',

@@ -1,38 +1,14 @@
 // The lockfile, and whether the installed tree is what it says.
-import { readdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { isJsonObject, type JsonObject } from '../../base/json.ts'
+import type { JsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Check, defineCheck, failed, judgeAll, passed } from '../check.ts'
-import { buildInfoOf, isBuild, type Host, listed, objectIn, readJson, textIn, word } from './host.ts'
+import { type Host, listed, word } from './host.ts'
+import { lookAtLock, lookAtTree } from './lock-probes.ts'
 import { lockWorlds, treeWorlds } from './lock-worlds.ts'
 import { always } from './node-checks.ts'
 
-const kinds = ['dependencies', 'devDependencies', 'optionalDependencies', 'peerDependencies'] as const
-
-/** `kind name@spec`, of a manifest or of a lockfile's own entry for it. */
-const wishesOf = (manifest: JsonObject | undefined): string[] =>
-  kinds.flatMap((kind) =>
-    Object.entries(objectIn(manifest, kind)).map(([name, spec]) => `${kind} ${name}@${word(spec)}`),
-  )
-
-const lockPath = ({ root }: Host): string => join(root, 'package-lock.json')
-
-function lockedPackages(lock: JsonObject | undefined): [string, JsonObject][] {
-  return Object.entries(objectIn(lock, 'packages')).filter(
-    (entry): entry is [string, JsonObject] => entry[0] !== '' && isJsonObject(entry[1]),
-  )
-}
-
 /** Where entries may come from. One without an address comes from the registry that npm is configured for. */
 const allowedSources = ['', 'https://registry.npmjs.org']
-
-function sourceOf(resolved: string | undefined): string {
-  if (resolved === undefined) return ''
-  if (!URL.canParse(resolved)) return 'no address'
-  const { protocol, host } = new URL(resolved)
-  return `${protocol}//${host}`
-}
 
 const relock = 'run npm install --package-lock-only, read the difference, commit it and build again'
 
@@ -60,25 +36,7 @@ export function lockChecks(host: Host): readonly Check[] {
         locked: 'strings',
         entries: 'objects',
       },
-      async probe() {
-        const lock = readJson(lockPath(host))
-        const version = lock?.['lockfileVersion']
-        const entries = lockedPackages(lock)
-          .filter(([, entry]) => entry['link'] !== true && entry['inBundle'] !== true)
-          .map(([path, entry]) => ({
-            path,
-            source: sourceOf(textIn(entry, 'resolved')),
-            isWhole: /^sha512-[A-Za-z0-9+/]{86}==$/.test(textIn(entry, 'integrity') ?? ''),
-          }))
-        return {
-          isPackaged: isBuild(host),
-          hasLock: lock !== undefined,
-          version: typeof version === 'number' ? version : 0,
-          wished: wishesOf(readJson(join(host.root, 'package.json'))),
-          locked: wishesOf(objectIn(objectIn(lock, 'packages'), '')),
-          entries,
-        }
-      },
+      probe: () => Promise.resolve(lookAtLock(host)),
       judge({ isPackaged, hasLock, version, wished, locked, entries }) {
         const variable = 'package-lock.json'
         if (!hasLock) {
@@ -116,56 +74,15 @@ export function lockChecks(host: Host): readonly Check[] {
   ]
 }
 
-/** Packages as npm lays them out, by path; what links elsewhere counts as well. */
-function installedPackages(root: string): { path: string; version: string }[] {
-  const found: { path: string; version: string }[] = []
-  const visit = (folder: string): void => {
-    for (const name of namesIn(join(root, folder))) {
-      const inner = `${folder}/${name}`
-      if (name.startsWith('@')) for (const scoped of namesIn(join(root, inner))) take(`${inner}/${scoped}`)
-      else take(inner)
-    }
-  }
-  const take = (path: string): void => {
-    const manifest = readJson(join(root, path, 'package.json'))
-    if (manifest === undefined) return
-    found.push({ path, version: textIn(manifest, 'version') ?? '' })
-    visit(`${path}/node_modules`)
-  }
-  visit('node_modules')
-  return found
-}
-
-function namesIn(folder: string): string[] {
-  try {
-    return readdirSync(folder).filter((name) => !name.startsWith('.'))
-  } catch {
-    return []
-  }
-}
-
-/** What should be there: of the lockfile, or of what the build wrote down of it. */
-function expectedPackages(host: Host): JsonObject[] | undefined {
-  const lock = readJson(lockPath(host))
-  if (lock === undefined) {
-    const packages = buildInfoOf(host)?.['packages']
-    return Array.isArray(packages) ? packages.filter(isJsonObject) : undefined
-  }
-  return lockedPackages(lock).map(([path, entry]) => ({
-    path,
-    version: textIn(entry, 'version') ?? '',
-    mayBeAbsent: ['dev', 'optional', 'devOptional', 'peer'].some((name) => entry[name] === true),
-    integrity: textIn(entry, 'integrity') ?? '',
-  }))
-}
-
 function treeMatchesLock(host: Host): Check {
   const redeploy = 'deploy the artefact again (npm ci in its build), and install nothing on the host'
   return defineCheck({
     id: 'runtime.tree-matches-lock',
     title: 'The installed packages are those of the lockfile',
-    proves: 'No package is missing, of another version, or there without the lockfile knowing it.',
-    evidence: 'The packages that differ, by path. Their contents are not hashed.',
+    proves:
+      'No package is missing, of another version, or there without the lockfile knowing it; below a build, each has the contents that it was built with.',
+    evidence:
+      'The packages that differ, by path. Contents are compared with hashes that a build wrote down: not in a checkout.',
     fix: redeploy,
     runbook: ['L11'],
     phase: 'static',
@@ -174,7 +91,7 @@ function treeMatchesLock(host: Host): Check {
     requires: ['runtime.lockfile-integrity'],
     appliesWhen: always,
     deadlineMs: 5_000,
-    effects: [{ kind: 'file', what: 'package-lock.json, node_modules' }],
+    effects: [{ kind: 'file', what: 'package-lock.json, dist/build-info.json, node_modules' }],
     shape: {
       hasRecord: 'boolean',
       differ: 'strings',
@@ -182,33 +99,11 @@ function treeMatchesLock(host: Host): Check {
       missing: 'strings',
       count: 'number',
       tampered: 'strings',
+      changed: 'strings',
+      hashed: 'number?',
     },
-    async probe() {
-      const expected = expectedPackages(host)
-      const hidden = new Map(lockedPackages(readJson(join(host.root, 'node_modules/.package-lock.json'))))
-      const wanted = new Map((expected ?? []).map((entry) => [word(entry['path']), entry]))
-      const installed = installedPackages(host.root)
-      const there = new Set(installed.map(({ path }) => path))
-      return {
-        hasRecord: expected !== undefined,
-        count: installed.length,
-        extraneous: installed.map(({ path }) => path).filter((path) => !wanted.has(path)),
-        missing: [...wanted.values()]
-          .filter((entry) => entry['mayBeAbsent'] !== true && !there.has(word(entry['path'])))
-          .map((entry) => word(entry['path'])),
-        differ: installed
-          .filter(({ path, version }) => wanted.has(path) && wanted.get(path)!['version'] !== version)
-          .map(({ path, version }) => `${path} ${version} instead of ${word(wanted.get(path)!['version'])}`),
-        // npm writes down what it unpacked: another hash there is another archive.
-        tampered: [...hidden]
-          .filter(([path, entry]) => {
-            const hash = wanted.get(path)?.['integrity']
-            return typeof hash === 'string' && hash !== (textIn(entry, 'integrity') ?? '')
-          })
-          .map(([path]) => path),
-      }
-    },
-    judge({ hasRecord, differ, extraneous, missing, tampered, count }) {
+    probe: () => Promise.resolve(lookAtTree(host)),
+    judge({ hasRecord, differ, extraneous, missing, tampered, changed, hashed, count }) {
       const variable = 'node_modules'
       if (!hasRecord) return failed('NO_RECORD', variable, 'nothing says what should be installed', redeploy)
       const findings: Finding[] = []
@@ -219,7 +114,10 @@ function treeMatchesLock(host: Host): Check {
       add('PACKAGE_EXTRANEOUS', extraneous)
       add('WRONG_VERSION', differ)
       add('OTHER_ARCHIVE', tampered)
-      return judgeAll(findings, `${count} packages`)
+      add('CONTENT_DIFFERS', changed)
+      // Of a build without hashes nothing would be compared.
+      if (hashed === 0 && count > 0) add('CONTENT_UNKNOWN', ['the build wrote no hashes down'])
+      return judgeAll(findings, `${count} packages, ${hashed ?? 0} by content`)
     },
     worlds: treeWorlds,
   })

@@ -7,7 +7,8 @@ import type { Finding } from '../../rules/rule.ts'
 import { type Check, type CheckPorts, defineCheck, judgeAll } from '../check.ts'
 import { given, type Host, readText, run, word } from './host.ts'
 import { addonWorlds, resourceWorlds } from './machine-worlds.ts'
-import { effectiveNode, inProduction } from './node-checks.ts'
+import { inProduction } from './node-checks.ts'
+import { effectiveNode } from './node-probes.ts'
 
 const mib = 1 << 20
 /** Files beside connections: stores, logs, modules, listeners. */
@@ -108,7 +109,7 @@ function resources(host: Host): Check {
     },
     judge({ nofile, diskMib, memoryMib, defaultHeapMib }, { ctx }) {
       const { bus, shield } = ctx.resolution.limits
-      const connections = Math.max(bus['maxConnections'] ?? 0, shield['maxConnections'] ?? 0)
+      const connections = Math.max(bus['maxConnections']!, shield['maxConnections']!)
       const needed = connections * 2 + nofileHeadroom
       const findings: Finding[] = []
       if (nofile !== undefined && nofile < needed) {
@@ -119,7 +120,7 @@ function resources(host: Host): Check {
         const fix = 'free some space there, or point ARQONBUS_DATA_DIR elsewhere'
         findings.push({ code: 'DISK_LOW', variable: 'ARQONBUS_DATA_DIR', found: `${diskMib} MiB free`, fix })
       }
-      const heapMib = askedHeapMib(given({ ctx }, 'NODE_OPTIONS') ?? '') ?? defaultHeapMib
+      const heapMib = askedHeapMib(given({ ctx }, 'NODE_OPTIONS')) ?? defaultHeapMib
       if (memoryMib !== undefined && heapMib > memoryMib * heapShare) {
         const fix = 'raise the memory limit, or set --max-old-space-size in NODE_OPTIONS to three quarters of it'
         const found = `a heap of ${heapMib} MiB in ${memoryMib} MiB`
@@ -170,7 +171,7 @@ function memoryLimitMib({ proc, cgroup }: Host): number | undefined {
   return limits.length === 0 ? undefined : Math.floor(Math.min(...limits) / mib)
 }
 
-function askedHeapMib(options: string): number | undefined {
-  const match = /--max[-_]old[-_]space[-_]size[= ](\d+)/.exec(options)
-  return match === null ? undefined : Number(match[1])
+function askedHeapMib(options: string | undefined): number | undefined {
+  const text = options?.match(/--max[-_]old[-_]space[-_]size[= ](\d+)/)?.[1]
+  return text === undefined ? undefined : Number(text)
 }

@@ -9,7 +9,7 @@ export const addonWorlds: Worlds<{ readonly modules: string; readonly addons: re
     {
       name: 'one for another Node',
       facts: addons({ path: 'node_modules/bufferutil', trouble: 'compiled against NODE_MODULE_VERSION 115' }),
-      expect: { code: 'DOES_NOT_LOAD' },
+      expect: { code: 'DOES_NOT_LOAD', findings: ['node_modules/bufferutil DOES_NOT_LOAD'] },
     },
   ],
   ignores: [{ name: 'no add-on is installed', facts: addons() }],
@@ -32,18 +32,27 @@ export const resourceWorlds: Worlds<ResourceFacts> = {
     { name: 'a heap of three quarters', facts: { ...room, memoryMib: 1_024, defaultHeapMib: 768 } },
   ],
   fails: [
-    { name: 'one file too few', env: few, facts: { ...room, nofile: 455 }, expect: { code: 'NOFILE_LOW' } },
+    {
+      name: 'one file too few',
+      env: few,
+      facts: { ...room, nofile: 455 },
+      expect: { code: 'NOFILE_LOW', findings: ['LimitNOFILE NOFILE_LOW'] },
+    },
     {
       name: 'too few for Shield',
       env: { ...few, SHIELD_LIMIT_MAX_CONNECTIONS: '101' },
       facts: { ...room, nofile: 457 },
       expect: { code: 'NOFILE_LOW' },
     },
-    { name: 'a full disk', facts: { ...room, diskMib: 511 }, expect: { code: 'DISK_LOW' } },
+    {
+      name: 'a full disk',
+      facts: { ...room, diskMib: 511 },
+      expect: { code: 'DISK_LOW', findings: ['ARQONBUS_DATA_DIR DISK_LOW'] },
+    },
     {
       name: 'a heap above three quarters',
       facts: { ...room, memoryMib: 1_024, defaultHeapMib: 769 },
-      expect: { code: 'HEAP_OVER_LIMIT' },
+      expect: { code: 'HEAP_OVER_LIMIT', findings: ['NODE_OPTIONS HEAP_OVER_LIMIT'] },
     },
     {
       name: 'a heap that was asked for',

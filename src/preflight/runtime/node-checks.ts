@@ -1,86 +1,24 @@
 // The Node that runs the servers, its options, and the package manager that made the tree.
 import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { join } from 'node:path'
 import { production } from '../../rules/predicates.ts'
 import type { Finding } from '../../rules/rule.ts'
-import { type Applicability, type Check, type CheckPorts, defineCheck, failed, judgeAll, passed } from '../check.ts'
-import { isBuild, given, type Host, objectIn, onPath, readJson, readText, run, textIn, word } from './host.ts'
+import { type Applicability, type Check, defineCheck, failed, judgeAll, passed } from '../check.ts'
+import { isBuild, given, type Host, onPath, readJson, run, textIn, word } from './host.ts'
+import { effectiveNode, hashProgram, pinsOf } from './node-probes.ts'
 import { flagWorlds, nodeWorlds, packageManagerWorlds, supportWorlds } from './node-worlds.ts'
-import { inRange, parseVersion } from './versions.ts'
+import { inRange } from './versions.ts'
 
 export const inProduction: Applicability = { name: production.name, test: ({ ctx }) => production.test(ctx) }
 export const always: Applicability = { name: 'always', test: () => ({ holds: true, because: 'always' }) }
 
-export interface EffectiveNode {
-  readonly file: string
-  readonly version: string
-  /** Of native add-ons (NODE_MODULE_VERSION). */
-  readonly modules: string
-}
-
-/** Below this the launcher goes on with the pinned package (bin/arqonbus.mjs). */
-const oldestNode = 24
-
-async function askNode(file: string, ports: CheckPorts, signal: AbortSignal, host: Host): Promise<EffectiveNode> {
-  const { out } = await run(file, ['-p', 'JSON.stringify(process.versions)'], { ports, signal, cwd: host.root })
-  let versions: unknown
-  try {
-    versions = JSON.parse(out)
-  } catch {
-    versions = {}
-  }
-  const found = versions as { node?: unknown; modules?: unknown } | null
-  return { file, version: word(found?.node ?? ''), modules: word(found?.modules ?? '') }
-}
-
-/**
- * The Node that the servers will run on: the one of their PATH, or the pinned package where that one is too old, as
- * the launcher decides it. Without a PATH in the start environment it is the one that runs this preflight, which the
- * same launcher has chosen. Undefined where there is none.
- */
-export async function effectiveNode(
-  ports: CheckPorts,
-  signal: AbortSignal,
-  host: Host,
-): Promise<EffectiveNode | undefined> {
-  const first = given(ports, 'PATH') === undefined ? host.node : onPath(ports, 'node')
-  if (first === undefined) return undefined
-  const node = await askNode(first, ports, signal, host)
-  const major = parseVersion(node.version)?.[0]
-  if (major === undefined || major >= oldestNode) return node
-  const pinned = pinnedNode(host)
-  return pinned === undefined ? node : await askNode(pinned, ports, signal, host)
-}
-
-function pinnedNode({ root }: Host): string | undefined {
-  try {
-    return createRequire(join(root, 'package.json')).resolve(`node-${process.platform}-${process.arch}/bin/node`)
-  } catch {
-    return undefined
-  }
-}
-
-/** Every place that names a Node version. The exact version of the pinned package is the pin; the others agree with it. */
-function pinsOf({ root }: Host): { file: string; kind: 'exact' | 'range'; value: string }[] {
-  const manifest = readJson(join(root, 'package.json'))
-  const exact = (file: string, value: string) => ({ file, kind: 'exact' as const, value })
-  const packaged = Object.entries(objectIn(manifest, 'optionalDependencies'))
-    .filter(([name]) => /^node-linux-\w+$/.test(name))
-    .map(([name, value]) => exact(`package.json ${name}`, word(value)))
-  const range = textIn(objectIn(manifest, 'engines'), 'node')
-  const file = readText(join(root, '.node-version'))
-  const tags = [...(readText(join(root, 'Dockerfile')) ?? '').matchAll(/^FROM\s+(?:\S+\/)?node:(\d[\d.]*)/gim)]
-  return [
-    ...packaged,
-    ...(file === undefined ? [] : [exact('.node-version', file.trim().replace(/^v/, ''))]),
-    ...tags.map((match) => exact('Dockerfile', match[1]!)),
-    ...(range === undefined ? [] : [{ file: 'package.json engines', kind: 'range' as const, value: range }]),
-  ]
-}
-
 const useThePin = 'put the pinned Node first in the PATH of the unit (see .node-version), or change every pin to it'
 const alignPins = 'write one version into package.json, .node-version and Dockerfile, within engines.node'
+
+/** What differs from machine to machine, or from one build of a version to another, is told and decides nothing. */
+function describeNode(path: string, version: string, abi: string | undefined, sha256: string | undefined): string {
+  return `${path} ${version}, ABI ${abi ?? 'not told'}, SHA-256 ${sha256 ?? 'not readable'}`
+}
 
 export function nodeChecks(host: Host): readonly Check[] {
   return [
@@ -88,7 +26,7 @@ export function nodeChecks(host: Host): readonly Check[] {
       id: 'runtime.node-pinned',
       title: 'The servers run on the pinned Node',
       proves: 'The Node that the launcher ends up with has the one version that all pins name.',
-      evidence: 'Path and version of that Node, and each pin with its file.',
+      evidence: 'Path, version, ABI and SHA-256 of that Node, and each pin with its file.',
       fix: useThePin,
       runbook: ['L11'],
       phase: 'deps',
@@ -97,14 +35,19 @@ export function nodeChecks(host: Host): readonly Check[] {
       requires: [],
       appliesWhen: inProduction,
       deadlineMs: 5_000,
-      effects: [{ kind: 'spawn', what: 'node -p process.versions' }],
-      shape: { path: 'string?', version: 'string', pins: 'objects' },
+      effects: [
+        { kind: 'spawn', what: 'node -p process.versions' },
+        { kind: 'file', what: 'the program itself' },
+      ],
+      shape: { path: 'string?', version: 'string', abi: 'string?', sha256: 'string?', pins: 'objects' },
       async probe(ports, signal) {
         const node = await effectiveNode(ports, signal, host)
-        const path = node === undefined ? {} : { path: node.file }
-        return { ...path, version: node?.version ?? '', pins: pinsOf(host) }
+        if (node === undefined) return { version: '', pins: pinsOf(host) }
+        const sha256 = await hashProgram(node.file, signal)
+        const known = { path: node.file, version: node.version, abi: node.modules }
+        return { ...known, ...(sha256 !== undefined && { sha256 }), pins: pinsOf(host) }
       },
-      judge({ path, version, pins }, { ctx }) {
+      judge({ path, version, abi, sha256, pins }, { ctx }) {
         const [pin, ...others] = pins.filter(({ kind }) => kind === 'exact').map(({ value }) => word(value))
         if (pin === undefined) return failed('PIN_MISSING', 'package.json', 'no pin of Node', alignPins)
         const ranges = pins.filter(({ kind }) => kind === 'range').map(({ value }) => word(value))
@@ -116,7 +59,7 @@ export function nodeChecks(host: Host): readonly Check[] {
         // Production runs what was tested. Staging may try the next release of the same line.
         const allowed = ctx.profile === 'prod' ? `=${pin}` : `^${pin}`
         return inRange(version, allowed)
-          ? passed(`${path} ${version}`, { version })
+          ? passed(describeNode(path, version, abi, sha256), { version })
           : failed('NODE_NOT_PINNED', 'PATH', `${path} is ${version || 'no Node'}, the pin is ${pin}`, useThePin)
       },
       worlds: nodeWorlds,
@@ -140,13 +83,13 @@ export function nodeChecks(host: Host): readonly Check[] {
         return { version: (await effectiveNode(ports, signal, host))?.version ?? '' }
       },
       judge({ version }, { now }) {
-        const major = parseVersion(version)?.[0] ?? 0
-        const end = endOfLife[major]
+        const end = endOfLife[version.split('.')[0]!]
         const next = 'plan the next long-term release of Node'
-        if (end === undefined) return failed('RELEASE_UNKNOWN', 'PATH', `Node ${version} is in no table`, next)
+        if (end === undefined)
+          return failed('RELEASE_UNKNOWN', 'PATH', `Node ${version || 'of no version'} is in no table`, next)
         return now < Date.parse(end)
-          ? passed(`Node ${major} until ${end}`)
-          : failed('END_OF_LIFE', 'PATH', `Node ${major} ended on ${end}`, next)
+          ? passed(`Node ${version} until ${end}`)
+          : failed('END_OF_LIFE', 'PATH', `Node ${version} ended on ${end}`, next)
       },
       worlds: supportWorlds,
     }),
@@ -156,7 +99,7 @@ export function nodeChecks(host: Host): readonly Check[] {
 }
 
 /** The project's schedule; the day after the last fix. */
-const endOfLife: Readonly<Record<number, string>> = {
+const endOfLife: Readonly<Record<string, string>> = {
   20: '2026-04-30',
   22: '2027-04-30',
   24: '2028-04-30',
@@ -181,12 +124,37 @@ const harmlessOptions = new Set([
 const loaders = new Set(['--require', '-r', '--import', '--loader', '--experimental-loader'])
 
 /** Names of the options in a NODE_OPTIONS text; underscores count as dashes, as Node has it. */
-function optionNames(text: string): string[] {
+function optionNames(text = ''): string[] {
   return (text.match(/(?:"(?:\\.|[^"])*"|\S)+/g) ?? [])
     .map((word) => word.replace(/"/g, ''))
     .filter((word) => word.startsWith('-'))
     .map((word) => word.split('=')[0]!.replace(/_/g, '-'))
 }
+
+function optionFindings(names: readonly string[], variable: string): Finding[] {
+  const groups = Object.groupBy(names, (name) => {
+    if (name.startsWith('--inspect')) return 'INSPECTOR'
+    if (loaders.has(name)) return 'CODE_LOADED'
+    return harmlessOptions.has(name) ? 'HARMLESS' : 'OPTION_UNKNOWN'
+  })
+  const finding = (code: keyof typeof groups, what: string): Finding[] => {
+    const found = groups[code]?.join(', ')
+    return found === undefined ? [] : [{ code, variable, found, fix: `remove ${what} from ${where[variable]}` }]
+  }
+  return [
+    ...finding('INSPECTOR', '--inspect'),
+    ...finding('CODE_LOADED', '--require, --import and --loader'),
+    ...finding('OPTION_UNKNOWN', 'it'),
+  ]
+}
+
+/** In words, by variable. */
+const where: Readonly<Record<string, string>> = {
+  NODE_OPTIONS: 'NODE_OPTIONS',
+  command: 'the command of the unit or manifest',
+}
+
+const describeOptions = (names: readonly string[]): string => (names.length === 0 ? 'no options' : names.join(', '))
 
 /**
  * The row asks for NODE_ENV=production. Nothing of this product or of what it imports behaves differently by it, so that
@@ -195,8 +163,10 @@ function optionNames(text: string): string[] {
 const flagsSafe = defineCheck({
   id: 'runtime.flags-safe',
   title: 'Node starts without a debugger, foreign code or blind trust',
-  proves: 'No variable of the start opens a debugger, loads code, switches TLS checks off or contradicts production.',
-  evidence: 'Names of the variables and options.',
+  proves:
+    'No variable of the start, and no option of its command, opens a debugger, loads code, switches TLS checks off or contradicts production.',
+  evidence:
+    'Names of the variables and options. The command is seen where --env-from names a unit, manifest or process.',
   fix: 'The finding names what to remove.',
   runbook: ['L11'],
   phase: 'static',
@@ -205,23 +175,12 @@ const flagsSafe = defineCheck({
   requires: [],
   appliesWhen: inProduction,
   deadlineMs: 1_000,
-  effects: [{ kind: 'env', what: 'NODE_OPTIONS, NODE_TLS_REJECT_UNAUTHORIZED, NODE_ENV' }],
-  shape: {},
-  judge(_facts, { ctx }) {
-    const names = optionNames(given({ ctx }, 'NODE_OPTIONS') ?? '')
-    const findings: Finding[] = []
-    const add = (code: string, found: readonly string[], fix: string): void => {
-      if (found.length > 0) findings.push({ code, variable: 'NODE_OPTIONS', found: found.join(', '), fix })
-    }
-    const isInspector = (name: string): boolean => name.startsWith('--inspect')
-    add('INSPECTOR', names.filter(isInspector), 'remove --inspect from NODE_OPTIONS')
-    add(
-      'CODE_LOADED',
-      names.filter((name) => loaders.has(name)),
-      'remove --require, --import and --loader from NODE_OPTIONS',
-    )
-    const rest = names.filter((name) => !isInspector(name) && !loaders.has(name) && !harmlessOptions.has(name))
-    add('OPTION_UNKNOWN', rest, 'remove it from NODE_OPTIONS')
+  effects: [{ kind: 'env', what: 'NODE_OPTIONS, NODE_TLS_REJECT_UNAUTHORIZED, NODE_ENV, options of the command' }],
+  shape: { flags: 'strings' },
+  probe: ({ envSource }) => Promise.resolve({ flags: envSource?.nodeFlags ?? [] }),
+  judge({ flags }, { ctx }) {
+    const names = optionNames(given({ ctx }, 'NODE_OPTIONS'))
+    const findings = [...optionFindings(names, 'NODE_OPTIONS'), ...optionFindings(flags, 'command')]
     if (given({ ctx }, 'NODE_TLS_REJECT_UNAUTHORIZED') === '0') {
       const variable = 'NODE_TLS_REJECT_UNAUTHORIZED'
       const fix = 'remove NODE_TLS_REJECT_UNAUTHORIZED; name the authority in NODE_EXTRA_CA_CERTS instead'
@@ -232,7 +191,7 @@ const flagsSafe = defineCheck({
       const fix = 'set NODE_ENV=production, or remove it'
       findings.push({ code: 'NODE_ENV_CONTRADICTS', variable: 'NODE_ENV', found: JSON.stringify(mode), fix })
     }
-    return judgeAll(findings, names.length === 0 ? 'no options' : names.join(', '))
+    return judgeAll(findings, describeOptions([...names, ...flags]))
   },
   worlds: flagWorlds,
 })
@@ -266,7 +225,7 @@ function packageManager(host: Host): Check {
     },
     judge({ isPackaged, pin, installed }) {
       const variable = 'package.json packageManager'
-      const match = /^npm@(\d+\.\d+\.\d+)\+sha512\.[0-9a-f]{128}$/.exec(pin ?? '')
+      const match = /^npm@(\d+\.\d+\.\d+)\+sha512\.[0-9a-f]{128}$/.exec(`${pin}`)
       if (match === null) {
         const fix = 'set "packageManager" to npm@<version>+sha512.<hash>: corepack use npm@<version>'
         return failed('NOT_PINNED', variable, pin ?? 'absent', fix)

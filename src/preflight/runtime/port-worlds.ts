@@ -13,8 +13,16 @@ export const portWorlds: Worlds<{ readonly listeners: readonly JsonObject[] }> =
     { name: 'held by the running system', facts: listeners({ ...held, ...ours, isTarget: true }) },
   ],
   fails: [
-    { name: 'no listener at all', facts: listeners(), expect: { code: 'NO_LISTENERS' } },
-    { name: 'held by another', facts: listeners({ ...held, ...foreign }), expect: { code: 'PORT_IN_USE' } },
+    {
+      name: 'no listener at all',
+      facts: listeners(),
+      expect: { code: 'NO_LISTENERS', findings: ['ARQONBUS_SERVER_PORT NO_LISTENERS'] },
+    },
+    {
+      name: 'held by another',
+      facts: listeners({ ...held, ...foreign }),
+      expect: { code: 'PORT_IN_USE', findings: ['ARQONBUS_SERVER_PORT PORT_IN_USE'] },
+    },
     {
       name: 'held by another, with a target',
       facts: listeners({ ...held, ...foreign, isTarget: true }),
@@ -25,19 +33,23 @@ export const portWorlds: Worlds<{ readonly listeners: readonly JsonObject[] }> =
     {
       name: 'an address of another machine',
       facts: listeners(free, { ...free, trouble: 'EADDRNOTAVAIL', isTarget: true }),
-      expect: { code: 'ADDRESS_NOT_HERE', class: 'config' },
+      expect: { code: 'ADDRESS_NOT_HERE', findings: ['ARQONBUS_SERVER_PORT ADDRESS_NOT_HERE'], class: 'config' },
     },
     {
       name: 'a port of the administrator',
       facts: listeners({ ...free, trouble: 'EACCES' }),
-      expect: { code: 'NOT_ALLOWED', class: 'config' },
+      expect: { code: 'NOT_ALLOWED', findings: ['ARQONBUS_SERVER_PORT NOT_ALLOWED'], class: 'config' },
     },
     {
       name: 'a name that is none',
       facts: listeners({ ...free, trouble: 'ENOTFOUND' }),
-      expect: { code: 'HOST_UNKNOWN', class: 'config' },
+      expect: { code: 'HOST_UNKNOWN', findings: ['ARQONBUS_SERVER_PORT HOST_UNKNOWN'], class: 'config' },
     },
-    { name: 'something else', facts: listeners({ ...free, trouble: 'EMFILE' }), expect: { code: 'CANNOT_BIND' } },
+    {
+      name: 'something else',
+      facts: listeners({ ...free, trouble: 'EMFILE' }),
+      expect: { code: 'CANNOT_BIND', findings: ['ARQONBUS_SERVER_PORT CANNOT_BIND'] },
+    },
     {
       name: 'one of each kind',
       facts: listeners({ ...free, trouble: 'EACCES' }, { ...held, ...foreign }),

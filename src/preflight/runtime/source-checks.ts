@@ -1,50 +1,14 @@
 // Which source runs: the build or the checkout, from its root, made with the pinned tools.
-import { existsSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { join, relative } from 'node:path'
-import { isJsonObject, type JsonObject } from '../../base/json.ts'
+import { realpathSync } from 'node:fs'
+import { join } from 'node:path'
+import { isJsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
-import { type Check, type CheckPorts, defineCheck, failed, judgeAll, passed } from '../check.ts'
-import {
-  buildInfoOf,
-  hasSources,
-  isBuild,
-  type Host,
-  listed,
-  objectIn,
-  onPath,
-  readJson,
-  run,
-  sha256,
-  textIn,
-  word,
-} from './host.ts'
+import { type Check, defineCheck, failed, judgeAll, passed } from '../check.ts'
+import { hasSources, isBuild, type Host, listed, readJson, textIn, word } from './host.ts'
 import { always, inProduction } from './node-checks.ts'
+import { askTool, gitOf, lookAtSource } from './source-probes.ts'
 import { provenanceWorlds, rootWorlds, toolWorlds } from './source-worlds.ts'
 import { inRange } from './versions.ts'
-
-/** What git says of a folder; undefined where it is not the top of a repository, or git is not there. */
-async function gitOf(
-  folder: string,
-  ports: CheckPorts,
-  signal: AbortSignal,
-): Promise<{ top: string; ask: (...args: string[]) => ReturnType<typeof run> } | undefined> {
-  const git = onPath(ports, 'git')
-  if (git === undefined) return undefined
-  const ask = async (...args: string[]) => await run(git, args, { ports, signal, cwd: folder })
-  const top = await ask('rev-parse', '--show-toplevel')
-  return top.isOk ? { top: top.out, ask } : undefined
-}
-
-/** Paths below dist/ to their hashes, build-info.json itself left out. */
-export function hashFiles(folder: string): Record<string, string> {
-  const entries = existsSync(folder) ? readdirSync(folder, { recursive: true, withFileTypes: true }) : []
-  const paths = entries
-    .filter((entry) => entry.isFile())
-    .map((entry) => relative(folder, join(entry.parentPath, entry.name)))
-    .filter((path) => path !== 'build-info.json')
-    .sort()
-  return Object.fromEntries(paths.map((path) => [path, sha256(readFileSync(join(folder, path)))]))
-}
 
 const rebuild = 'build from a clean checkout: git stash, npm ci, npm run build'
 
@@ -69,46 +33,15 @@ export function sourceChecks(host: Host): readonly Check[] {
         { kind: 'spawn', what: 'git rev-parse, git status' },
       ],
       shape: { kind: 'string', commit: 'string?', dirty: 'strings', changed: 'strings', locksDiffer: 'boolean' },
-      async probe(ports, signal) {
-        if (hasSources(host)) {
-          const git = await gitOf(host.root, ports, signal)
-          if (git === undefined || git.top !== realpathSync(host.root)) {
-            return { kind: 'unknown', dirty: [], changed: [], locksDiffer: false }
-          }
-          const head = await git.ask('rev-parse', 'HEAD')
-          const status = await git.ask('status', '--porcelain')
-          return {
-            kind: 'checkout',
-            ...(head.isOk && { commit: head.out }),
-            dirty: status.isOk ? status.out.split('\n').filter((line) => line !== '') : [status.trouble],
-            changed: [],
-            locksDiffer: false,
-          }
-        }
-        const info = buildInfoOf(host)
-        if (info === undefined) return { kind: 'unknown', dirty: [], changed: [], locksDiffer: false }
-        const commit = textIn(info, 'commit')
-        const recorded = objectIn(info, 'files')
-        const real = hashFiles(join(host.root, 'dist'))
-        const lock = join(host.root, 'package-lock.json')
-        return {
-          kind: 'build',
-          ...(commit !== undefined && { commit }),
-          dirty: info['isClean'] === true ? [] : ['when it was built'],
-          changed: [...new Set([...Object.keys(recorded), ...Object.keys(real)])].filter(
-            (path) => recorded[path] !== real[path],
-          ),
-          locksDiffer: existsSync(lock) && sha256(readFileSync(lock)) !== textIn(info, 'lock'),
-        }
-      },
+      probe: (ports, signal) => lookAtSource(host, ports, signal),
       judge({ kind, commit, dirty, changed, locksDiffer }) {
-        const variable = kind === 'build' ? 'dist/build-info.json' : 'git'
         if (kind === 'unknown') {
-          return failed('NO_PROVENANCE', variable, 'neither a build with build-info.json nor a checkout', rebuild)
+          return failed('NO_PROVENANCE', 'git', 'neither a build with build-info.json nor a checkout', rebuild)
         }
+        const variable = kind === 'build' ? 'dist/build-info.json' : 'git'
         const findings: Finding[] = []
         const add = (code: string, found: string): void => void findings.push({ code, variable, found, fix: rebuild })
-        if (!/^[0-9a-f]{40,64}$/.test(commit ?? '')) add('COMMIT_UNKNOWN', commit ?? 'absent')
+        if (!/^[0-9a-f]{40,64}$/.test(`${commit}`)) add('COMMIT_UNKNOWN', `it is ${commit}`)
         if (dirty.length > 0) add('DIRTY_TREE', listed(dirty))
         if (changed.length > 0) add('FILES_DIFFER', listed(changed))
         if (locksDiffer) add('LOCK_DIFFERS', 'package-lock.json is not the one of the build')
@@ -205,26 +138,4 @@ function toolchainPins(host: Host): Check {
     },
     worlds: toolWorlds,
   })
-}
-
-/** An entry: `{name, command, pattern, range, requiredFor}`; a range `lock:<path>` is the version that is locked. */
-async function askTool(tool: JsonObject, host: Host, ports: CheckPorts, signal: AbortSignal): Promise<JsonObject> {
-  const strings = (name: string): string[] => {
-    const value = tool[name]
-    return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
-  }
-  const name = textIn(tool, 'name') ?? ''
-  const range = textIn(tool, 'range') ?? ''
-  const isNeeded = strings('requiredFor').some((path) => existsSync(join(host.root, path)))
-  const locked = range.startsWith('lock:')
-    ? textIn(objectIn(objectIn(readJson(join(host.root, 'package-lock.json')), 'packages'), range.slice(5)), 'version')
-    : range
-  const known = { name, isNeeded, range: locked ?? '' }
-  const [command, ...args] = strings('command')
-  if (!isNeeded || command === undefined) return known
-  const file = command.includes('/') ? join(host.root, command) : onPath(ports, command)
-  if (file === undefined || !existsSync(file)) return known
-  const { out } = await run(file, args, { ports, signal, cwd: host.root })
-  const version = new RegExp(textIn(tool, 'pattern') ?? '(\\d+\\.\\d+\\.\\d+)').exec(out)?.[1]
-  return { ...known, ...(version !== undefined && { version }) }
 }

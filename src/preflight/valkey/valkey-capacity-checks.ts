@@ -86,12 +86,16 @@ const persistence = chain({
         'CONFIG SET appendonly yes, and the same in the configuration file',
       )
     }
-    const age = sinceSaveS === undefined ? '' : `, last one ${sinceSaveS} s ago`
-    const note = isAofOn || snapshots === 'on' ? '' : '; advice: set appendonly yes, or a restart loses everything'
-    return passed(`append-only file ${isAofOn ? 'on' : 'off'}, snapshots ${snapshots}${age}${note}`)
+    return passed(describeKept(isAofOn, snapshots, sinceSaveS))
   },
   worlds: persistenceWorlds,
 })
+
+function describeKept(isAofOn: boolean, snapshots: string, sinceSaveS: number | undefined): string {
+  const age = sinceSaveS === undefined ? '' : `, last one ${sinceSaveS} s ago`
+  const note = isAofOn || snapshots === 'on' ? '' : '; advice: set appendonly yes, or a restart loses everything'
+  return `append-only file ${isAofOn ? 'on' : 'off'}, snapshots ${snapshots}${age}${note}`
+}
 
 const mostMemory = 0.85
 const mostClients = 0.8
@@ -167,13 +171,13 @@ const headroom = chain({
           ]
         : []),
     ]
-    const memory = memoryText(usedMemory, maxMemory)
+    const memory = describeMemory(usedMemory, maxMemory)
     return judgeAll(findings, `${memory}, ${clients} of ${maxClients} clients, ${online.length} replicas`)
   },
   worlds: headroomWorlds,
 })
 
-const memoryText = (used: number, max: number): string =>
+const describeMemory = (used: number, max: number): string =>
   max > 0 ? `${percent(used / max)} of maxmemory` : 'no maxmemory'
 
 const percent = (share: number): string => `${Math.floor(share * 100)} %`

@@ -10,12 +10,16 @@ const loading = {
 export const evictionWorlds: Worlds<{ readonly policy?: string; readonly maxMemory?: number }> = {
   passes: [{ name: 'noeviction under a limit', facts: { policy: 'noeviction', maxMemory: 1_000_000 } }],
   fails: [
-    { name: 'allkeys-lru', facts: { policy: 'allkeys-lru', maxMemory: 1_000_000 }, expect: { code: 'EVICTS' } },
+    {
+      name: 'allkeys-lru',
+      facts: { policy: 'allkeys-lru', maxMemory: 1_000_000 },
+      expect: { code: 'EVICTS', findings: ['maxmemory-policy EVICTS'] },
+    },
     { name: 'allkeys-lfu, no limit yet', facts: { policy: 'allkeys-lfu', maxMemory: 0 }, expect: { code: 'EVICTS' } },
     {
       name: 'volatile-ttl under a limit',
       facts: { policy: 'volatile-ttl', maxMemory: 1_000_000 },
-      expect: { code: 'EVICTS_VOLATILE' },
+      expect: { code: 'EVICTS_VOLATILE', findings: ['maxmemory-policy EVICTS_VOLATILE'] },
     },
     {
       name: 'INFO without the policy',
@@ -42,20 +46,32 @@ export const persistenceWorlds: Worlds<typeof kept & { readonly sinceSaveS?: num
     { name: 'append-only file, snapshots untold', facts: { ...kept, snapshots: 'untold' } },
   ],
   fails: [
-    { name: 'neither, strict', facts: nothing, expect: { code: 'NOTHING_KEPT' } },
+    {
+      name: 'neither, strict',
+      facts: nothing,
+      expect: { code: 'NOTHING_KEPT', findings: ['appendonly NOTHING_KEPT'] },
+    },
     {
       name: 'no append-only file, snapshots untold, strict',
       facts: { ...nothing, snapshots: 'untold' },
       expect: { status: 'error', code: 'PERSISTENCE_NOT_TOLD', class: 'dependency' },
     },
-    { name: 'the append-only file fails', facts: { ...kept, isAofWriting: false }, expect: { code: 'AOF_FAILS' } },
+    {
+      name: 'the append-only file fails',
+      facts: { ...kept, isAofWriting: false },
+      expect: { code: 'AOF_FAILS', findings: ['appendonly AOF_FAILS'] },
+    },
     {
       name: 'the append-only file fails, degraded',
       env: degraded,
       facts: { ...kept, isAofWriting: false },
       expect: { code: 'AOF_FAILS' },
     },
-    { name: 'the last snapshot failed', facts: { ...kept, isSnapshotWell: false }, expect: { code: 'SNAPSHOT_FAILS' } },
+    {
+      name: 'the last snapshot failed',
+      facts: { ...kept, isSnapshotWell: false },
+      expect: { code: 'SNAPSHOT_FAILS', findings: ['save SNAPSHOT_FAILS'] },
+    },
     loading,
   ],
   ignores: [
@@ -97,8 +113,16 @@ export const headroomWorlds: Worlds<Room> = {
     },
   ],
   fails: [
-    { name: '85 % of the memory', facts: { ...roomy, usedMemory: 85 }, expect: { code: 'MEMORY_SHORT' } },
-    { name: '80 % of the connections', facts: { ...roomy, clients: 8_000 }, expect: { code: 'CONNECTIONS_SHORT' } },
+    {
+      name: '85 % of the memory',
+      facts: { ...roomy, usedMemory: 85 },
+      expect: { code: 'MEMORY_SHORT', findings: ['maxmemory MEMORY_SHORT'] },
+    },
+    {
+      name: '80 % of the connections',
+      facts: { ...roomy, clients: 8_000 },
+      expect: { code: 'CONNECTIONS_SHORT', findings: ['maxclients CONNECTIONS_SHORT'] },
+    },
     {
       name: 'no room for the last bus',
       policy: { instances: 4_996 },
@@ -112,7 +136,12 @@ export const headroomWorlds: Worlds<Room> = {
       facts: roomy,
       expect: { code: 'CONNECTIONS_SHORT' },
     },
-    { name: 'no replica', policy: { valkeyReplicas: 1 }, facts: roomy, expect: { code: 'REPLICAS_MISSING' } },
+    {
+      name: 'no replica',
+      policy: { valkeyReplicas: 1 },
+      facts: roomy,
+      expect: { code: 'REPLICAS_MISSING', findings: ['valkeyReplicas REPLICAS_MISSING'] },
+    },
     {
       name: 'a replica that is still copying',
       policy: { valkeyReplicas: 1 },
@@ -123,7 +152,7 @@ export const headroomWorlds: Worlds<Room> = {
       name: 'a replica behind',
       policy: { valkeyReplicas: 1 },
       facts: { ...roomy, replicas: [replica(11)] },
-      expect: { code: 'REPLICAS_LAG' },
+      expect: { code: 'REPLICAS_LAG', findings: ['valkeyReplicas REPLICAS_LAG'] },
     },
     ...(['usedMemory', 'maxMemory', 'clients', 'maxClients'] as const).map((name) => ({
       name: `${name} is not told`,
@@ -145,7 +174,11 @@ export const skewWorlds: Worlds<{ readonly offsetMs: number; readonly uncertaint
     { name: '2 s behind', facts: { offsetMs: -2_010, uncertaintyMs: 10 } },
   ],
   fails: [
-    { name: 'more than 2 s ahead', facts: { offsetMs: 2_011, uncertaintyMs: 10 }, expect: { code: 'SKEWED' } },
+    {
+      name: 'more than 2 s ahead',
+      facts: { offsetMs: 2_011, uncertaintyMs: 10 },
+      expect: { code: 'SKEWED', findings: ['clock SKEWED'] },
+    },
     { name: 'more than 2 s behind', facts: { offsetMs: -2_011, uncertaintyMs: 10 }, expect: { code: 'SKEWED' } },
     { name: 'in a day of its own', facts: { offsetMs: 86_400_000, uncertaintyMs: 1 }, expect: { code: 'SKEWED' } },
     loading,
@@ -159,7 +192,11 @@ export const latencyWorlds: Worlds<{ readonly samples: number; readonly p50Ms: n
     { name: '50 ms at most', facts: { samples: 50, p50Ms: 5, p99Ms: 50 } },
   ],
   fails: [
-    { name: 'a slow hundredth', facts: { samples: 50, p50Ms: 1, p99Ms: 50.1 }, expect: { code: 'SLOW' } },
+    {
+      name: 'a slow hundredth',
+      facts: { samples: 50, p50Ms: 1, p99Ms: 50.1 },
+      expect: { code: 'SLOW', findings: ['ARQONBUS_VALKEY_URL SLOW'] },
+    },
     loading,
   ],
   ignores: [{ name: 'a slow median below the bound', facts: { samples: 50, p50Ms: 45, p99Ms: 49 } }],

@@ -58,12 +58,12 @@ const connect = chain({
       )
     }
     const answering = `${addresses - unreachable} of ${addresses} addresses answer`
-    return passed(answering + certificateText(certificateEnds, now), { tls: isTls })
+    return passed(answering + describeCertificate(certificateEnds, now), { tls: isTls })
   },
   worlds: connectWorlds,
 })
 
-function certificateText(endsAt: string | undefined, now: number): string {
+function describeCertificate(endsAt: string | undefined, now: number): string {
   if (endsAt === undefined) return ''
   return `; the certificate ends in ${Math.floor((Date.parse(endsAt) - now) / dayMs)} days`
 }

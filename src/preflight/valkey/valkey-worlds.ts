@@ -13,7 +13,7 @@ export const connectWorlds: Worlds<typeof oneAddress & { readonly certificateEnd
     {
       name: 'one of two refuses the password',
       facts: { ...oneAddress, addresses: 2, refusals: ['AUTH_REFUSED'] },
-      expect: { code: 'ADDRESSES_DIFFER' },
+      expect: { code: 'ADDRESSES_DIFFER', findings: ['ARQONBUS_VALKEY_URL ADDRESSES_DIFFER'] },
     },
     {
       name: 'wrong password',
@@ -76,7 +76,11 @@ export const connectWorlds: Worlds<typeof oneAddress & { readonly certificateEnd
 export const pingWorlds: Worlds<{ readonly isEchoed: boolean; readonly ms: number }> = {
   passes: [{ name: 'echoed', facts: { isEchoed: true, ms: 0.4 } }],
   fails: [
-    { name: 'something else came back', facts: { isEchoed: false, ms: 0.1 }, expect: { code: 'OTHER_ANSWER' } },
+    {
+      name: 'something else came back',
+      facts: { isEchoed: false, ms: 0.1 },
+      expect: { code: 'OTHER_ANSWER', findings: ['ARQONBUS_VALKEY_URL OTHER_ANSWER'] },
+    },
     {
       name: 'loading',
       stopped: { code: 'LOADING', step: 'command', observed: 'PING: LOADING' },
@@ -100,12 +104,28 @@ export const identityWorlds: Worlds<typeof primary> = {
     { name: 'a version of two digits', facts: { ...primary, version: '10.0.0' } },
   ],
   fails: [
-    { name: 'Redis 6.2', facts: { ...primary, version: '6.2.14' }, expect: { code: 'TOO_OLD' } },
+    {
+      name: 'Redis 6.2',
+      facts: { ...primary, version: '6.2.14' },
+      expect: { code: 'TOO_OLD', findings: ['ARQONBUS_VALKEY_URL TOO_OLD'] },
+    },
     { name: 'a version that is no number', facts: { ...primary, version: 'unstable' }, expect: { code: 'TOO_OLD' } },
-    { name: 'a replica', facts: { ...primary, role: 'slave' }, expect: { code: 'REPLICA' } },
+    {
+      name: 'a replica',
+      facts: { ...primary, role: 'slave' },
+      expect: { code: 'REPLICA', findings: ['ARQONBUS_VALKEY_URL REPLICA'] },
+    },
     { name: 'an unknown role', facts: { ...primary, role: 'unknown' }, expect: { code: 'REPLICA' } },
-    { name: 'cluster mode', facts: { ...primary, mode: 'cluster' }, expect: { code: 'IS_CLUSTER' } },
-    { name: 'a sentinel', facts: { ...primary, mode: 'sentinel', role: 'sentinel' }, expect: { code: 'NOT_A_SERVER' } },
+    {
+      name: 'cluster mode',
+      facts: { ...primary, mode: 'cluster' },
+      expect: { code: 'IS_CLUSTER', findings: ['ARQONBUS_VALKEY_URL IS_CLUSTER'] },
+    },
+    {
+      name: 'a sentinel',
+      facts: { ...primary, mode: 'sentinel', role: 'sentinel' },
+      expect: { code: 'NOT_A_SERVER', findings: ['ARQONBUS_VALKEY_URL NOT_A_SERVER'] },
+    },
     {
       name: 'loading',
       stopped: { code: 'LOADING', step: 'read', observed: 'INFO says that it is loading' },
@@ -137,13 +157,33 @@ export const roundtripWorlds: Worlds<typeof whole> = {
         isDeleted: false,
         isGone: false,
       },
-      expect: { code: 'KEY_TAKEN' },
+      expect: { code: 'KEY_TAKEN', findings: ['ARQONBUS_VALKEY_URL KEY_TAKEN'] },
     },
-    { name: 'two servers behind a name', facts: { ...whole, isReadBack: false }, expect: { code: 'NOT_READ_BACK' } },
-    { name: 'a stream of others', facts: { ...whole, isStreamRead: false }, expect: { code: 'STREAM_NOT_READ' } },
-    { name: 'the entry is gone', facts: { ...whole, isEntryDeleted: false }, expect: { code: 'ENTRY_NOT_DELETED' } },
-    { name: 'evicted meanwhile', facts: { ...whole, isDeleted: false }, expect: { code: 'NOT_DELETED' } },
-    { name: 'a stale cache', facts: { ...whole, isGone: false }, expect: { code: 'NOT_GONE' } },
+    {
+      name: 'two servers behind a name',
+      facts: { ...whole, isReadBack: false },
+      expect: { code: 'NOT_READ_BACK', findings: ['ARQONBUS_VALKEY_URL NOT_READ_BACK'] },
+    },
+    {
+      name: 'a stream of others',
+      facts: { ...whole, isStreamRead: false },
+      expect: { code: 'STREAM_NOT_READ', findings: ['ARQONBUS_VALKEY_URL STREAM_NOT_READ'] },
+    },
+    {
+      name: 'the entry is gone',
+      facts: { ...whole, isEntryDeleted: false },
+      expect: { code: 'ENTRY_NOT_DELETED', findings: ['ARQONBUS_VALKEY_URL ENTRY_NOT_DELETED'] },
+    },
+    {
+      name: 'evicted meanwhile',
+      facts: { ...whole, isDeleted: false },
+      expect: { code: 'NOT_DELETED', findings: ['ARQONBUS_VALKEY_URL NOT_DELETED'] },
+    },
+    {
+      name: 'a stale cache',
+      facts: { ...whole, isGone: false },
+      expect: { code: 'NOT_GONE', findings: ['ARQONBUS_VALKEY_URL NOT_GONE'] },
+    },
     ...(
       [
         ['out of memory', 'OUT_OF_MEMORY', 'dependency'],
@@ -187,7 +227,7 @@ export const aclWorlds: Worlds<typeof everything> = {
     {
       name: 'XADD is denied',
       facts: { ...everything, allowed: without('XADD'), denied: ['XADD'] },
-      expect: { code: 'COMMAND_DENIED' },
+      expect: { code: 'COMMAND_DENIED', findings: ['ARQONBUS_VALKEY_URL COMMAND_DENIED'] },
     },
     {
       name: 'a command of hot state is denied, history kept elsewhere',
@@ -198,7 +238,7 @@ export const aclWorlds: Worlds<typeof everything> = {
     {
       name: 'EVAL has another name',
       facts: { ...everything, allowed: without('EVAL') },
-      expect: { code: 'COMMAND_MISSING' },
+      expect: { code: 'COMMAND_MISSING', findings: ['ARQONBUS_VALKEY_URL COMMAND_MISSING'] },
     },
     {
       name: 'one denied, one missing',
@@ -213,7 +253,10 @@ export const aclWorlds: Worlds<typeof everything> = {
     {
       name: 'nothing was tried',
       facts: { allowed: [], denied: [], openKeys: [] },
-      expect: { code: 'COMMAND_MISSING' },
+      expect: {
+        code: 'COMMAND_MISSING',
+        findings: ['ARQONBUS_VALKEY_URL COMMAND_MISSING', 'ARQONBUS_VALKEY_URL KEYS_DENIED'],
+      },
     },
   ],
   ignores: [

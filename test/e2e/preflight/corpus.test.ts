@@ -52,6 +52,16 @@ describe.skipIf(['valkey', 'postgres', 'nats'].some((name) => skipWithout(name a
     expect(report.canonical.counts.blocked).toBe(0)
   })
 
+  test('is the same to an operator, whose probes are processes, and takes seconds', async () => {
+    const report = await lab.run({ live: true, asOperator: true })
+    const { counts, planned } = report.canonical
+    process.stdout.write(
+      `preflight as an operator runs it: ${counts.pass} of ${planned.length} checks passed in ${report.observations.ms} ms\n`,
+    )
+    expect(troublesOf(report)).toEqual([])
+    expect(report.digest).toBe((await lab.run({ live: true })).digest)
+  })
+
   test('is as large as it should be', () => {
     expect(faults.length).toBeGreaterThanOrEqual(60)
     expect(oddities.length).toBeGreaterThanOrEqual(20)

@@ -120,7 +120,9 @@ describe('the command', () => {
   it('ends with 64 for a source that cannot be read, saying why', async () => {
     const none = await preflight('run', '--env-from', `file:${root}/none`)
     expect(none.exitCode).toBe(64)
-    expect(none.notes.join()).toContain('ENV_SOURCE_UNREADABLE')
+    expect(none.out.join('\n')).toMatch(/^Wrong call: .*cannot be read/m)
+    const asJson = await preflight('run', '--env-from', `file:${root}/none`, '--json')
+    expect(JSON.parse(asJson.out.join('\n'))).toMatchObject({ canonical: { fault: { code: 'ENV_SOURCE_UNREADABLE' } } })
     const bad = await preflight('plan', '--env-from', 'shell')
     expect(bad.exitCode).toBe(64)
     expect(bad.notes.join()).toContain('BAD_ENV_SOURCE')
@@ -129,6 +131,6 @@ describe('the command', () => {
   it.skipIf(process.getuid?.() === 0)('says that a file may not be read', async () => {
     const path = write('closed.env', 'A=1\n')
     chmodSync(path, 0o000)
-    expect((await preflight('run', '--env-from', `file:${path}`)).notes.join()).toContain('may not be read')
+    expect((await preflight('run', '--env-from', `file:${path}`)).out.join()).toContain('may not be read')
   })
 })

@@ -19,6 +19,7 @@ import { natsServerOf } from '../../support/nats-address.ts'
 import { startNatsGreeter } from '../../support/servers/nats-greeter.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { requireProgram, skipWithout } from '../../support/servers/neighbours.ts'
+import { proberFor } from '../../support/probe-here.ts'
 
 const roomy = 'max_payload: 1064960'
 const withJetStream = `${roomy}\njetstream: { store_dir: "./js" }`
@@ -59,13 +60,16 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
   }
 
   function run(url: string, { env = {}, any, only = ['dep.nats.*'], waitMs = 0 }: Options = {}): Promise<Report> {
-    return runPreflight({
-      env: { ARQONBUS_ENVIRONMENT: 'staging', JWT_SECRET: strongSecret, NATS_URL: url, ...env },
-      only,
-      waitMs,
-      phases: ['static', 'deps'],
-      policy: { ...defaultPreflightPolicy, natsServers: any === true ? 'any' : 'all' },
-    })
+    return runPreflight(
+      {
+        env: { ARQONBUS_ENVIRONMENT: 'staging', JWT_SECRET: strongSecret, NATS_URL: url, ...env },
+        only,
+        waitMs,
+        phases: ['static', 'deps'],
+        policy: { ...defaultPreflightPolicy, natsServers: any === true ? 'any' : 'all' },
+      },
+      proberFor(env),
+    )
   }
 
   /** Of each NATS check what became of it: `pass`, the reason of a skip, or codes with the class. */
@@ -214,7 +218,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ ...gateway, publish: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'NO_PERMISSION (config)',
+        pubsub: 'blocked-by',
         permissions: 'DENIED DENIED DENIED DENIED DENIED (config)',
       })
     })
@@ -223,7 +227,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ publish: [...gateway.publish, '_INBOX.>'], subscribe: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'NO_PERMISSION (config)',
+        pubsub: 'blocked-by',
         permissions: expect.stringMatching(/^(?:DENIED ){6}DENIED \(config\)$/),
       })
     })

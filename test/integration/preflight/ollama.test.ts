@@ -9,6 +9,7 @@ import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { type OllamaFake, type OllamaModel, startOllamaFake } from '../../support/servers/ollama-fake.ts'
+import { probeHere } from '../../support/probe-here.ts'
 
 const digest = 'a80c4f17acd55265feec403c7aef86be0c25983ab279d83f3bcd3abbcb5b8b72'
 const models: readonly OllamaModel[] = [
@@ -30,17 +31,20 @@ describe('the Ollama chain', () => {
   }
 
   function run(url: string, model?: string, { deep, env }: { deep?: true; env?: Environment } = {}): Promise<Report> {
-    return runPreflight({
-      env: {
-        ARQONBUS_OLLAMA_ENABLED: 'true',
-        ARQONBUS_OLLAMA_URL: url,
-        ...(model !== undefined && { ARQONBUS_OLLAMA_MODEL: model }),
-        ...env,
+    return runPreflight(
+      {
+        env: {
+          ARQONBUS_OLLAMA_ENABLED: 'true',
+          ARQONBUS_OLLAMA_URL: url,
+          ...(model !== undefined && { ARQONBUS_OLLAMA_MODEL: model }),
+          ...env,
+        },
+        only: ['dep.ollama.*'],
+        phases: ['static', 'deps'],
+        ...(deep && { deep }),
       },
-      only: ['dep.ollama.*'],
-      phases: ['static', 'deps'],
-      ...(deep && { deep }),
-    })
+      { prober: probeHere() },
+    )
   }
 
   function outcome(result: Result): string {

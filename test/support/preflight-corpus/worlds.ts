@@ -8,6 +8,8 @@ import { openConnection, slowLimits } from '../../../src/postgres/connection.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { lockKey } from '../../../src/postgres/migrations.ts'
 import type { FaultClass, Severity } from '../../../src/rules/rule.ts'
+import { parseValkeyUrl } from '../../../src/valkey/address.ts'
+import { dialProbe } from '../../../src/valkey/probe-client.ts'
 import { startClockProxy } from '../clock-proxy.ts'
 import { strongSecret } from '../environments.ts'
 import { startNatsServer } from '../servers/nats-server.ts'
@@ -19,7 +21,7 @@ import { type CorpusLab, labPassword, type WorldChanges } from './lab.ts'
 
 export interface CorpusWorld {
   readonly name: string
-  arrange(lab: CorpusLab): WorldChanges | Promise<WorldChanges>
+  readonly arrange: (lab: CorpusLab) => WorldChanges | Promise<WorldChanges>
 }
 
 export interface FaultyWorld extends CorpusWorld {
@@ -53,7 +55,6 @@ const criticalConfig = expecting('critical', 'config')
 const highConfig = expecting('high', 'config')
 const blockedByDependency = expecting('blocker', 'dependency')
 const highDependency = expecting('high', 'dependency')
-const criticalRegression = expecting('critical', 'regression')
 const blockedByRegression = expecting('blocker', 'regression')
 
 // What worlds are made of.
@@ -300,11 +301,14 @@ const valkeyFaults: readonly FaultyWorld[] = [
       policy: { valkeyReplicas: 1 },
     }),
   ),
-  fault(
-    'a user who may not append',
-    highConfig('dep.valkey.acl', 'COMMAND_DENIED'),
-    valkey({ settings: { user: 'default on nopass ~* &* +@all -zadd' } }),
-  ),
+  fault('a user who may not append', highConfig('dep.valkey.acl', 'COMMAND_DENIED'), async (lab) => {
+    const server = await startValkeyServer()
+    lab.closing.push(() => server.close())
+    const client = await dialProbe(parseValkeyUrl(server.url), { signal: new AbortController().signal })
+    await client.send(['ACL', 'SETUSER', 'bus', 'on', '>secret', '~*', '&*', '+@all', '-zadd'])
+    client.close()
+    return { env: { ARQONBUS_VALKEY_URL: `redis://bus:secret@127.0.0.1:${server.port}` } }
+  }),
   fault(
     'Valkey that is loading',
     blockedByDependency('dep.valkey.connect', 'LOADING'),
@@ -420,14 +424,19 @@ const postgresFaults: readonly FaultyWorld[] = [
   ),
   fault(
     'a projector without its tables',
-    blockedByConfig('projector.migration-applied', 'PENDING'),
+    blockedByConfig('projector.migration-applied', 'NOT_RECORDED'),
     postgres(
       (database) =>
         database.query(
-          "DROP TABLE continuum_episodes, continuum_projector_dlq CASCADE; DELETE FROM arqonbus_migrations WHERE name LIKE '%projector%'",
+          "DROP TABLE arqonbus_continuum_projection CASCADE; DELETE FROM arqonbus_migrations WHERE name LIKE '%projector%'",
         ),
       { env: projectorOn },
     ),
+  ),
+  fault(
+    'a projector whose table has lost an index',
+    blockedByConfig('projector.migration-applied', 'DRIFT'),
+    postgres((database) => database.query('DROP INDEX idx_arqonbus_cont_proj_dlq_queued_at'), { env: projectorOn }),
   ),
 ]
 
@@ -450,12 +459,12 @@ const natsFaults: readonly FaultyWorld[] = [
   })),
   fault(
     'a max_payload that is too small',
-    expecting('high', 'dependency')('dep.nats.identity', 'MAX_PAYLOAD'),
+    expecting('high', 'dependency')('dep.nats.identity', 'PAYLOAD_TOO_SMALL'),
     nats(natsConfig('').replace('2MB', '64KB')),
   ),
   fault(
     'a user who may publish nothing',
-    expecting('blocker', 'config')('dep.nats.pubsub', 'NO_PERMISSION'),
+    criticalConfig('dep.nats.permissions', 'DENIED'),
     nats(natsConfig(', permissions: { publish: { deny: ">" }, subscribe: ">" }')),
   ),
   fault(
@@ -470,7 +479,7 @@ const natsFaults: readonly FaultyWorld[] = [
   fault(
     'no JetStream, and schemas are kept there',
     blockedByDependency('dep.nats.jetstream', 'NO_JETSTREAM'),
-    nats(natsConfig('').replace(/jetstream.*\n/, ''), { env: { ARQON_SCHEMA_BUCKET: 'ARQON_SCHEMAS' } }),
+    nats(natsConfig('').replace(/jetstream.*\n/, ''), { env: { SHIELD_SCHEMA_SOURCE: 'nats' } }),
   ),
 ]
 
@@ -534,7 +543,6 @@ export const faults: readonly FaultyWorld[] = [
   ...natsFaults,
   ...liveFaults,
 ]
-export { criticalRegression }
 
 export const oddities: readonly CorpusWorld[] = [
   healthy('everything as it should be, and running', () => ({ live: true })),

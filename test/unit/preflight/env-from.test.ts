@@ -2,6 +2,7 @@
 // biome-ignore-all lint/suspicious/noTemplateCurlyInString: such braces are what is read here
 import { describe, expect, it } from 'vitest'
 import { BusError } from '../../../src/base/errors.ts'
+import { nodeFlagsOf, unlisted } from '../../../src/preflight/env-from/node-flags.ts'
 import { readStartEnvironment, startInputs } from '../../../src/preflight/env-from/start-environment.ts'
 import type { SourceFiles, StartEnvironment } from '../../../src/preflight/env-from/variables.ts'
 
@@ -481,5 +482,50 @@ describe('pid:', () => {
     expect(refusal(() => read('pid:7', {})).reason).toBe('ENV_SOURCE_UNREADABLE')
     const ended = { '/proc/7/environ': '', '/proc/7/cmdline': '' }
     expect(refusal(() => read('pid:7', ended)).words).toContain('ended')
+  })
+})
+
+describe('options of Node in the command', () => {
+  it.each([
+    ['none', ['/usr/bin/node', '/app/bin/arqonbus.mjs', 'up', '--inspect'], []],
+    ['a debugger', ['/usr/bin/node', '--inspect=0.0.0.0:9229', '/app/bin/arqonbus.mjs', 'bus'], ['--inspect']],
+    [
+      'values in words of their own',
+      ['node', '-r', '/tmp/x.js', '--import', 'y', '--enable_source_maps', 'bin/arqonbus.mjs', '-e'],
+      ['-r', '--import', '--enable-source-maps'],
+    ],
+    ['those of another program', ['node', '--inspect', 'other.js', '--require'], ['--inspect']],
+    ['no program at all', ['node', '--eval', 'x()'], ['--eval']],
+    [
+      'below env and a shell',
+      ['/bin/sh', '-ec', `exec env A=${secret} node --inspect-brk arqonbus.mjs`],
+      ['--inspect-brk'],
+    ],
+    ['what Node does not list', ['node', `--${secret}`, '--', 'arqonbus.mjs'], [unlisted]],
+    ['the launcher, which gives none', ['/usr/bin/arqonbus', 'up', '--inspect'], []],
+  ] as const)('%s', (_name, argv, flags) => {
+    expect(nodeFlagsOf(argv)).toEqual(flags)
+  })
+
+  it('come from units, compose files, manifests and processes; values and files have none', () => {
+    const flagsOf = (spec: string, texts: Readonly<Record<string, string>>): readonly string[] | undefined => {
+      const { envSource } = startInputs(spec, { env: { FLAG: '--inspect' }, files: filesOf(texts) })
+      expect(JSON.stringify(envSource)).not.toContain(secret)
+      return envSource.nodeFlags
+    }
+    const unit = `[Service]\nExecStart=/usr/bin/node --require /x/${secret}.js /app/bin/arqonbus.mjs up\n`
+    expect(flagsOf('systemd:a', { '/etc/systemd/system/a.service': unit })).toEqual(['--require'])
+    const service = (lines: string): string => `services:\n  bus:\n    image: x\n${lines}`
+    const inList = service(`    entrypoint: [node, "\${FLAG}=${secret}"]\n    command: [/app/bin/arqonbus.mjs, bus]\n`)
+    expect(flagsOf('compose:/c.yml', { '/c.yml': inList })).toEqual(['--inspect'])
+    const inText = service(`    command: sh -c "node --import ${secret} arqonbus.mjs"\n`)
+    expect(flagsOf('compose:/c.yml', { '/c.yml': inText })).toEqual(['--import'])
+    expect(flagsOf('compose:/c.yml', { '/c.yml': service('') })).toEqual([])
+    const pod = `kind: Pod\nspec:\n  containers:\n  - name: bus\n    env: [{name: F, value: --inspect}]\n`
+    const args = `    command: [node]\n    args: ["$(F)", "--loader=${secret}", arqonbus.mjs]\n`
+    expect(flagsOf('k8s:/k.yml', { '/k.yml': pod + args })).toEqual(['--inspect', '--loader'])
+    const proc = { '/proc/7/environ': 'A=1\0', '/proc/7/cmdline': `node\0--inspect\0arqonbus.mjs\0--token=${secret}\0` }
+    expect(flagsOf('pid:7', proc)).toEqual(['--inspect'])
+    expect(flagsOf('file:/e', { '/e': 'A=1\n' })).toBeUndefined()
   })
 })

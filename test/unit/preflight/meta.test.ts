@@ -151,7 +151,7 @@ describe('the runbook', () => {
   it('has its lines in the document, with a reason where there is no check', () => {
     const text = preflightDocument([{ ...small, runbook: ['L1'] }], '# One\n\n## Incident Notes\n\n- git | commit\n')
     expect(text).toContain('| L1 | One | [`a.small`](#a.small) |')
-    expect(text).toContain('| L5 | git \\| commit | none yet: no reason given |')
+    expect(text).toContain('| L5 | git \\| commit | none: no reason given |')
   })
 })
 

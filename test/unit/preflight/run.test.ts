@@ -200,7 +200,11 @@ describe('a run', () => {
     const lines: string[] = []
     await runPreflight(
       { env: {} },
-      { catalogue: [check('a.one'), live], localAddresses: [], progress: { write: ({ id, status, planned }) => lines.push(`${status} ${id} ${planned}`) } },
+      {
+        catalogue: [check('a.one'), live],
+        localAddresses: [],
+        progress: { write: ({ id, status, planned }) => lines.push(`${status} ${id} ${planned}`) },
+      },
     )
     expect(lines).toEqual(['pass a.one 2', 'pass live.proof 2'])
   })

@@ -2,6 +2,7 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
 import { type BusError, isBusError } from '../../../src/base/errors.ts'
+import { ownerOf } from '../../../src/preflight/incident/route.ts'
 import { parsePreflightPolicy } from '../../../src/waivers/policy-file.ts'
 import { defaultPreflightPolicy } from '../../../src/waivers/preflight-policy.ts'
 import { isInstant, parseWaivers } from '../../../src/waivers/waiver-file.ts'
@@ -202,6 +203,19 @@ describe('a policy', () => {
     })
   })
 
+  it('names owners of categories, and the folder of backups', () => {
+    const owners = { 'dep.postgres': 'storage team', dep: 'platform@example.org', constructor: 'Ngāi Tahu' }
+    expect(parse(policyYaml({ owners, backupFolder: '/var/backups/bus' }))).toEqual({
+      ...policy,
+      owners,
+      backupFolder: '/var/backups/bus',
+    })
+    const { owners: read } = parse(policyYaml({ owners }))
+    expect(ownerOf('dep.postgres.connect', read!)).toBe('storage team')
+    expect(ownerOf('dep.valkey.ping', read!)).toBe('platform@example.org')
+    expect(ownerOf('bus.no-defaults', read!)).toBe('engineering')
+  })
+
   const key = policy.approvers['r.patel']!
   it.each([
     ['an unknown key', { approver: {} }, 'no such key'],
@@ -216,6 +230,14 @@ describe('a policy', () => {
     ['a pattern', { waivable: ['bus.*'] }, 'not the id of a check'],
     ['a number of services that is none', { instances: 0 }, 'not a whole number from 1'],
     ['a word for a boolean', { hardened: 'yes' }, 'neither true nor false'],
+    ['owners in a list', { owners: ['dep'] }, 'owners (line 8): not a map of categories to owners'],
+    ['a category that is none', { owners: { 'Dep.*': 'x' } }, 'not a category of checks'],
+    ['an id without its end', { owners: { 'dep.': 'x' } }, 'not a category of checks'],
+    ['an owner without a name', { owners: { dep: ' ' } }, 'owners.dep (line 8): empty'],
+    ['an owner that is a number', { owners: { dep: 1 } }, 'not a text'],
+    ['an owner of two lines', { owners: { dep: 'a\nb' } }, 'more than one line'],
+    ['an owner of 201 letters', { owners: { dep: 'x'.repeat(201) } }, 'longer than 200'],
+    ['a folder that is none', { backupFolder: true }, 'not a text'],
     ['a word that is not known', { natsServers: 'most' }, 'not all or any'],
   ])('is refused for %s', (_name, changes, expected) => {
     expect(policyProblems(changes)).toContain(expected)
