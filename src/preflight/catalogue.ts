@@ -1,8 +1,8 @@
 // Every check there is. The phases gates and boot have none in this version, and a production run says so.
 import { BusError } from '../base/errors.ts'
 import { type Check, type Effect, phases } from './check.ts'
-import { bootCertificateCheck } from './certificate/boot-check.ts'
-import { pinnedCheck } from './certificate/pinned-check.ts'
+import { bootCertificateCheck } from './certificate/boot-checks.ts'
+import { pinnedCheck } from './certificate/pinned-checks.ts'
 import { liveChecks } from './live/live-checks.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
 import { natsChecks } from './nats/nats-checks.ts'
