@@ -46,10 +46,7 @@ export async function certificateFor(
 }
 
 /** Signed again: what only the holder of that key can make. */
-export function resigned(
-  { schema: _, key: __, sig: ___, ...body }: Certificate,
-  changes: object,
-  key: KeyObject = certifier,
-): Certificate {
+export function resigned(certificate: Certificate, changes: object, key: KeyObject = certifier): Certificate {
+  const { schema: _, key: __, sig: ___, ...body } = certificate
   return signCertificate({ ...body, ...changes }, key)
 }
