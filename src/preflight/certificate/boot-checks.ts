@@ -3,7 +3,7 @@ import type { Finding } from '../../rules/rule.ts'
 import { type Check, defineCheck, judgeAll } from '../check.ts'
 import { certificateCases, expectedCodes, startUncertified } from './candidate.ts'
 import { bootWorlds } from './boot-worlds.ts'
-import { outsideDevelopment } from './pinned-checks.ts'
+import { certificateAsked } from './pinned-checks.ts'
 
 const refusedExit = 78
 const fix = 'a fault of this version: report it, and start nothing until it is mended'
@@ -20,7 +20,7 @@ export const bootCertificateCheck: Check = defineCheck({
   severity: 'blocker',
   class: 'regression',
   requires: ['meta.certificate-pinned'],
-  appliesWhen: outsideDevelopment,
+  appliesWhen: certificateAsked,
   deadlineMs: 30_000,
   effects: [
     {

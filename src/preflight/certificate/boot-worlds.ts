@@ -60,8 +60,19 @@ export const bootWorlds: Worlds<Facts> = {
     },
   ],
   ignores: [
+    {
+      name: 'staging that pins a key',
+      env: { ARQONBUS_ENVIRONMENT: 'staging' },
+      facts: { ends: refused },
+    },
     { name: 'they ended in another order', facts: { ends: [...refused].reverse() } },
     { name: 'one more was tried', facts: { ends: [...refused, { ...refused[0], program: 'up', exit: 0 }] } },
   ] satisfies World<Facts>[],
-  skips: [{ name: 'development', env: { ARQONBUS_ENVIRONMENT: 'dev' } }],
+  skips: [
+    { name: 'development', env: { ARQONBUS_ENVIRONMENT: 'dev' } },
+    {
+      name: 'staging without a key',
+      env: { ARQONBUS_ENVIRONMENT: 'staging', ARQONBUS_PREFLIGHT_PUBLIC_KEY: undefined },
+    },
+  ],
 }

@@ -2,9 +2,16 @@
 import { isExplicit } from '../../rules/explicit.ts'
 import { type Applicability, defineCheck, failed, passed } from '../check.ts'
 
-export const outsideDevelopment: Applicability = {
-  name: 'outside-development',
-  test: ({ ctx }) => ({ holds: ctx.profile !== 'dev', because: `profile=${ctx.profile}` }),
+/** In staging only where a key is pinned: it is a choice there. */
+export const certificateAsked: Applicability = {
+  name: 'certificate-asked',
+  test({ ctx: { profile, resolution } }) {
+    const isPinned = resolution.values.preflightPublicKey !== undefined
+    return {
+      holds: profile === 'prod' || (profile === 'staging' && isPinned),
+      because: `profile=${profile}, a key is ${isPinned ? '' : 'not '}pinned`,
+    }
+  },
 }
 
 const inProd: Applicability = {
