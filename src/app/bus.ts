@@ -28,6 +28,7 @@ import { startWsServer } from '../transport/ws-server.ts'
 import { type BusCore, createBusCore } from './bus-core.ts'
 import { openBusHotState, refuseHandshake, registerHotStateMetrics, showPresence } from './bus-hot-state.ts'
 import { registerBusMetrics } from './bus-metrics.ts'
+import { startCertificateWatch, type WatchCertificate } from './certificate-watch.ts'
 import { openBusProjector } from './bus-projector.ts'
 import { createBusViews } from './bus-views.ts'
 import { openAuthenticator } from './open-authenticator.ts'
@@ -48,6 +49,8 @@ export interface BusPorts {
   readonly preflight?: PreflightRuns
   /** Told when an authorised client asks for a shutdown over HTTP. */
   readonly onShutdown?: () => void
+  /** Shows what became of the certificate of the start. */
+  readonly watchCertificate?: WatchCertificate
   /** Told why this bus has to end, when it must not go on. */
   readonly onFatal?: (error: BusError) => void
 }
@@ -84,6 +87,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
 
     const metrics = createMetrics()
     const health = createHealth({ clock })
+    startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
     const hub = createTelemetryHub({ clock, bufferSize: 1_000 })
     const startedAtMs = clock.now()
     const projector = config.projector.enabled

@@ -14,6 +14,7 @@ import { episodeStream, episodeSubject } from '../projector/stream.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { startHttpServer } from '../transport/http-server.ts'
+import { startCertificateWatch, type WatchCertificate } from './certificate-watch.ts'
 import { createProjectorMetrics } from './projector-metrics.ts'
 
 const consumer = 'arqonbus-projector'
@@ -33,7 +34,7 @@ export interface ProjectorProgramConfig extends Pick<BusConfig, 'profile' | 'pro
 /** Rejects with a BusError, and with nothing left open, when it cannot start. */
 export async function startProjectorProgram(
   config: ProjectorProgramConfig,
-  { clock, logger }: { clock: Clock; logger: Logger },
+  { clock, logger, watchCertificate }: { clock: Clock; logger: Logger; watchCertificate?: WatchCertificate },
 ): Promise<RunningProjector> {
   const { postgresUrl, workers, batch, ackWaitMs, maxDeadLetters } = config.projector
   if (postgresUrl === undefined) {
@@ -44,6 +45,7 @@ export async function startProjectorProgram(
     const metrics = createMetrics()
     const counts = createProjectorMetrics(metrics, clock, maxDeadLetters)
     const health = createHealth({ clock, canary: 'none' })
+    startCertificateWatch(watchCertificate, { metrics, health, closers })
     health.report({ name: 'lane', state: 'down', detail: 'starting' })
     const opened = await openProjector({
       address: parsePostgresAddress(postgresUrl.reveal()),

@@ -8,6 +8,7 @@ import { type Shield, startShield } from '../shield/shield.ts'
 import { createHealth } from '../telemetry/health.ts'
 import { createMetrics } from '../telemetry/metrics.ts'
 import { createTelemetryHub } from '../telemetry/telemetry-hub.ts'
+import { startCertificateWatch, type WatchCertificate } from './certificate-watch.ts'
 import { openConfiguredPolicies } from './open-policies.ts'
 import { startHttpServer } from '../transport/http-server.ts'
 import { registerLinkMetrics, reportLink } from './link-health.ts'
@@ -23,6 +24,8 @@ export interface ShieldProgramPorts {
   readonly clock: Clock
   readonly logger: Logger
   readonly link: Link
+  /** Shows what became of the certificate of the start. */
+  readonly watchCertificate?: WatchCertificate
 }
 
 export interface RunningShield {
@@ -49,6 +52,7 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     const policies = await openConfiguredPolicies(config, { clock, logger, metrics })
     closers.push('policies', () => policies?.close())
     const health = createHealth({ clock, canary: 'none' })
+    startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
     const telemetry = createTelemetryHub({ clock, bufferSize: 1_000 })
     // Not ready before clients can come, nor once they are sent away.
     health.report({ name: 'listener', state: 'down', detail: 'starting' })

@@ -25,6 +25,7 @@ import {
   origin,
   path,
   port,
+  publicKey,
   type Reader,
   secret,
   text,
@@ -131,6 +132,19 @@ export const keys = {
   }),
   preflightPolicy: optional('ARQONBUS_PREFLIGHT_POLICY', path, both, {
     meaning: 'File of the preflight policy: who may approve exceptions, and what the services have to offer',
+  }),
+  preflightPublicKey: optional('ARQONBUS_PREFLIGHT_PUBLIC_KEY', publicKey, both, {
+    meaning:
+      'Key whose GO certificates count (docs/certificate.md); in staging and production nothing starts without one then',
+  }),
+  preflightCertificate: optional('ARQONBUS_PREFLIGHT_CERTIFICATE', path, both, {
+    meaning: 'File of the GO certificate of this build and environment',
+  }),
+  preflightBreakGlass: optional('ARQONBUS_PREFLIGHT_BREAK_GLASS', path, both, {
+    meaning: 'File of a signed permission for one start without a certificate',
+  }),
+  preflightPermitFd: optional('ARQONBUS_PREFLIGHT_PERMIT_FD', integer(3, 1_023), both, {
+    meaning: 'Set by the preflight for candidates that it starts on loopback: the descriptor of their permit',
   }),
   logLevel: key('ARQONBUS_LOG_LEVEL', oneOf(logWords), 'info', both, { meaning: 'Least severe log line written' }),
 

@@ -61,7 +61,6 @@ export const unsupportedNames: ReadonlyMap<string, UnsupportedName> = new Map<st
   ],
   ['ARQONBUS_OPERATOR_AUTH_REQUIRED', flag],
   ['ARQONBUS_OPERATOR_AUTH_TOKEN', { switchedOn: 'when-set' }],
-  ['ARQONBUS_PREFLIGHT_CERTIFICATE', { switchedOn: 'when-set' }],
   ['ARQONBUS_TELEMETRY_ROOM', inert('telemetry has its own listener')],
   ['ARQONBUS_DEBUG', inert('set ARQONBUS_LOG_LEVEL=debug')],
   ['ARQONBUS_HTTP_ENABLED', inert('the HTTP listener is always open')],

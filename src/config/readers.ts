@@ -77,6 +77,14 @@ export const text: Reader<string> = plain('a non-empty text', (value) =>
 
 export const path: Reader<string> = { ...text, expects: 'the path of a file or folder' }
 
+const publicKeyForm = /^ed25519:(?<key>[A-Za-z0-9+/]{43}=)$/
+
+/** One spelling for one key. */
+export const publicKey: Reader<string> = plain('ed25519: and the base64 of 32 bytes', (value) => {
+  const key = publicKeyForm.exec(value)?.groups?.['key']
+  return key !== undefined && Buffer.from(key, 'base64').toString('base64') === key ? good(value) : bad('NOT_A_KEY')
+})
+
 export const secret: Reader<Secret> = plain('a secret text', (value, name) => good(new Secret(name, value)))
 
 /** An address that may hold a password; its form is judged where it is used. */

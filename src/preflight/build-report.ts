@@ -52,7 +52,15 @@ export interface JudgedBy {
   readonly plugins: readonly PluginNote[]
 }
 
-export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[], facts: RunFacts): Report {
+/** What was judged. */
+export type Judged = Pick<Canonical, 'subject' | 'environment' | 'exceptions' | 'judgedFor'>
+
+export function reportOf(
+  plan: Plan,
+  judgedBy: JudgedBy,
+  ended: readonly Ended[],
+  { judged, ...facts }: RunFacts & { readonly judged: Judged },
+): Report {
   const { catalogue, policy, waivers, notes, plugins } = judgedBy
   const results = withBlocks(ended.map(({ result }) => result))
   const evidence = { planned: plan.checks.map(({ check }) => check.id), required: plan.required, results }
@@ -71,6 +79,7 @@ export function reportOf(plan: Plan, judgedBy: JudgedBy, ended: readonly Ended[]
     catalogue,
     policy,
     ...(waivers !== undefined && { waivers }),
+    ...judged,
     counts: countsOf(results),
     rootCauses: causes.map(({ id }) => id),
     ...(label !== undefined && { route: { label, dedupe: dedupeOf(causes) } }),

@@ -3,6 +3,8 @@ import { BusError } from '../base/errors.ts'
 import { bootChecks } from './boot/boot-checks.ts'
 import { type Check, type Effect, phases } from './check.ts'
 import { gateChecks } from './gates/gate-checks.ts'
+import { bootCertificateCheck } from './certificate/boot-checks.ts'
+import { pinnedCheck } from './certificate/pinned-checks.ts'
 import { liveChecks } from './live/live-checks.ts'
 import type { PluginEntry } from '../waivers/preflight-policy.ts'
 import { createMetaChecks } from './meta/meta-checks.ts'
@@ -20,6 +22,7 @@ import { valkeyChecks } from './valkey/valkey-checks.ts'
 export function createCatalogue(): readonly Check[] {
   return register([
     ...createMetaChecks(createCatalogue),
+    pinnedCheck,
     ...runtimeChecks,
     ...staticChecks,
     ...shieldChecks,
@@ -31,6 +34,7 @@ export function createCatalogue(): readonly Check[] {
     ...rollUps,
     ...gateChecks,
     ...bootChecks,
+    bootCertificateCheck,
     ...liveChecks,
   ])
 }

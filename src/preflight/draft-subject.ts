@@ -25,8 +25,8 @@ export function failureOf(text: string, check: string): RecordedFailure {
   return { profile: canonical.profile, subject }
 }
 
-/** Its digest tells a report that somebody has changed. */
-function parseReport(text: string): Report {
+/** Its digest tells a report that somebody has changed. Throws USAGE (REPORT_UNUSABLE). */
+export function parseReport(text: string): Report {
   let report: unknown
   try {
     report = JSON.parse(text)

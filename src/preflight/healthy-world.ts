@@ -1,5 +1,6 @@
 // The production environment in which nothing is wrong. Worlds say what differs from it.
 import { createHash } from 'node:crypto'
+import type { Build } from '../certificate/build.ts'
 import type { Environment } from '../config/resolution.ts'
 import type { FileFacts } from '../rules/rule.ts'
 import { createRuleContext } from '../rules/context.ts'
@@ -10,8 +11,21 @@ import { parseTargets } from './targets.ts'
 /** Computed, so that no secret stands in the source; strong, and published by nobody. */
 export const healthySecret = createHash('sha512').update('a secret of the preflight’s own worlds').digest('base64url')
 
+/** A key that nobody has the other half of. */
+export const healthyPublicKey = `ed25519:${createHash('sha256').update('a key of the preflight’s own worlds').digest('base64')}`
+
+/** In place of the real one, which takes time to read and changes with every line. */
+export const healthyBuild: Build = {
+  artefact: `sha256:${'a'.repeat(64)}`,
+  lock: `sha256:${'b'.repeat(64)}`,
+  node: '24.0.0',
+  catalogue: `sha256:${'c'.repeat(64)}`,
+  runbook: `sha256:${'d'.repeat(64)}`,
+}
+
 export const healthyEnvironment: Environment = {
   ARQONBUS_ENVIRONMENT: 'production',
+  ARQONBUS_PREFLIGHT_PUBLIC_KEY: healthyPublicKey,
   ARQONBUS_SERVER_HOST: '10.0.0.5',
   ARQONBUS_SERVER_PORT: '9100',
   ARQONBUS_HTTP_HOST: '10.0.0.5',

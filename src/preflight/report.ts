@@ -1,6 +1,9 @@
 // The report: `canonical` holds what the verdict rests on and is the same for the same system, whenever and wherever
 // it is judged; times, addresses and texts of servers stand in `observations`.
 import type { JsonObject } from '../base/json.ts'
+import type { Build } from '../certificate/build.ts'
+import type { UsedWaiver } from '../certificate/certificate.ts'
+import type { EnvironmentFingerprint } from '../certificate/environment.ts'
 import type { Profile } from '../config/shapes.ts'
 import type { FaultClass, Severity } from '../rules/rule.ts'
 import type { Refusal } from '../waivers/judge-waivers.ts'
@@ -68,6 +71,14 @@ export interface Canonical {
   readonly policy: string
   /** Digest of the waivers that could have excused something; absent when there were none. */
   readonly waivers?: string
+  /** What was judged, outside development: which build, and whether it is a commit and nothing else. */
+  readonly subject?: Build & { readonly commit?: string; readonly isDirty: boolean }
+  /** Kind of place the environment came from, and its fingerprint where ARQONBUS_DATA_DIR holds the key for one. */
+  readonly environment?: { readonly source: string } & Partial<EnvironmentFingerprint>
+  /** Waivers that excused something; absent when none did. */
+  readonly exceptions?: readonly UsedWaiver[]
+  /** The instant that was asked for with --now, RFC 3339; absent: that of the run. */
+  readonly judgedFor?: string
   readonly counts: Readonly<Record<CountName, number>>
   /** Gating checks that failed themselves, in plan order. */
   readonly rootCauses: readonly string[]

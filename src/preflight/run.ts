@@ -9,11 +9,13 @@ import type { Profile } from '../config/shapes.ts'
 import { type ContextOptions, createRuleContext } from '../rules/context.ts'
 import { digestOf } from '../base/canonical-json.ts'
 import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
-import { type ReadBytes, readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
+import type { ReadBytes } from '../waivers/read-bytes.ts'
+import { readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
 import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { type Attempt, type Ended, faultReport, reportOf, type RunFacts } from './build-report.ts'
 import { createCatalogue, register } from './catalogue.ts'
 import { type Answer, type Check, type CheckPorts, type EnvSource, type Phase, phases } from './check.ts'
+import { judgedOf, type JudgedPorts } from './judged.ts'
 import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import type { CommandSpool } from './incident/commands.ts'
 import type { judgeAnswer } from './judge.ts'
@@ -71,7 +73,9 @@ export interface Progress {
   write(ended: { readonly id: string; readonly status: Result['status']; readonly planned: number }): void
 }
 
-export interface PreflightPorts extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'> {
+export interface PreflightPorts
+  extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'>,
+    JudgedPorts {
   readonly clock?: Clock
   readonly nonce?: () => string
   readonly progress?: Progress
@@ -130,7 +134,10 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
       notes: exceptions.notes(outcomes),
       plugins: unlistedPlugins(inputs, checkPorts),
     }
-    return reportOf(plan, judgedBy, outcomes, facts())
+    return reportOf(plan, judgedBy, outcomes, {
+      ...facts(),
+      judged: judgedOf({ inputs, ports: checkPorts, outcomes, waivers, node: facts().node }, ports),
+    })
   } catch (error) {
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {

@@ -3,7 +3,7 @@
 import type { Answer, Check, Worlds } from './check.ts'
 import { failed, passed } from './check.ts'
 import { engineCheck } from './engine-check.ts'
-import { healthyEnvironment, portsOfWorld } from './healthy-world.ts'
+import { healthyBuild, healthyEnvironment, portsOfWorld } from './healthy-world.ts'
 import type { Prober } from './prober.ts'
 import { runPreflight } from './run.ts'
 import { type Ledger, ledgerOf, type Proof, proveCheck } from './self-proof.ts'
@@ -30,7 +30,7 @@ export async function proveRollUp(check: Check, catalogue: readonly Check[]): Pr
     const env = healthyEnvironment
     const { canonical } = await runPreflight(
       { env, only: [id], deep: true, keepGoing: true, now: 0 },
-      { catalogue: stubs },
+      { catalogue: stubs, build: healthyBuild },
     )
     const result = canonical.results.find((entry) => entry.id === id)
     if (result?.status !== 'skip') return result?.status ?? 'missing'
@@ -104,6 +104,7 @@ export async function proveDeterminism(
 const targets =
   'bus=ws://10.0.0.5:9100,http=http://10.0.0.5:8080,telemetry=ws://10.0.0.5:8081,shield=ws://10.0.0.5:4000'
 const healthyMachine = {
+  build: healthyBuild,
   localAddresses: ['10.0.0.5', '127.0.0.1'],
   files: { mode: () => undefined, isReadable: () => false },
 }

@@ -1,14 +1,11 @@
 // The two files of exceptions, as the environment names them: read once, capped, before anything is judged.
-import { closeSync, openSync, readSync } from 'node:fs'
 import { BusError } from '../base/errors.ts'
 import { defaultPreflightPolicy, type PreflightPolicy } from './preflight-policy.ts'
 import { parsePreflightPolicy } from './policy-file.ts'
+import type { ReadBytes } from './read-bytes.ts'
 import { maxFileBytes } from './strict-yaml.ts'
 import { noWaivers, type WaiverFile } from './waiver.ts'
 import { parseWaivers } from './waiver-file.ts'
-
-/** At most `maxBytes` and one more; undefined where the file cannot be read. */
-export type ReadBytes = (path: string, maxBytes: number) => Uint8Array | undefined
 
 function bytesOf(path: string, read: ReadBytes, reason: string): Uint8Array {
   const bytes = read(path, maxFileBytes)
@@ -26,18 +23,4 @@ export function readPreflightPolicy(path: string | undefined, read: ReadBytes): 
   return path === undefined
     ? defaultPreflightPolicy
     : parsePreflightPolicy(bytesOf(path, read, 'PREFLIGHT_POLICY_INVALID'), path)
-}
-
-/** Reads from the disk. Never throws. */
-export const fromDisk: ReadBytes = (path, maxBytes) => {
-  let file: number | undefined
-  try {
-    file = openSync(path, 'r')
-    const bytes = Buffer.alloc(maxBytes + 1)
-    return bytes.subarray(0, readSync(file, bytes))
-  } catch {
-    return undefined
-  } finally {
-    if (file !== undefined) closeSync(file)
-  }
 }

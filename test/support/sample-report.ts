@@ -48,7 +48,7 @@ export function sampleReport(
   } as unknown as Parameters<typeof reportOf>[0] // only ids are read of its checks
   const judgedBy = { catalogue: 'sha256:c', policy: 'sha256:p', notes: [], plugins: [] }
   const { startedAt = '2026-02-19T12:00:00.000Z', ms = 1_500 } = run
-  return reportOf(plan, judgedBy, ended, { node: '24.0.0', startedAt, ms })
+  return reportOf(plan, judgedBy, ended, { node: '24.0.0', startedAt, ms, judged: {} })
 }
 
 export const sampleOutcomes: readonly Outcome[] = [

@@ -28,16 +28,19 @@ Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment 
 async function bus(terminal: Terminal): Promise<void> {
   const { startBusOnLink } = await import('../../app/open-link.ts')
   const { openPreflightRuns } = await import('../../app/preflight-runs.ts')
-  const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
+  const { requireCertifiedStart } = await import('../../app/certified-start.ts')
+  const { certificateWatch } = await import('../../app/certificate-watch.ts')
   const resolution = resolveKeys(terminal.env)
-  for (const excused of await requireSafeStart('bus', resolution)) terminal.note(describeExcused(excused))
+  const start = await requireCertifiedStart('bus', resolution)
+  for (const note of start.notes) terminal.note(note)
   const config = toBusConfig(resolution)
+  const logger = loggerOf(resolution, 'bus')
   await runServer(terminal, async (onShutdown) => {
-    const logger = loggerOf(resolution, 'bus')
     const running = await startBusOnLink(config, {
       clock: systemClock,
       logger,
       preflight: openPreflightRuns(preflightRunsOf(terminal, terminal.env, logger)),
+      watchCertificate: certificateWatch(start.standing, resolution, { clock: systemClock, logger }),
       configRows: () => configRows(resolution),
       onShutdown,
       onFatal(error) {
@@ -51,6 +54,7 @@ async function bus(terminal: Terminal): Promise<void> {
         onShutdown()
       },
     })
+    start.begun({ logger, shutdown: onShutdown })
     terminal.out(`ArqonBus ${version}: bus at ws://${config.server.host}:${running.wsPort}`)
     return running
   })

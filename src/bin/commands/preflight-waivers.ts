@@ -3,6 +3,7 @@ import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import type { PreflightPolicy } from '../../waivers/preflight-policy.ts'
+import { fromDisk } from '../../waivers/read-bytes.ts'
 import type { Waiver, WaiverFile } from '../../waivers/waiver.ts'
 import { signingKeyOf, textOf } from '../read-key.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
@@ -90,7 +91,7 @@ interface Files {
 }
 
 async function filesOf(options: FileOptions, terminal: Terminal): Promise<Files> {
-  const { fromDisk, readWaivers } = await import('../../waivers/read-files.ts')
+  const { readWaivers } = await import('../../waivers/read-files.ts')
   const path = options.waivers ?? resolveKeys(terminal.env).values.preflightWaivers
   if (path === undefined) {
     throw new ExitError(
@@ -104,7 +105,7 @@ async function filesOf(options: FileOptions, terminal: Terminal): Promise<Files>
 }
 
 async function policyOf({ policy }: FileOptions, { env }: Terminal): Promise<PreflightPolicy> {
-  const { fromDisk, readPreflightPolicy } = await import('../../waivers/read-files.ts')
+  const { readPreflightPolicy } = await import('../../waivers/read-files.ts')
   return readPreflightPolicy(policy ?? resolveKeys(env).values.preflightPolicy, fromDisk)
 }
 

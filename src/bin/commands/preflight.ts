@@ -14,6 +14,8 @@ import { ExitError, exitCodes as programCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { attestCommand } from './preflight-attest.ts'
 import { pluginCommand } from './preflight-plugin.ts'
+import { breakGlassCommand, certifyCommand } from './preflight-certify.ts'
+import { verifyCommand } from './preflight-verify.ts'
 import { waiversCommand } from './preflight-waivers.ts'
 import { selftestCommand } from './preflight-selftest.ts'
 import { diffCommand } from './preflight-diff.ts'
@@ -116,6 +118,7 @@ export function preflightCommand(terminal: Terminal): Command {
   command.addCommand(replayCommand(terminal))
   command.addCommand(diffCommand(terminal))
   command.addCommand(pluginCommand(terminal))
+  for (const make of [certifyCommand, verifyCommand, breakGlassCommand]) command.addCommand(make(terminal))
   return command.addHelpText(
     'after',
     `

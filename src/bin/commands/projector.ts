@@ -49,6 +49,8 @@ async function migrateLane({ json }: { json?: boolean }, terminal: Terminal): Pr
 
 async function lane(terminal: Terminal): Promise<void> {
   const { startProjectorProgram } = await import('../../app/projector.ts')
+  const { requireCertifiedStart } = await import('../../app/certified-start.ts')
+  const { certificateWatch } = await import('../../app/certificate-watch.ts')
   const resolution = resolveKeys(terminal.env)
   const { profile, projector, natsUrl } = toBusConfig(resolution)
   postgresAddressOf(terminal)
@@ -59,11 +61,16 @@ async function lane(terminal: Terminal): Promise<void> {
       'Set NATS_URL, for example nats://127.0.0.1:4222, or let the bus follow its own channel: ARQONBUS_PROJECTOR_ENABLED=true.',
     )
   }
-  await runServer(terminal, async () => {
+  const start = await requireCertifiedStart('projector', resolution)
+  for (const note of start.notes) terminal.note(note)
+  const logger = loggerOf(resolution, 'projector')
+  const watchCertificate = certificateWatch(start.standing, resolution, { clock: systemClock, logger })
+  await runServer(terminal, async (shutdown) => {
     const running = await startProjectorProgram(
       { profile, projector, natsUrl },
-      { clock: systemClock, logger: loggerOf(resolution, 'projector') },
+      { clock: systemClock, logger, watchCertificate },
     )
+    start.begun({ logger, shutdown })
     const where = `http://${projector.metrics.host}:${running.metricsPort}`
     terminal.out(`ArqonBus ${version}: projector; health and metrics at ${where}`)
     return running

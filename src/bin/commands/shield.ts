@@ -25,9 +25,11 @@ Ends on SIGTERM or ^C.`,
 
 async function shield(terminal: Terminal): Promise<void> {
   const { startShieldOnLink } = await import('../../app/open-link.ts')
-  const { describeExcused, requireSafeStart } = await import('../../app/start-gate.ts')
+  const { requireCertifiedStart } = await import('../../app/certified-start.ts')
+  const { certificateWatch } = await import('../../app/certificate-watch.ts')
   const resolution = resolveKeys(terminal.env)
-  for (const excused of await requireSafeStart('shield', resolution)) terminal.note(describeExcused(excused))
+  const start = await requireCertifiedStart('shield', resolution)
+  for (const note of start.notes) terminal.note(note)
   const config = toShieldConfig(resolution)
   const { natsUrl } = config
   if (natsUrl === undefined || resolution.sources.get('natsUrl')?.kind === 'default') {
@@ -37,11 +39,11 @@ async function shield(terminal: Terminal): Promise<void> {
       'Set NATS_URL here and for `arqonbus bus`, for example nats://127.0.0.1:4222, or run both in one process with `arqonbus up`.',
     )
   }
-  await runServer(terminal, async () => {
-    const running = await startShieldOnLink(
-      { ...config, natsUrl },
-      { clock: systemClock, logger: loggerOf(resolution, 'shield') },
-    )
+  const logger = loggerOf(resolution, 'shield')
+  const watchCertificate = certificateWatch(start.standing, resolution, { clock: systemClock, logger })
+  await runServer(terminal, async (shutdown) => {
+    const running = await startShieldOnLink({ ...config, natsUrl }, { clock: systemClock, logger, watchCertificate })
+    start.begun({ logger, shutdown })
     const scheme = config.tls === undefined ? 'ws' : 'wss'
     terminal.out(`ArqonBus ${version}: Shield at ${scheme}://${config.server.host}:${running.wsPort}/ws`)
     return running

@@ -7,7 +7,9 @@ import { keys } from '../../config/keys.ts'
 import { toBusConfig, toShieldConfig } from '../../config/load.ts'
 import type { Environment } from '../../config/resolution.ts'
 import { resolveKeys } from '../../config/resolve.ts'
+import { isCertificateAsked } from '../../certificate/start.ts'
 import { configRows } from '../config-rows.ts'
+import { ExitError, exitCodes } from '../exit-codes.ts'
 import { loggerOf, preflightRunsOf, runServer } from '../run-server.ts'
 import { type Terminal, toPrintableJson } from '../terminal.ts'
 
@@ -42,6 +44,13 @@ async function up(options: { dataDir?: string; json?: boolean }, terminal: Termi
   const dataDir = env['ARQONBUS_DATA_DIR'] ?? keys.dataDir.fallback('dev')
   const secret = await openDevSecret(dataDir)
   const resolution = resolveKeys(env, { overlay: upDefaults(secret) })
+  if (isCertificateAsked(resolution)) {
+    throw new ExitError(
+      exitCodes.config,
+      'a certificate is asked for here, and `up` is not what was certified',
+      'Start `arqonbus bus` and `arqonbus shield`, or take ARQONBUS_PREFLIGHT_PUBLIC_KEY and _CERTIFICATE away.',
+    )
+  }
   // What is judged is what starts: this process' own environment.
   const inputs = { ...startInputs('process', { env }), profile: resolution.profile }
   const ports = { overlay: upDefaults(secret) }

@@ -5,7 +5,7 @@ import type { BundleFinding } from '../report.ts'
 import { openFolder, packFiles, prune, sha256, unpackFiles, writeArchive } from './archive.ts'
 import type { Collection, Missing } from './collection.ts'
 import { judgeBundle, type Manifest, type ManifestFile } from './judge-bundle.ts'
-import type { InstallationKey } from './installation-key.ts'
+import type { InstallationKey } from '../../certificate/installation-key.ts'
 import type { Redactor } from './redact.ts'
 
 export interface BundleHead {

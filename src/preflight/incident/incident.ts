@@ -17,7 +17,7 @@ import { collectDependencies, collectEnvironment, collectGit, collectHost } from
 import { Collection, whyOf } from './collection.ts'
 import { type CommandSpool, openCommandSpool } from './commands.ts'
 import { collectCommands, collectReplay, collectReport, collectSummary } from './contents.ts'
-import { installationKey, type InstallationKey } from './installation-key.ts'
+import { installationKey, type InstallationKey } from '../../certificate/installation-key.ts'
 import { addressSecrets, knownSecrets } from './known-secrets.ts'
 import { createRedactor, type Redactor } from './redact.ts'
 import { createRecorder, type Recorder, recordOf } from '../replay/record.ts'

@@ -3,7 +3,7 @@
 import { createCatalogue } from '../catalogue.ts'
 import type { CheckPorts } from '../check.ts'
 import { whyOf } from '../incident/collection.ts'
-import type { InstallationKey } from '../incident/installation-key.ts'
+import type { InstallationKey } from '../../certificate/installation-key.ts'
 import type { Redactor } from '../incident/redact.ts'
 import type { Report } from '../report.ts'
 import type { PreflightInputs } from '../run.ts'

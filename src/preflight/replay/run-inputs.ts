@@ -6,7 +6,7 @@ import { isJsonObject } from '../../base/json.ts'
 import { type Resolution, showName } from '../../config/resolution.ts'
 import { sha256 } from '../incident/archive.ts'
 import { installationRoot } from '../incident/collect.ts'
-import type { InstallationKey } from '../incident/installation-key.ts'
+import type { InstallationKey } from '../../certificate/installation-key.ts'
 import type { Redactor } from '../incident/redact.ts'
 import type { RunInputs } from '../report.ts'
 

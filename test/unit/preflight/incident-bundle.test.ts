@@ -12,7 +12,7 @@ import { collectGit } from '../../../src/preflight/incident/collect.ts'
 import { Collection } from '../../../src/preflight/incident/collection.ts'
 import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
 import { collectCommands } from '../../../src/preflight/incident/contents.ts'
-import { installationKey } from '../../../src/preflight/incident/installation-key.ts'
+import { installationKey } from '../../../src/certificate/installation-key.ts'
 import { judgeBundle, type Manifest } from '../../../src/preflight/incident/judge-bundle.ts'
 import { createRedactor, type Redactor } from '../../../src/preflight/incident/redact.ts'
 

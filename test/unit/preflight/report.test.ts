@@ -2,6 +2,7 @@
 import { describe, expect, it } from 'vitest'
 import { formatJson } from '../../../src/preflight/format-json.ts'
 import { formatText } from '../../../src/preflight/format-text.ts'
+import { healthyBuild } from '../../../src/preflight/healthy-world.ts'
 import { liveChecks } from '../../../src/preflight/live/live-checks.ts'
 import type { Report } from '../../../src/preflight/report.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
@@ -13,6 +14,7 @@ const fixed = {
   localAddresses: ['127.0.0.1'],
   files: { mode: () => undefined, isReadable: () => false },
   node: '24.0.0',
+  build: healthyBuild,
   // Nothing that looks at services or at this build: the reports are held to the letter.
   catalogue: [...staticChecks, ...liveChecks],
 }
