@@ -47,7 +47,7 @@ const fingerprint = fingerprintOf(resolveKeys(healthyEnvironment), Buffer.alloc(
 /** Without a data folder there is no fingerprint; most of these are about something else. */
 async function report(inputs: Partial<PreflightInputs> = {}, changes: Partial<Canonical> = {}): Promise<Report> {
   const made = await runPreflight(
-    { env: healthyEnvironment, ...inputs },
+    { env: healthyEnvironment, gates: true, ...inputs },
     { catalogue, build: healthyBuild, clock: { now: () => now, monotonic: () => 0 } },
   )
   const canonical = { ...made.canonical, environment: { source: 'systemd', ...fingerprint }, ...changes }
