@@ -15,7 +15,8 @@ import { createGateChecks } from '../../src/preflight/gates/gate-checks.ts'
 import { suiteNames } from '../../src/preflight/gates/gate-ids.ts'
 import type { CommandSpool } from '../../src/preflight/incident/commands.ts'
 import type { Report } from '../../src/preflight/report.ts'
-import { type PreflightInputs, runPreflight } from '../../src/preflight/run.ts'
+import type { PreflightInputs } from '../../src/preflight/inputs.ts'
+import { runPreflight } from '../../src/preflight/run.ts'
 
 export type Files = Readonly<Record<string, string>>
 

@@ -6,7 +6,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { extname, join } from 'node:path'
 import type { Report } from '../../src/preflight/report.ts'
-import type { PreflightInputs } from '../../src/preflight/run.ts'
+import type { PreflightInputs } from '../../src/preflight/inputs.ts'
 
 export const sha256Of = (path: string): string => createHash('sha256').update(readFileSync(path)).digest('hex')
 

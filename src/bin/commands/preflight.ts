@@ -6,7 +6,7 @@ import type { Profile } from '../../config/shapes.ts'
 import type { Check, Phase } from '../../preflight/check.ts'
 import type { Plan } from '../../preflight/plan.ts'
 import type { Report } from '../../preflight/report.ts'
-import type { Progress } from '../../preflight/run.ts'
+import type { Progress } from '../../preflight/inputs.ts'
 import { isBusError } from '../../base/errors.ts'
 import { parseReportRequest, reportFormats, type ReportRequest } from '../../preflight/reporters/report-request.ts'
 import { parseDuration } from '../duration.ts'
@@ -307,7 +307,8 @@ async function plan(options: SelectionOptions, terminal: Terminal): Promise<void
   const { showEffect } = await import('../../preflight/catalogue.ts')
   const { requireKnownChecks } = await import('../../preflight/exceptions.ts')
   const { planPreflight } = await import('../../preflight/plan.ts')
-  const { checkPortsOf, waiversOf, wholeCatalogue, withAttested } = await import('../../preflight/run.ts')
+  const { checkPortsOf, waiversOf, wholeCatalogue } = await import('../../preflight/ports.ts')
+  const { withAttested } = await import('../../preflight/inputs.ts')
   const inputs = await inputsOf(options, terminal)
   const ports = checkPortsOf(inputs, {})
   const file = waiversOf(inputs, ports)
@@ -356,7 +357,7 @@ async function catalogueFor({ policy }: ListOptions, { env }: Terminal): Promise
   const policyPath = policy ?? env['ARQONBUS_PREFLIGHT_POLICY']
   const { createCatalogue } = await import('../../preflight/catalogue.ts')
   if (policyPath === undefined || policyPath === '') return createCatalogue()
-  const { checkPortsOf, wholeCatalogue } = await import('../../preflight/run.ts')
+  const { checkPortsOf, wholeCatalogue } = await import('../../preflight/ports.ts')
   const inputs = { env, policyPath }
   return (await wholeCatalogue(inputs, checkPortsOf(inputs, {}))).checks
 }

@@ -5,7 +5,8 @@ import type { JsonObject } from '../../../src/base/json.ts'
 import type { Check, CheckPorts, CheckResult } from '../../../src/preflight/check.ts'
 import { planPreflight } from '../../../src/preflight/plan.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
-import { checkPortsOf, runPreflight } from '../../../src/preflight/run.ts'
+import { checkPortsOf } from '../../../src/preflight/ports.ts'
+import { runPreflight } from '../../../src/preflight/run.ts'
 import { exitCodeOf } from '../../../src/preflight/verdict.ts'
 
 const passed: CheckResult = { status: 'pass' }

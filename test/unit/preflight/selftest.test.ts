@@ -10,7 +10,7 @@ import { proveCatalogue, proveCheck } from '../../../src/preflight/self-proof.ts
 import { isDetermined, proveDeterminism, proveEverything, proveRollUp } from '../../../src/preflight/selftest.ts'
 import { badTokenNames, malformedNames } from '../../../src/preflight/live/case-names.ts'
 import { badTokens } from '../../../src/preflight/live/probe-tokens.ts'
-import { checkPortsOf } from '../../../src/preflight/run.ts'
+import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import { strongSecret } from '../../support/environments.ts'
 
 const catalogue = createCatalogue()

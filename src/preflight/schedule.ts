@@ -1,0 +1,181 @@
+// Checks of a phase in parallel, one phase after the other; results in plan order. Whatever a check does - throw, hang,
+// return nothing - becomes an `error` of that check, never a pass and never the end of the run.
+import type { Clock } from '../base/clock.ts'
+import type { Attempt, Ended } from './build-report.ts'
+import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import type { Progress } from './inputs.ts'
+import type { judgeAnswer } from './judge.ts'
+import type { Plan, PlannedCheck } from './plan.ts'
+import { judgeGuarded } from './plugins/load.ts'
+import type { Prober } from './prober.ts'
+import { harmless, type Result } from './report.ts'
+
+interface RunOptions {
+  readonly clock: Clock
+  readonly prober: Prober
+  readonly keepGoing?: boolean
+  readonly jobs?: number
+  readonly failFast?: boolean
+  readonly waitMs?: number
+  readonly timeoutMs?: number
+  readonly progress?: Progress
+  /** Asked as each check ends, so that what waits on it can run. */
+  readonly excuse: (ended: Ended) => Ended
+}
+
+export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
+  const ended = new Map<string, Promise<Ended>>()
+  const slots = createSlots(options.jobs ?? 8)
+  const look = createLooker(ports, options)
+  const all: Ended[] = []
+  for (const phase of phases) {
+    const blocker = stopperOf(phase, all, options)
+    const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
+    for (const planned of inPhase) {
+      const ending = endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check))))
+      ended.set(planned.check.id, ending)
+      void ending.then(({ result }) =>
+        options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
+      )
+    }
+    // Released in plan order, whoever was first.
+    for (const planned of inPhase) {
+      const one = await ended.get(planned.check.id)!
+      all.push(one)
+      options.progress?.release?.(one)
+    }
+  }
+  return all
+}
+
+/** What keeps a phase from starting: a system that may not start is not started, nor spoken to. */
+function stopperOf(phase: Phase, all: readonly Ended[], { keepGoing, failFast }: RunOptions): string | undefined {
+  const hasFailed = ({ result: { status } }: Ended): boolean => status === 'fail' || status === 'error'
+  if (failFast === true) return all.find((ended) => hasFailed(ended) && ended.result.severity !== 'advisory')?.result.id
+  if (keepGoing === true || (phase !== 'boot' && phase !== 'live')) return undefined
+  return all.find((ended) => hasFailed(ended) && ended.result.severity === 'blocker')?.result.id
+}
+
+async function endOf(
+  { check, skip }: PlannedCheck,
+  ended: ReadonlyMap<string, Promise<Ended>>,
+  blocker: string | undefined,
+  run: () => Promise<Ended>,
+): Promise<Ended> {
+  if (skip !== undefined) return leftOut(check, skip)
+  const blockedBy = blocker ?? (await rootOfUnmet(check, ended))
+  return blockedBy === undefined ? await run() : leftOut(check, { kind: 'blocked-by', id: blockedBy })
+}
+
+const leftOut = (check: Check, reason: Extract<Result, { status: 'skip' }>['reason']): Ended => ({
+  result: { ...headOf(check), status: 'skip', reason },
+  observation: { ms: 0 },
+})
+
+/** The check at the root of what is missing: one cause has one name, however long the chain below it. */
+async function rootOfUnmet(check: Check, ended: ReadonlyMap<string, Promise<Ended>>): Promise<string | undefined> {
+  for (const id of check.requires) {
+    const needed = (await ended.get(id))?.result
+    if (needed === undefined) return id
+    if (needed.status === 'pass' || needed.status === 'waived') continue
+    if (needed.status !== 'skip') return id
+    if (needed.reason.kind === 'blocked-by') return needed.reason.id
+    if (needed.reason.kind !== 'not-applicable') return id
+  }
+  return undefined
+}
+
+const headOf = ({ id, runbook, phase, severity, class: fault }: Check): Omit<Result, 'status'> => ({
+  id,
+  runbook,
+  phase,
+  severity,
+  class: fault,
+  blocks: [],
+})
+
+const retryEveryMs = 500
+const defaultTimeoutMs = 30 * 60_000
+
+/** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
+function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (check: Check) => Promise<Ended> {
+  const { clock, prober, waitMs = 0, timeoutMs = defaultTimeoutMs } = options
+  const waitUntilMs = clock.monotonic() + waitMs
+  const endMs = clock.monotonic() + timeoutMs
+
+  async function answerInTime(check: Check): Promise<Answer> {
+    const leftMs = endMs - clock.monotonic()
+    if (leftMs <= 0) return { stopped: { code: 'RUN_DEADLINE', observed: 'the time of the whole run was over' } }
+    return await prober.answer({ ...check, deadlineMs: Math.min(check.deadlineMs, leftMs) }, ports)
+  }
+
+  const canHeal = (check: Check, answer: Answer): boolean =>
+    'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
+
+  return async (check) => {
+    const attempts: Attempt[] = []
+    let answer: Answer
+    for (;;) {
+      const startedMs = clock.monotonic()
+      answer = await answerInTime(check)
+      const ms = Math.round(clock.monotonic() - startedMs)
+      attempts.push({ ms, ...('stopped' in answer && { code: answer.stopped.code }) })
+      if (!canHeal(check, answer)) break
+      await new Promise((resolve) => setTimeout(resolve, retryEveryMs))
+    }
+    if ('facts' in answer) await check.consult?.(answer.facts)
+    return toEnded(check, judgeGuarded(check, answer, ports), answer, attempts)
+  }
+}
+
+function toEnded(check: Check, result: ReturnType<typeof judgeAnswer>, answer: Answer, attempts: Attempt[]): Ended {
+  const head = headOf(check)
+  const seen = {
+    ms: attempts.reduce((sum, { ms }) => sum + ms, 0),
+    ...(attempts.length > 1 && { attempts }),
+    ...(check.probe !== undefined && { answer }),
+  }
+  switch (result.status) {
+    case 'pass':
+      return {
+        result: { ...head, status: 'pass', ...(result.facts !== undefined && { facts: result.facts }) },
+        observation: { ...seen, ...(result.observed !== undefined && { observed: harmless(result.observed) }) },
+      }
+    case 'fail':
+      return {
+        result: {
+          ...head,
+          class: result.class ?? check.class,
+          status: 'fail',
+          findings: result.findings.map(({ code, variable, fix }) => ({ code, variable, fix })),
+          ...(result.facts !== undefined && { facts: result.facts }),
+        },
+        observation: {
+          ...seen,
+          findings: result.findings.map(({ variable, found }) => ({ variable, found: harmless(found) })),
+        },
+      }
+    case 'error':
+      return {
+        result: { ...head, class: result.class ?? check.class, status: 'error', code: result.code },
+        observation: { ...seen, observed: harmless(result.observed) },
+      }
+  }
+}
+
+/** At most `count` at once; the rest wait in order. */
+function createSlots(count: number): <T>(run: () => Promise<T>) => Promise<T> {
+  let free = Math.max(1, count)
+  const waiting: (() => void)[] = []
+  return async (run) => {
+    if (free > 0) free--
+    else await new Promise<void>((resolve) => waiting.push(resolve))
+    try {
+      return await run()
+    } finally {
+      const next = waiting.shift()
+      if (next === undefined) free++
+      else next()
+    }
+  }
+}
