@@ -91,7 +91,7 @@ Exit codes: 0 fine, 1 failed, 64 wrong usage, 69 nothing answers, 77 not permitt
 async function reportWrongCall(args: readonly string[], message: string, terminal: Terminal): Promise<void> {
   if (args[0] !== 'preflight' || !(args.includes('--json') || args.includes('--output=json'))) return
   if (args[1] !== undefined && !args[1].startsWith('-') && args[1] !== 'run') return
-  const { reportFault } = await import('./commands/preflight.ts')
+  const { reportFault } = await import('./commands/preflight-run.ts')
   const { formatJson } = await import('../preflight/format-json.ts')
   terminal.out(formatJson(await reportFault(new BusError('USAGE', message))).trimEnd())
 }
