@@ -31,6 +31,8 @@ export interface RunFacts {
   readonly version?: string
   readonly startedAt: string
   readonly ms: number
+  /** Somebody stopped it. */
+  readonly isInterrupted?: boolean
 }
 
 /** One look of a probe: how long it took, and what it stopped with. */
@@ -84,6 +86,7 @@ export function reportOf(
     rootCauses: causes.map(({ id }) => id),
     ...(label !== undefined && { route: { label, dedupe: dedupeOf(causes) } }),
     results,
+    ...(facts.isInterrupted === true && { fault: { kind: 'interrupted', code: 'INTERRUPTED' } }),
   }
   return {
     schema: reportSchema,
@@ -92,6 +95,7 @@ export function reportOf(
     observations: {
       startedAt: facts.startedAt,
       ms: Math.round(facts.ms),
+      ...(facts.isInterrupted === true && { fault: 'stopped before its end' }),
       ...(notes.length > 0 && { notes }),
       ...(plugins.length > 0 && { plugins }),
       results: Object.fromEntries(ended.map(({ result, observation }) => [result.id, observation])),

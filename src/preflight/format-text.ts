@@ -144,7 +144,7 @@ export function formatVerdict({ canonical, digest, observations }: Report): stri
     if (route !== undefined) lines.push(`         route ${route.label}   dedupe ${route.dedupe}`)
     lines.push(...formatMemory(observations.since))
   } else lines.push(verdictText(canonical))
-  if (fault !== undefined)
+  if (fault !== undefined && canonical.planned.length === 0)
     return [...lines, ...formatIncident(observations.incident), `exit ${exitCodeOf(canonical)}`].join('\n')
   for (const reason of unproven) lines.push(`         ${reason}`)
   for (const { waiver, text } of observations.notes ?? []) lines.push(`note     ${waiver} ${text}`)
@@ -154,7 +154,12 @@ export function formatVerdict({ canonical, digest, observations }: Report): stri
   return lines.join('\n')
 }
 
-const faultNames = { usage: 'Wrong call', input: 'Bad input', internal: 'Internal fault' } as const
+const faultNames = {
+  usage: 'Wrong call',
+  input: 'Bad input',
+  internal: 'Internal fault',
+  interrupted: 'Interrupted',
+} as const
 function formatIncident(incident: Report['observations']['incident']): string[] {
   if (incident === undefined) return []
   const { bundle, findings, notes } = incident

@@ -74,6 +74,8 @@ export interface PreflightPorts
   /** Looks in place of the real one: recorded answers, for instance. */
   readonly prober?: Prober
   readonly runId?: string
+  /** Aborted by who wants the run to end; the report says so and holds what came before. */
+  readonly stop?: AbortSignal
   /** Planted into the environments of probes, to prove that none gets out. */
   readonly canary?: string
   /** Records every process that is started. */

@@ -45,8 +45,8 @@ export interface ModulePlugin {
 
 const file = `./probe-child${import.meta.url.endsWith('.ts') ? '.ts' : '.js'}`
 
-/** `spool` records the processes. */
-export function createProber(inputs: ProbeInputs, spool?: CommandSpool): Prober {
+/** `spool` records the processes; `stop` ends probes of this process, `close` those of others. */
+export function createProber(inputs: ProbeInputs, spool?: CommandSpool, stop?: AbortSignal): Prober {
   const children = new Map<string, ProbeChild>()
   const queues = new Map<string, Promise<unknown>>()
 
@@ -70,9 +70,9 @@ export function createProber(inputs: ProbeInputs, spool?: CommandSpool): Prober 
     async answer(check, ports) {
       if (check.probe === undefined) return { facts: {} }
       const { resource, lane } = check
-      if (lane !== undefined) return await inTurn(`lane ${lane}`, () => lookHere(check, ports))
+      if (lane !== undefined) return await inTurn(`lane ${lane}`, () => lookHere(check, ports, stop))
       if (resource !== undefined) return await inTurn(resource, () => askChild(check, resource))
-      return await lookHere(check, ports)
+      return await lookHere(check, ports, stop)
     },
     async close() {
       await Promise.all([...children.values()].map((child) => child.end()))
@@ -81,8 +81,9 @@ export function createProber(inputs: ProbeInputs, spool?: CommandSpool): Prober 
 }
 
 /** In this process. The timer keeps the process alive while a probe hangs. */
-export async function lookHere(check: Check, ports: CheckPorts): Promise<Answer> {
+export async function lookHere(check: Check, ports: CheckPorts, stop?: AbortSignal): Promise<Answer> {
   const aborter = new AbortController()
+  const signal = stop === undefined ? aborter.signal : AbortSignal.any([aborter.signal, stop])
   let timer: NodeJS.Timeout | undefined
   const deadline = new Promise<Answer>((resolve) => {
     timer = setTimeout(() => {
@@ -91,7 +92,7 @@ export async function lookHere(check: Check, ports: CheckPorts): Promise<Answer>
       aborter.abort()
     }, check.deadlineMs)
   })
-  const answer = await Promise.race([factsOf(check, ports, aborter.signal), deadline])
+  const answer = await Promise.race([factsOf(check, ports, signal), deadline])
   clearTimeout(timer)
   aborter.abort()
   return answer

@@ -84,8 +84,8 @@ export interface Canonical {
   readonly rootCauses: readonly string[]
   readonly route?: { readonly label: Exclude<Severity, 'advisory'>; readonly dedupe: string }
   readonly results: readonly Result[]
-  /** The run itself went wrong: how it was called, or a fault of ours. */
-  readonly fault?: { readonly kind: 'usage' | 'input' | 'internal'; readonly code: string }
+  /** The run itself went wrong: how it was called, a fault of ours, or somebody stopped it. */
+  readonly fault?: { readonly kind: 'usage' | 'input' | 'internal' | 'interrupted'; readonly code: string }
 }
 
 export type CountName = 'pass' | 'fail' | 'error' | 'waived' | 'blocked' | 'notApplicable' | 'notRun'

@@ -41,7 +41,8 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     const plan = planPreflight(catalogue, checkPorts, withAttested(inputs))
     refuseGateInGate(plan, inputs)
     ports.onPlan?.(plan)
-    prober = ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, plugins, ports.canary), ports.spool)
+    prober =
+      ports.prober ?? createProber(probeInputsOf(inputs, checkPorts, plugins, ports.canary), ports.spool, ports.stop)
     const exceptions = createExceptions(waivers, checkPorts)
     const outcomes = exceptions.settle(
       await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
@@ -55,6 +56,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     }
     return reportOf(plan, judgedBy, outcomes, {
       ...facts(),
+      ...(ports.stop?.aborted === true && { isInterrupted: true }),
       judged: judgedOf({ inputs, ports: checkPorts, outcomes, waivers, node: facts().node }, ports),
     })
   } catch (error) {

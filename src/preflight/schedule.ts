@@ -18,6 +18,8 @@ interface RunOptions {
   readonly failFast?: boolean
   readonly waitMs?: number
   readonly timeoutMs?: number
+  /** Aborted: nothing more is begun, and what is under way is not waited for. */
+  readonly stop?: AbortSignal
   readonly progress?: Progress
   /** Asked as each check ends, so that what waits on it can run. */
   readonly excuse: (ended: Ended) => Ended
@@ -32,7 +34,9 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     for (const planned of inPhase) {
-      const ending = endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check))))
+      const ending = unlessStopped(planned, options.stop, () =>
+        endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check)))),
+      )
       ended.set(planned.check.id, ending)
       void ending.then(({ result }) =>
         options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
@@ -46,6 +50,24 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
     }
   }
   return all
+}
+
+/** What was not at its end when somebody stopped the run counts as left out by them. */
+async function unlessStopped(
+  { check, skip }: PlannedCheck,
+  stop: AbortSignal | undefined,
+  run: () => Promise<Ended>,
+): Promise<Ended> {
+  if (stop === undefined || skip !== undefined) return await run()
+  const interrupted = leftOut(check, { kind: 'not-selected', because: 'interrupted' })
+  if (stop.aborted) return interrupted
+  return await new Promise<Ended>((resolve, reject) => {
+    const end = (): void => resolve(interrupted)
+    stop.addEventListener('abort', end, { once: true })
+    void run()
+      .finally(() => stop.removeEventListener('abort', end))
+      .then(resolve, reject)
+  })
 }
 
 /** What keeps a phase from starting: a system that may not start is not started, nor spoken to. */

@@ -70,6 +70,7 @@ export const exitCodes = {
   usage: 64,
   input: 65,
   internal: 70,
+  interrupted: 130,
 } as const
 
 /** The process's exit code (preflight 3.4): from the canonical part alone. */

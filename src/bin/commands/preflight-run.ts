@@ -156,7 +156,7 @@ async function judge(
       env: terminal.env,
       format: formatText,
     },
-    { progress },
+    { progress, stop: terminal.stop },
   )
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)

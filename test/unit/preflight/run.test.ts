@@ -260,3 +260,36 @@ describe('canonical JSON', () => {
     expect(() => canonicalJson(value)).toThrow(TypeError)
   })
 })
+
+describe('a run that somebody stops', () => {
+  it('keeps what came before, waits for nothing, and says so', async () => {
+    const stop = new AbortController()
+    let isStopped = false
+    const hanging = check('b.hangs', {
+      deadlineMs: 60_000,
+      run: (_ports, signal) =>
+        new Promise((resolve) => {
+          signal.addEventListener('abort', () => {
+            isStopped = true
+            resolve(passed)
+          })
+          setImmediate(() => stop.abort()) // once the check before it has come to its end
+        }),
+    })
+    const report = await runPreflight(
+      { env: {}, jobs: 1 },
+      {
+        catalogue: [check('a.one'), hanging, check('c.never'), live],
+        localAddresses: [],
+        stop: stop.signal,
+      },
+    )
+    expect(isStopped).toBe(true)
+    expect(resultOf(report, 'a.one').status).toBe('pass')
+    for (const id of ['b.hangs', 'c.never', 'live.proof']) {
+      expect(resultOf(report, id)).toMatchObject({ reason: { kind: 'not-selected', because: 'interrupted' } })
+    }
+    expect(report.canonical).toMatchObject({ verdict: 'INCONCLUSIVE', fault: { kind: 'interrupted' } })
+    expect(exitCodeOf(report.canonical)).toBe(130)
+  })
+})
