@@ -30,14 +30,34 @@ edit. What each command and checkbox of the runbook became: \`docs/ArqonBus/runb
   on one that did.
 - **INCONCLUSIVE** (exit 30): nothing failed, but something that is needed was not run. Absence of proof is never GO.
 
-64 is a wrong call, 65 a file of waivers or a policy that is wrong, 70 a fault of the preflight itself. A GO that rests on
-approved exceptions says so, \`GO (1 exception)\`: \`docs/waivers.md\`. Advisory checks are shown and never decide.
+64 is a wrong call, 65 a file that is wrong (waivers, policy, plug-in, attestation, report), 70 a fault of the preflight
+itself, 130 a run that somebody stopped; with \`--json\` each of them is one JSON document all the same. A GO that rests on
+approved exceptions says so, \`GO (1 exception)\`: \`docs/waivers.md\`. Advisory checks are shown and never decide. Where one
+check waits on another that did not pass, the one at the root is the cause, and the others are counted as blocked.
 
-Profile dev needs the phases static and live; staging and prod need all five. The static checks are the rules that the
-servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where a check of theirs that
+## Phases
+
+| phase | what it does | when |
+|---|---|---|
+| static | judges the environment, the package and files; opens no connection | always |
+| deps | real probes of Valkey, Postgres, NATS and Ollama, on connections of their own, each in a process that is killed at its deadline | always; \`--read-only\` writes nothing there, \`--offline\` leaves them out |
+| gates | a clean install, imports, types, every suite, apart from production (\`docs/gates.md\`) | with \`--gates\` or \`--attestation\` |
+| boot | starts this package on loopback with each fault of the runbook: it has to refuse | in staging and prod, when nothing before was a blocker |
+| live | speaks to a started system as clients do | with \`--target\` |
+
+Profile dev needs the phases static and live; staging and prod need all five. The rules among the static checks are those
+that the servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where one of them that
 gates fails. In dev most rules do not apply, unless \`ARQONBUS_PREFLIGHT_STRICT=true\`.
 
-What is judged is the environment that the service starts with, and in staging and prod \`--env-from\` has to say where
+\`preflight plan\` shows what would run and what it does to the world, \`run --plan DIGEST\` runs that and nothing else. When a
+run fails, evidence and tickets are made (\`docs/incidents.md\`), and the run can be judged again or compared
+(\`docs/replay.md\`). A GO becomes a certificate that servers ask for (\`docs/certificate.md\`). \`preflight selftest\` proves that
+every check can fail: each is judged in worlds where it has to pass, where it has to fail with a code and a class, with its
+probe cut off, and where something is odd and none of its business. Checks of your own: \`docs/preflight-plugins.md\`.
+
+## What is judged
+
+It is the environment that the service starts with, and in staging and prod \`--env-from\` has to say where
 that is: \`systemd:UNIT\` (the unit, its drop-ins, EnvironmentFile=, PassEnvironment=, UnsetEnvironment=),
 \`compose:FILE#service\` (environment, env_file, interpolation from the shell and \`.env\`), \`k8s:FILE#container\` (env and
 envFrom, with the ConfigMaps and Secrets of the same file), \`file:PATH\` (NAME=VALUE lines), \`pid:N\` (a running process),
