@@ -14,6 +14,8 @@ import type { Canonical } from './report.ts'
 export interface JudgedPorts {
   /** In place of the build that runs this. */
   readonly build?: Build
+  /** In place of this machine and this instant: a replay is about those of its record. */
+  readonly judged?: Pick<Judged, 'subject' | 'environment' | 'judgedFor'>
 }
 
 interface Facts {
@@ -25,14 +27,16 @@ interface Facts {
 }
 
 /** Nothing in development: no certificate is for that. */
-export function judgedOf({ inputs, ports, outcomes, waivers, node }: Facts, { build }: JudgedPorts): Judged {
+export function judgedOf({ inputs, ports, outcomes, waivers, node }: Facts, { build, judged }: JudgedPorts): Judged {
   const { profile } = ports.ctx
   if (profile === 'dev') return {}
   const exceptions = exceptionsOf(outcomes, waivers)
+  const excused = exceptions.length > 0 ? { exceptions } : {}
+  if (judged !== undefined) return { ...judged, ...excused }
   return {
     subject: { ...(build ?? buildOf(undefined, node)), ...provenanceOf(outcomes) },
     environment: environmentOf(ports, inputs.readOnly === true),
-    ...(exceptions.length > 0 && { exceptions }),
+    ...excused,
     ...(inputs.now !== undefined && { judgedFor: toIsoTime(inputs.now) }),
   }
 }

@@ -6,6 +6,7 @@ import { createCatalogue } from '../catalogue.ts'
 import type { Check, CheckResult, JudgePorts } from '../check.ts'
 import type { Prober } from '../prober.ts'
 import type { Canonical, ReplayNotes, Report, Result } from '../report.ts'
+import type { PreflightPorts } from '../inputs.ts'
 import { runPreflight } from '../run.ts'
 import { targetsOf } from '../targets.ts'
 import type { Profile } from '../../config/shapes.ts'
@@ -62,6 +63,7 @@ export async function replayRecord(record: RunRecord, options: ReplayOptions = {
       prober: recordedProber(recorded),
       node: record.node,
       version: record.version,
+      judged: judgedIn(record.canonical),
       files: context.ctx.files,
       localAddresses: record.localAddresses,
       readFile: () => {
@@ -70,6 +72,14 @@ export async function replayRecord(record: RunRecord, options: ReplayOptions = {
     },
   )
   return compare(record, withNotes(report, sitting))
+}
+
+function judgedIn({ subject, environment, judgedFor }: RunRecord['canonical']): NonNullable<PreflightPorts['judged']> {
+  return {
+    ...(subject !== undefined && { subject }),
+    ...(environment !== undefined && { environment }),
+    ...(judgedFor !== undefined && { judgedFor }),
+  }
 }
 
 interface Sitting {
