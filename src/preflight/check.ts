@@ -185,6 +185,8 @@ export interface CheckHead {
   readonly runbook: readonly string[]
   readonly phase: Phase
   readonly severity: Severity
+  /** Under a policy that is `hardened`: what the runbook only recommends gates there. */
+  readonly hardenedSeverity?: Exclude<Severity, 'advisory'>
   readonly class: FaultClass
   /** Ids that have to pass first. One that does not apply counts as passed. */
   readonly requires: readonly string[]

@@ -7,6 +7,7 @@ import type { ReadBytes } from '../waivers/read-bytes.ts'
 import { readPreflightPolicy, readWaivers } from '../waivers/read-files.ts'
 import { noWaivers, type WaiverFile } from '../waivers/waiver.ts'
 import { createCatalogue, register } from './catalogue.ts'
+import { catalogueDigest } from './plan.ts'
 import type { Check, CheckPorts } from './check.ts'
 import type { PreflightInputs, PreflightPorts } from './inputs.ts'
 import { loadPlugins, noPlugins, type Plugins, policyFolder } from './plugins/load.ts'
@@ -78,17 +79,29 @@ export function probeInputsOf(
   }
 }
 
+export interface WholeCatalogue {
+  readonly checks: readonly Check[]
+  readonly plugins: Plugins
+  /** Of the catalogue as it is, whatever a policy makes of its severities: that has a digest of its own. */
+  readonly digest: string
+}
+
 /** What is built in, and the plug-ins that the policy lists. Throws CONFIG_INVALID (PLUGIN_INVALID). */
 export async function wholeCatalogue(
   inputs: Pick<PreflightInputs, 'policy' | 'policyPath'>,
   ports: Pick<CheckPorts, 'ctx' | 'policy'>,
   { catalogue: builtIn = createCatalogue(), spool }: Pick<PreflightPorts, 'catalogue' | 'spool'> = {},
-): Promise<{ readonly checks: readonly Check[]; readonly plugins: Plugins }> {
-  const { plugins: entries = [] } = ports.policy
-  if (entries.length === 0) return { checks: builtIn, plugins: noPlugins }
-  const plugins = await loadPlugins(entries, { policyPath: policyPathOf(inputs, ports), builtIn, spool })
-  return { checks: register([...builtIn, ...plugins.checks]), plugins }
+): Promise<WholeCatalogue> {
+  const { plugins: entries = [], hardened } = ports.policy
+  const plugins =
+    entries.length === 0
+      ? noPlugins
+      : await loadPlugins(entries, { policyPath: policyPathOf(inputs, ports), builtIn, spool })
+  const checks = entries.length === 0 ? builtIn : register([...builtIn, ...plugins.checks])
+  return { checks: hardened ? checks.map(harden) : checks, plugins, digest: catalogueDigest(checks) }
 }
+
+const harden = (check: Check): Check => ({ ...check, severity: check.hardenedSeverity ?? check.severity })
 
 /** Of the file that the policy came from; undefined where it was given as it is. */
 function policyPathOf(

@@ -8,7 +8,7 @@ import { createExceptions, requireKnownChecks } from './exceptions.ts'
 import { gateMarker } from './gates/gate-environment.ts'
 import { type PreflightInputs, type PreflightPorts, withAttested } from './inputs.ts'
 import { judgedOf } from './judged.ts'
-import { catalogueDigest, type Plan, planPreflight } from './plan.ts'
+import { type Plan, planPreflight } from './plan.ts'
 import { checkPortsOf, probeInputsOf, unlistedPlugins, waiversOf, wholeCatalogue } from './ports.ts'
 import { createProber, type Prober } from './prober.ts'
 import type { Report } from './report.ts'
@@ -29,7 +29,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
   const ends: (() => void)[] = []
   try {
     const basePorts = checkPortsOf(inputs, ports, clock)
-    const { checks, plugins } = await wholeCatalogue(inputs, basePorts, ports)
+    const { checks, plugins, digest } = await wholeCatalogue(inputs, basePorts, ports)
     const catalogue = withTimeouts(checks, inputs.checkTimeoutsMs ?? {})
     const checkPorts: CheckPorts = {
       ...basePorts,
@@ -48,7 +48,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
       await runPlan(plan, checkPorts, { ...inputs, ...ports, clock, prober, excuse: exceptions.excuse }),
     )
     const judgedBy = {
-      catalogue: catalogueDigest(catalogue),
+      catalogue: digest,
       policy: digestOf(checkPorts.policy),
       ...(waivers.waivers.length > 0 && { waivers: digestOf(waivers) }),
       notes: exceptions.notes(outcomes),

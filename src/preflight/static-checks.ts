@@ -4,6 +4,9 @@ import { rules } from '../rules/rules.ts'
 import { type Check, judgeAll, passed } from './check.ts'
 import { ruleWorlds } from './rule-worlds.ts'
 
+/** The runbook recommends it (L21); a site may insist (preflight 2.10). */
+const recommended: ReadonlySet<string> = new Set(['bus.storage-mode-strict'])
+
 export const staticChecks: readonly Check[] = rules.map(fromRule)
 
 function fromRule(rule: Rule): Check {
@@ -17,6 +20,7 @@ function fromRule(rule: Rule): Check {
     runbook,
     phase: 'static',
     severity,
+    ...(recommended.has(id) && { hardenedSeverity: 'high' }),
     class: fault,
     requires: [],
     appliesWhen: { name: appliesWhen.name, test: ({ ctx }) => appliesWhen.test(ctx) },

@@ -12,7 +12,7 @@ export interface PluginEntry {
 }
 
 export interface PreflightPolicy {
-  /** What the runbook only recommends becomes `high`. */
+  /** What the runbook only recommends (strict storage, L21) becomes `high`. */
   readonly hardened: boolean
   /** Names of people who may approve exceptions, to their Ed25519 public keys (`ed25519:` and base64 of 32 bytes). */
   readonly approvers: Readonly<Record<string, string>>

@@ -1,5 +1,5 @@
-// The fault corpus against real servers: each fault found under its name, by one cause, with its class and label; and no
-// false alarm.
+// The fault corpus against real servers: each fault found under its name, with its class and label, by one cause or by those
+// that the world names beside it; and no false alarm.
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { stops } from '../../../src/preflight/verdict.ts'

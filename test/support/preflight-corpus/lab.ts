@@ -3,6 +3,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { type Closers, createClosers } from '../../../src/base/closers.ts'
 import type { Environment } from '../../../src/config/resolution.ts'
 import type { Report } from '../../../src/preflight/report.ts'
 import type { PreflightInputs } from '../../../src/preflight/inputs.ts'
@@ -11,7 +12,7 @@ import { parseTargets } from '../../../src/preflight/targets.ts'
 import { defaultPreflightPolicy, type PreflightPolicy } from '../../../src/waivers/preflight-policy.ts'
 import { productionEnvironment } from '../environments.ts'
 import { findFreePorts } from '../launch/free-ports.ts'
-import { type LaunchedProgram, launchBus, launchShield } from '../launch/launch-linked.ts'
+import { launchBus, launchShield } from '../launch/launch-linked.ts'
 import { type PostgresLab, openPostgresLab } from '../postgres-lab.ts'
 import { type NatsServerProcess, startNatsServer } from '../servers/nats-server.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../servers/valkey-server.ts'
@@ -62,15 +63,34 @@ const judged = [
 /** What binds ports or reads the repository is judged in tests of its own. */
 const machine = ['bus.server-port-free']
 
+/** Leaves nothing running where a part of it does not start. */
 export async function openCorpusLab(): Promise<CorpusLab> {
+  const opened = createClosers()
+  try {
+    return await openParts(opened)
+  } catch (error) {
+    await opened.close()
+    throw error
+  }
+}
+
+/** What it starts is put into `opened` as soon as it stands. */
+async function openParts(opened: Closers): Promise<CorpusLab> {
+  const keep = <T extends { close(): Promise<void> }>(name: string, part: T): T => {
+    opened.push(name, () => part.close())
+    return part
+  }
   const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-corpus-'))
-  const [valkey, postgres, nats] = await Promise.all([
-    startValkeyServer({ settings: { maxmemory: '256mb', 'maxmemory-policy': 'noeviction' }, password: labPassword }),
-    openPostgresLab({ fsync: 'off' }),
-    startNatsServer({
+  opened.push('data folder', () => rm(dataDir, { recursive: true, force: true }))
+  const settings = { maxmemory: '256mb', 'maxmemory-policy': 'noeviction' }
+  const valkey = keep('valkey', await startValkeyServer({ settings, password: labPassword }))
+  const postgres = keep('postgres', await openPostgresLab({ fsync: 'off' }))
+  const nats = keep(
+    'nats',
+    await startNatsServer({
       config: `max_payload: 2MB\njetstream: { store_dir: "./js" }\nauthorization: { users: [ { user: shield, password: "${labPassword}" } ] }`,
     }),
-  ])
+  )
   const { server } = postgres
   await server.query("CREATE ROLE bus LOGIN PASSWORD 'hush-hush'")
   const database = await postgres.newDatabase()
@@ -90,17 +110,18 @@ export async function openCorpusLab(): Promise<CorpusLab> {
     ARQONBUS_HTTP_PORT: String(http),
     ARQONBUS_TELEMETRY_PORT: String(telemetry),
   }
-  const programs: LaunchedProgram[] = []
   const closing: (() => unknown)[] = []
   const variables = env as Record<string, string> // every one is set
-  programs.push(await launchBus({ ...variables, ARQONBUS_ENABLE_TELEMETRY: 'true' }, [ws, http]))
+  const bus = await launchBus({ ...variables, ARQONBUS_ENABLE_TELEMETRY: 'true' }, [ws, http])
+  opened.push('bus', () => bus.kill())
   const { SHIELD_PORT: _port, SHIELD_METRICS_PORT: _metrics, ...atFreePorts } = variables
-  programs.push(await launchShield(atFreePorts))
+  const shield = await launchShield(atFreePorts)
+  opened.push('shield', () => shield.kill())
   const addresses = {
-    bus: programs[0]!.url,
-    http: programs[0]!.httpUrl,
+    bus: bus.url,
+    http: bus.httpUrl,
     telemetry: `ws://127.0.0.1:${telemetry}`,
-    shield: programs[1]!.url,
+    shield: shield.url,
   }
 
   return {
@@ -134,10 +155,6 @@ export async function openCorpusLab(): Promise<CorpusLab> {
     async endWorld() {
       for (const close of closing.splice(0).reverse()) await close()
     },
-    async close() {
-      for (const program of programs.reverse()) await program.kill()
-      await Promise.all([valkey.close(), postgres.close(), nats.close()])
-      await rm(dataDir, { recursive: true, force: true })
-    },
+    close: () => opened.close(),
   }
 }

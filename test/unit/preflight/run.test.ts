@@ -3,11 +3,13 @@ import { describe, expect, it } from 'vitest'
 import { canonicalJson, digestOf } from '../../../src/base/canonical-json.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
 import type { Check, CheckPorts, CheckResult } from '../../../src/preflight/check.ts'
+import { healthyEnvironment } from '../../../src/preflight/healthy-world.ts'
 import { planPreflight } from '../../../src/preflight/plan.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { exitCodeOf } from '../../../src/preflight/verdict.ts'
+import { defaultPreflightPolicy } from '../../../src/waivers/preflight-policy.ts'
 
 const passed: CheckResult = { status: 'pass' }
 
@@ -291,5 +293,26 @@ describe('a run that somebody stops', () => {
     }
     expect(report.canonical).toMatchObject({ verdict: 'INCONCLUSIVE', fault: { kind: 'interrupted' } })
     expect(exitCodeOf(report.canonical)).toBe(130)
+  })
+})
+
+describe('a policy that is hardened', () => {
+  const judged = async (hardened: boolean): Promise<Report> =>
+    runPreflight(
+      {
+        env: { ...healthyEnvironment, ARQONBUS_STORAGE_MODE: 'degraded' },
+        policy: { ...defaultPreflightPolicy, hardened },
+        only: ['bus.storage-mode-strict'],
+      },
+      { localAddresses: ['10.0.0.5'] },
+    )
+
+  it('stops at what the runbook only recommends, and is the same catalogue', async () => {
+    const [advised, insisted] = [await judged(false), await judged(true)]
+    const severityIn = (report: Report) => resultOf(report, 'bus.storage-mode-strict').severity
+    expect([severityIn(advised), advised.canonical.verdict]).toEqual(['advisory', 'INCONCLUSIVE'])
+    expect([severityIn(insisted), insisted.canonical.verdict]).toEqual(['high', 'NO-GO'])
+    expect(insisted.canonical.rootCauses).toEqual(['bus.storage-mode-strict'])
+    expect(insisted.canonical.catalogue).toBe(advised.canonical.catalogue)
   })
 })
