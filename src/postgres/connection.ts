@@ -225,11 +225,13 @@ export async function keepConnection(options: KeptOptions): Promise<KeptConnecti
   let isClosed = false
 
   async function open(): Promise<void> {
-    const connection = await openConnection({
+    let connection: PostgresConnection | undefined
+    connection = await openConnection({
       address,
       limits,
       onLost(cause) {
-        if (current !== connection) return
+        // Lost before it was in use, it can be before this function has it: then `isAlive` says so.
+        if (connection === undefined || current !== connection) return
         current = undefined
         why = cause
         logger.warn('postgres.connection_lost', { connection: name, ...describeError(cause) })

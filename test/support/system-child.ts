@@ -17,6 +17,8 @@ const running = await startUp(
 process.on('message', (message) => {
   if (message === 'stop') void running.close().then(() => process.disconnect())
   if (message !== 'stats') return
+  // Array buffers are freed beside the program after a collection; the next one waits until that is done.
+  global.gc?.()
   global.gc?.()
   const sockets = process.getActiveResourcesInfo().filter((name) => name === 'TCPSocketWrap').length
   const { rss, heapUsed, external } = process.memoryUsage()
