@@ -1,4 +1,5 @@
-// Five suites and the soak, each a project; which one a test belongs to is decided by what it touches (docs/testing.md).
+// Five suites and the soak, each a project, `e2e` two; which suite a test belongs to is decided by what it touches
+// (docs/testing.md).
 import { defineConfig } from 'vitest/config'
 
 const suite = (name: string, testTimeout: number, extra: object = {}) => ({
@@ -12,6 +13,12 @@ const suite = (name: string, testTimeout: number, extra: object = {}) => ({
   },
 })
 
+/** Programs under load, kills and storms: each uses both cores itself, so these run one after the other. */
+const loadTests = [
+  'test/e2e/{chaos,durability,tenants,valkey}/**/*.test.ts',
+  'test/e2e/nats/{faults,rolling,storm}.test.ts',
+  'test/e2e/projector/kills.test.ts',
+]
 const globalSetup = 'test/support/servers/install-neighbours.ts'
 
 export default defineConfig({
@@ -21,7 +28,8 @@ export default defineConfig({
     projects: [
       suite('unit', 10_000),
       suite('integration', 30_000, { globalSetup }),
-      suite('e2e', 120_000, { fileParallelism: false, globalSetup }),
+      suite('e2e', 120_000, { exclude: loadTests, globalSetup }),
+      suite('e2e-load', 120_000, { include: loadTests, fileParallelism: false, globalSetup }),
       suite('regression', 30_000),
       suite('adversarial', 120_000, { fileParallelism: false }),
       suite('soak', 3_600_000, { fileParallelism: false, globalSetup }),

@@ -10,7 +10,7 @@ import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { countsLine, failureOf, readCounts } from './test-report.ts'
 
-const suites = ['unit', 'regression', 'integration', 'adversarial', 'e2e']
+const projects = ['unit', 'regression', 'integration', 'adversarial', 'e2e', 'e2e-load']
 const root = fileURLToPath(new URL('..', import.meta.url))
 const require = createRequire(import.meta.url)
 
@@ -23,7 +23,7 @@ function chooseNode(): string {
 function runVitest(report: string, extra: readonly string[]): Promise<number> {
   const node = chooseNode()
   const vitest = join(dirname(require.resolve('vitest/package.json')), 'vitest.mjs')
-  const args = [vitest, 'run', ...suites.flatMap((suite) => ['--project', suite])]
+  const args = [vitest, 'run', ...projects.flatMap((project) => ['--project', project])]
   args.push('--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...extra)
   // Tests that start programs find the same Node, whoever started this one.
   const env = { ...process.env, PATH: `${dirname(node)}:${process.env['PATH'] ?? ''}` }
