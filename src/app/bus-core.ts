@@ -44,8 +44,11 @@ export interface BusCore {
   /** Closes every client whose token has ended, `skewMs` later than it says, or was revoked. */
   endExpiredSessions(skewMs: number): void
   endRevokedSessions(revoked: Pick<Revocation, 'tenant' | 'subject'>): void
-  /** Says goodbye to all clients, waits for what was begun, closes them; bounded by `timeoutMs`. */
-  drain(timeoutMs: number): Promise<void>
+  /**
+   * Says goodbye to all clients, waits for what was begun, closes them; bounded by `timeoutMs`. `lastWord` is waited for
+   * before they are closed, and told when the time is over.
+   */
+  drain(timeoutMs: number, lastWord?: (deadline: Promise<void>) => Promise<void>): Promise<void>
 }
 
 export interface BusCorePorts {
@@ -246,7 +249,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
           client.close('TOKEN_REVOKED')
       }
     },
-    async drain(timeoutMs) {
+    async drain(timeoutMs, lastWord) {
       telemetry.emit({ type: 'system_draining' })
       const count = clients.size
       let index = 0
@@ -257,6 +260,7 @@ export function createBusCore(config: BusConfig, ports: BusCorePorts): BusCore {
       }
       const deadline = new Promise<void>((resolve) => setTimeout(resolve, timeoutMs).unref())
       await Promise.race([publisher.idle(), deadline])
+      await lastWord?.(deadline)
       for (const client of clients.all()) client.close('RESTART')
     },
   }

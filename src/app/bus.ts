@@ -139,17 +139,18 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       })
       closers.push('relay', () => relay.close())
     }
-    if (store !== undefined) {
-      const watch = watchHistory(config, {
-        store,
-        core,
-        health,
-        clock,
-        logger,
-        onAwayTooLong: (error) => ports.onFatal?.(error),
-      })
-      closers.push('history watch', () => watch.close())
-    }
+    const watch =
+      store === undefined
+        ? undefined
+        : watchHistory(config, {
+            store,
+            core,
+            health,
+            clock,
+            logger,
+            onAwayTooLong: (error) => ports.onFatal?.(error),
+          })
+    closers.push('history watch', () => watch?.close())
     // Not ready before clients can come, nor once they are sent away.
     health.report({ name: 'listener', state: 'down', detail: 'starting' })
     const checks = startHealthChecks({
@@ -217,7 +218,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     closers.push('sessions', async () => {
       health.report({ name: 'listener', state: 'down', detail: 'draining' })
       await ws.stopAccepting()
-      await core.drain(config.limits.drainTimeoutMs)
+      await core.drain(config.limits.drainTimeoutMs, watch?.lastWord)
     })
     hub.emit({ type: 'system_started' })
     logger.info('bus.started', {

@@ -24,7 +24,9 @@ export interface CanaryPorts {
   readonly open: (key: StreamKey, recipient: Recipient) => Promise<void>
 }
 
-const key: StreamKey = { tenant: 'arqon-canary', room: 'canary', channel: 'canary' }
+/** Where canaries are published. */
+export const canaryKey: StreamKey = { tenant: 'arqon-canary', room: 'canary', channel: 'canary' }
+const key = canaryKey
 
 export function createCanary(ports: CanaryPorts): Canary {
   const waiting = new Map<string, () => void>()

@@ -11,6 +11,7 @@ import { openStore } from '../storage/open-store.ts'
 import type { ComponentReport, Health } from '../telemetry/health.ts'
 import { envelopeOfFrame } from '../wire/message-frame.ts'
 import type { BusCore } from './bus-core.ts'
+import { canaryKey } from './canary.ts'
 
 export interface HistoryPorts {
   readonly clock: Clock
@@ -38,6 +39,8 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
     backend: storage.backend,
     dataDir: storage.dataDir,
     ...(storage.acceptedIdentity !== undefined && { acceptedIdentity: storage.acceptedIdentity }),
+    uncounted: canaryKey,
+    rates: { flushPerSecond: storage.flushPerSecond, rampPerSecond: storage.rampPerSecond },
     open: () => openStore(store, { clock, logger }),
     clock,
     logger,
@@ -64,8 +67,15 @@ const words = {
 
 /** No client is told of more than one state a second. */
 const tellEveryMs = 1_000
+/** How old the count of held messages in the last `state` frame and in the log may be. */
+const countEveryMs = 2_000
 
 export interface HistoryWatch {
+  /**
+   * Before clients are sent away for good: waits for what is being flushed, and tells them how much of what is held will
+   * be lost. Resolves soon after `deadline`.
+   */
+  readonly lastWord: (deadline: Promise<void>) => Promise<void>
   close(): void
 }
 
@@ -84,6 +94,8 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
   let told = 'ready'
   let telling: NodeJS.Timeout | undefined
   let ending: NodeJS.Timeout | undefined
+  let counted = 0
+  let counting: NodeJS.Timeout | undefined
 
   const isAway = (): boolean => store.state !== 'ready' && store.state !== 'suspect'
 
@@ -101,9 +113,39 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
     const now = isAway() ? 'away' : 'ready'
     if (now === told) return
     told = now
-    const notice = core.replies.notice('state', facts())
-    for (const client of core.clients.all()) client.send(notice)
+    send(facts())
+  }
+
+  function send(notice: JsonObject): void {
+    counted = store.held.records
+    const frame = core.replies.notice('state', notice)
+    for (const client of core.clients.all()) client.send(frame)
     telling = setTimeout(tell, tellEveryMs)
+  }
+
+  /** What a crash would lose now: after one, the last count is all there is. */
+  function count(): void {
+    const { records, bytes } = store.held
+    if (told !== 'away' || telling !== undefined || records === counted) return
+    logger.warn('store.holding', { records, bytes })
+    send(facts())
+  }
+
+  function countWhileHolding(): void {
+    if (store.mode === 'strict' || isAway() === (counting !== undefined)) return
+    clearInterval(counting)
+    counting = isAway() ? setInterval(count, countEveryMs) : undefined
+  }
+
+  async function lastWord(deadline: Promise<void>): Promise<void> {
+    if (store.held.records > 0 && store.state === 'recovering')
+      await Promise.race([leaves(store, 'recovering'), deadline])
+    if (store.held.records === 0) return
+    // The frame before may just have been sent: not more than one a second.
+    if (telling !== undefined) await new Promise((resolve) => setTimeout(resolve, tellEveryMs))
+    clearTimeout(telling)
+    const { records } = store.held
+    if (records > 0) send({ ...facts(), lost: records })
   }
 
   function boundAbsence(): void {
@@ -121,18 +163,35 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
   function changed(): void {
     health.report(reportStore(store, readyRequiresStore))
     boundAbsence()
+    countWhileHolding()
     if (store.state === 'ready') core.publisher.storeReturned([]) // what landed late is looked for
     if (telling === undefined) tell()
   }
 
-  const stops = [store.onState(changed), store.onReturned((heads) => core.publisher.storeReturned(heads))]
+  const stops = [
+    store.onState(changed),
+    store.onReturned((heads) => core.publisher.storeReturned(heads)),
+    store.onFlushed((records) => core.publisher.flushed(records)),
+  ]
   changed()
   if (isAway()) logger.warn('bus.started_without_store', { mode: store.mode })
   return {
+    lastWord,
     close() {
       for (const stop of stops) stop()
       clearTimeout(telling)
+      clearInterval(counting)
       clearTimeout(ending)
     },
   }
+}
+
+function leaves(store: GuardedStore, state: GuardedStore['state']): Promise<void> {
+  return new Promise((resolve) => {
+    const stop = store.onState(() => {
+      if (store.state === state) return
+      stop()
+      resolve()
+    })
+  })
 }

@@ -119,6 +119,8 @@ type StorageLimit =
   | 'dedupWindowMs'
   | 'dedupMaxIds'
   | 'maxPendingBytes'
+  | 'flushPerSecond'
+  | 'rampPerSecond'
 
 /** The bounds of history; the bus only. */
 export const storageLimitTable = {
@@ -140,6 +142,17 @@ export const storageLimitTable = {
     default: 128 * mib,
     min: mib,
     meaning: 'Bytes waiting for the store; above it publishers are not read until half of it is answered',
+  },
+  flushPerSecond: {
+    default: 1_000,
+    min: 100,
+    meaning: 'Messages a second that degraded mode, having held them, writes to a store that is back',
+  },
+  rampPerSecond: {
+    default: 20_000,
+    min: 1_000,
+    meaning:
+      'Messages a second for a store that is back, reached within 10 s from a quarter of it; then there is no bound',
   },
 } as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
 

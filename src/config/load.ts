@@ -178,6 +178,8 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     dedupWindowMs: limit('dedupWindowMs'),
     dedupMaxIds: limit('dedupMaxIds'),
     maxPendingBytes: limit('maxPendingBytes'),
+    flushPerSecond: limit('flushPerSecond'),
+    rampPerSecond: limit('rampPerSecond'),
     readyRequiresStore: values.readyRequiresStore,
     exitAfterS: values.strictExitAfterS,
     ...(values.acceptedStore !== undefined && { acceptedIdentity: values.acceptedStore }),

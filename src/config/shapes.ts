@@ -96,6 +96,9 @@ export interface StorageConfig {
   readonly dedupWindowMs: number
   readonly dedupMaxIds: number
   readonly maxPendingBytes: number
+  /** After an outage: records a second of what degraded mode held, and appends a second at the end of the ramp. */
+  readonly flushPerSecond: number
+  readonly rampPerSecond: number
   /** Degraded: is a bus without its store still ready? (`false` = yes) */
   readonly readyRequiresStore: boolean
   /** Strict: seconds without the store after which the bus ends; 0 = never. */

@@ -12,11 +12,13 @@ import { Delivery } from '../rooms/delivery.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
 import type { Client } from '../session/client.ts'
-import type { AppendRequest, AppendResult, HistoryStore, StreamHead } from '../storage/store.ts'
+import type { AppendRequest, AppendResult, FlushedRecord, HistoryStore, StreamHead } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { payloadHash, payloadOf } from '../wire/message-frame.ts'
 import { createLogDelivery } from './log-delivery.ts'
+import { createPace, paceMs } from './pace.ts'
 import type { Acknowledgement, Replies } from './replies.ts'
+import { createUpgrades } from './upgrades.ts'
 
 export interface Publication {
   readonly client: Client
@@ -44,6 +46,8 @@ export interface Publisher {
    * what landed late is delivered. Takes effect behind everything appended before the call.
    */
   storeReturned(heads: readonly { key: StreamKey; head: StreamHead }[]): void
+  /** What was held is stored: those who were told less are told so, behind what they were told. */
+  flushed(records: readonly FlushedRecord[]): void
   readonly counts: { published: number; duplicates: number; refused: number }
   /** Bytes of frames that wait for the store. */
   readonly pendingBytes: number
@@ -67,6 +71,8 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   const counts = { published: 0, duplicates: 0, refused: 0 }
   const log = store === undefined ? undefined : createLogDelivery({ rooms, store, clock, logger: ports.logger })
   const paused = new Set<Client>()
+  const upgrades = createUpgrades(replies)
+  const pace = createPace(clock)
   let pendingBytes = 0
   let queue: Publication[] = []
   let isScheduled = false
@@ -142,22 +148,28 @@ export function createPublisher(ports: PublisherPorts): Publisher {
   /** A publisher faster than the store is not read on: its own socket holds what it sends, not this process. */
   function admit({ client, frame }: Publication): void {
     pendingBytes += frame.length
-    if (pendingBytes <= ports.maxPendingBytes || client.pauseReading === undefined) return
+    const isWithin = pendingBytes <= ports.maxPendingBytes && !pace.isTooMuch(queue.length)
+    if (isWithin || client.pauseReading === undefined) return
     client.pauseReading(true)
     paused.add(client)
   }
 
   function release(batch: readonly Publication[]): void {
     for (const { frame } of batch) pendingBytes -= frame.length
-    if (paused.size === 0 || pendingBytes > ports.maxPendingBytes / 2) return
+    if (paused.size === 0 || pendingBytes > ports.maxPendingBytes / 2 || pace.isTooMuch(queue.length * 2)) return
     for (const client of paused) client.pauseReading?.(false)
     paused.clear()
   }
 
   function flush(history: HistoryStore): void {
     isScheduled = false
-    const all = queue
-    queue = []
+    const going = pace.take(queue.length, history.appendsPerSecond)
+    const all = going === queue.length ? queue : queue.slice(0, going)
+    queue = going === queue.length ? [] : queue.slice(going)
+    if (queue.length > 0) {
+      isScheduled = true
+      setTimeout(flush, paceMs, history)
+    }
     for (let start = 0; start < all.length; start += history.capabilities.maxBatch) {
       const batch = all.slice(start, start + history.capabilities.maxBatch)
       const atMs = clock.now()
@@ -195,7 +207,13 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     else reportPublished(publication)
     if (placed !== undefined) ports.onStored?.(publication.key)
     log?.confirmed(publication.key, { sender: publication.client.id, frame: publication.frame, placed, isDuplicate })
-    if (publication.ack !== undefined && publication.ack !== 'stored') return
+    const isAwaited = publication.ack === undefined || publication.ack === 'stored'
+    if (placed === undefined && isAwaited) upgrades.expect(publication)
+    if (result.kind === 'held' && result.isUnknown) {
+      refuse(publication, new BusError('STORE_TIMEOUT', undefined, { reason: 'HELD' }))
+      return
+    }
+    if (!isAwaited) return
     if (placed === undefined) acknowledge(publication, { level: 'memory', isDuplicate })
     else acknowledge(publication, { level: history.capabilities.level, position: placed, isDuplicate })
   }
@@ -232,7 +250,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     },
     async idle() {
       while (unanswered > 0) {
-        if (isScheduled) await new Promise(setImmediate)
+        if (isScheduled) await new Promise((resolve) => setTimeout(resolve, 1))
         await tail
       }
       await log?.idle()
@@ -240,7 +258,15 @@ export function createPublisher(ports: PublisherPorts): Publisher {
     },
     storeReturned(heads) {
       tail = tail.then(() => log?.storeReturned(heads))
+      if (heads.length > 0) tail = tail.then(() => upgrades.forget()) // told of what was held: nothing is any more
       log?.lookForLate()
+    },
+    flushed(records) {
+      const level = store?.capabilities.level ?? 'memory'
+      for (const { key } of records) ports.onStored?.(key)
+      tail = tail.then(() => {
+        for (const record of records) upgrades.tell(record, level)
+      })
     },
     counts,
     get pendingBytes() {

@@ -20,6 +20,8 @@ export interface Replies {
   failedResponse(requestId: string, error: BusError, command?: string): Envelope
   error(error: BusError, about: { requestId?: string; room?: string; channel?: string }): Envelope
   acknowledgement(id: string, ack: Acknowledgement): Envelope
+  /** What was acknowledged at level `memory`, or not at all, has reached `level`. */
+  upgrade(id: string, level: AckLevel, position: Position): Envelope
   /** Sends the acknowledgement of a publish, in the client's format; binary ones are laid out directly. */
   acknowledge(client: Client, id: string, ack: Acknowledgement): void
   /** Messages of a channel that its member is not delivered. */
@@ -73,6 +75,10 @@ export function createReplies(clock: Clock, nextId: () => string): Replies {
 
   return {
     acknowledgement,
+    upgrade(id, level, position) {
+      const { metadata, ...envelope } = acknowledgement(id, { level, position })
+      return { ...envelope, metadata: { ...metadata, durability: level } }
+    },
     acknowledge(client, id, ack) {
       if (client.isRemote || client.format === 'json') {
         client.send(acknowledgement(id, ack))

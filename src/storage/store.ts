@@ -31,9 +31,21 @@ export type AppendResult =
   | { readonly kind: 'conflict' }
   | { readonly kind: 'dedup-full' }
   /** Kept in memory for a store that is away (degraded mode only): no position yet, level `memory`. */
-  | { readonly kind: 'held'; readonly isDuplicate: boolean }
+  | {
+      readonly kind: 'held'
+      readonly isDuplicate: boolean
+      /** It was with the store when that failed, and may stand there already: not to be acknowledged. */
+      readonly isUnknown?: true
+    }
   /** As above, and no more fits. */
   | { readonly kind: 'hold-full' }
+
+/** Was held, and is stored now. */
+export interface FlushedRecord {
+  readonly key: StreamKey
+  readonly id: string
+  readonly position: Position
+}
 
 export interface StoredRecord {
   readonly key: StreamKey
@@ -148,6 +160,8 @@ export interface HistoryStore {
   readonly isHolding?: boolean
   /** While it holds: the stream is used without its position, and where it stands is to be told when the store is back. */
   readonly noteUnplaced?: (key: StreamKey) => void
+  /** Set for a while after the store was away: appends a second it should be given; publishers above it are slowed. */
+  readonly appendsPerSecond?: number | undefined
   /** A real write, read and delete of a probe record; rejects as `append` does. */
   probe(): Promise<void>
   /** Waits for what was begun, then releases files, workers, connections. */

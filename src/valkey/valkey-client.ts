@@ -107,7 +107,7 @@ export async function openValkey(options: ValkeyClientOptions): Promise<ValkeyCl
       () => {
         dialing = redial(attempt)
       },
-      backoffMs(attempt, Math.random()),
+      backoffMs(attempt, Math.random(), 100, 2_000), // a later one would be too late for the first answer within 5 s
     )
   }
 

@@ -7,7 +7,15 @@ import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import { requireBatch } from '../append-rules.ts'
-import type { AppendRequest, AppendResult, HistoryStore, StoreCapabilities, StoreReport, StreamHead } from '../store.ts'
+import type {
+  AppendRequest,
+  AppendResult,
+  FlushedRecord,
+  HistoryStore,
+  StoreCapabilities,
+  StoreReport,
+  StreamHead,
+} from '../store.ts'
 import { createHeldAppends, type HoldLimits } from './held-appends.ts'
 import { createStateMachine, type StoreState } from './store-state.ts'
 
@@ -24,6 +32,8 @@ export interface GuardedStore extends HistoryStore {
    * Called synchronously; appends made after the call are answered after it.
    */
   onReturned(listener: (heads: readonly { key: StreamKey; head: StreamHead }[]) => void): () => void
+  /** Told of what was held and now is stored, some of it at a time, in its order. */
+  onFlushed(listener: (records: readonly FlushedRecord[]) => void): () => void
 }
 
 export interface GuardOptions {
@@ -43,11 +53,23 @@ export interface GuardOptions {
   /** Strict started with another store than the recorded one. */
   readonly isReplaced?: boolean
   readonly limits?: HoldLimits
+  readonly rates?: ReturnRates
+  /** A stream of the bus's own: what is held of it is no loss, and not in the `records` of `held`. */
+  readonly uncounted?: StreamKey
   readonly probeEveryMs?: number
 }
 
-/** Written at once; when no more than this is held, appends wait for it. */
-const lastBatch = 500
+/** A store that is back is not given everything at once (reliability 5.4). */
+export interface ReturnRates {
+  /** Degraded: records a second of what was held. */
+  readonly flushPerSecond: number
+  /** Appends a second at the end of the ramp, which begins at a quarter of it; afterwards there is no bound. */
+  readonly rampPerSecond: number
+}
+
+const defaultRates: ReturnRates = { flushPerSecond: 1_000, rampPerSecond: 20_000 }
+export const rampMs = 10_000
+const rampFrom = 0.25
 const maxFlushBytes = 1024 * 1024
 const maxBatch = 1_024
 
@@ -57,11 +79,14 @@ function isStoreFailure(error: unknown): boolean {
 }
 
 export function createGuardedStore(options: GuardOptions): GuardedStore {
-  const { mode, backend, clock, logger, probeEveryMs = 500 } = options
+  const { mode, backend, clock, logger, probeEveryMs = 500, rates = defaultRates } = options
+  // Written at once. When no more than twice as much is held appends wait for it: a quarter of a second.
+  const flushBatch = Math.max(1, Math.floor(rates.flushPerSecond / 4))
   const initial: StoreState = options.isReplaced ? 'replaced' : options.inner === undefined ? 'unavailable' : 'ready'
   const machine = createStateMachine(clock, initial)
   const held = createHeldAppends(clock, options.limits)
   const returnListeners = new Set<(heads: readonly { key: StreamKey; head: StreamHead }[]) => void>()
+  const flushListeners = new Set<(records: readonly FlushedRecord[]) => void>()
   /** Degraded: appends under way, in the order of the calls. */
   const appends = new Set<Promise<unknown>>()
   let inner = options.inner
@@ -71,13 +96,22 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   let gate: PromiseWithResolvers<void> | undefined
   let probing: NodeJS.Timeout | undefined
   let openings = 0
+  let isFlushing = false
+  /** When the next of what was held may be written, and since when the store is back: monotonic. */
+  let nextFlushMs = 0
+  let returnedAtMs: number | undefined
   let isClosed = false
 
   machine.onChange((state, before) => {
     const level = state === 'ready' || state === 'recovering' ? 'info' : 'warn'
-    logger[level](`store.${state}`, { backend, mode, before, held: held.size })
+    logger[level](`store.${state}`, { backend, mode, before, held: countHeld() })
     if (state !== 'ready') probeSoon()
   })
+
+  function countHeld(): number {
+    const { uncounted } = options
+    return held.size - (uncounted === undefined ? 0 : held.sizeOf(uncounted))
+  }
 
   function away(): BusError {
     if (isClosed) return new BusError('STORE_UNAVAILABLE', 'History storage is closed', { reason: 'CLOSED' })
@@ -100,10 +134,14 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     }
   }
 
-  function hold(requests: readonly AppendRequest[]): AppendResult[] {
+  function hold(requests: readonly AppendRequest[], isUnknown: boolean): AppendResult[] {
     isHolding = true
     if (machine.state !== 'recovering') machine.force('unavailable')
-    return requests.map((request) => held.hold(request))
+    return requests.map((request) => {
+      // What may be stored cannot be refused as too much: it is in memory already, bounded where it was taken.
+      const result = held.hold(request, isUnknown)
+      return isUnknown && result.kind === 'held' ? { ...result, isUnknown } : result
+    })
   }
 
   async function append(requests: readonly AppendRequest[]): Promise<readonly AppendResult[]> {
@@ -140,7 +178,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     } catch (error) {
       if (!isStoreFailure(error)) throw error
       // Unknown outcomes are held too: they are written again under the same ids, and the store knows those.
-      return holdAfter(earlier, requests)
+      return holdAfter(earlier, requests, isBusError(error, 'STORE_TIMEOUT'))
     }
   }
 
@@ -148,10 +186,11 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   async function holdAfter(
     earlier: readonly Promise<unknown>[],
     requests: readonly AppendRequest[],
+    isUnknown = false,
   ): Promise<readonly AppendResult[]> {
     isHolding = true
     if (earlier.length > 0) await Promise.allSettled(earlier)
-    return hold(requests)
+    return hold(requests, isUnknown)
   }
 
   function probeSoon(): void {
@@ -195,7 +234,17 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   async function comeBack(store: HistoryStore): Promise<void> {
     await Promise.allSettled(appends) // what was sent before must be known before anything goes behind it
     const before = held.size
-    while (held.size > lastBatch) await writeOldest(store)
+    isFlushing = before > 0
+    try {
+      while (held.size > 2 * flushBatch) await writeOldest(store)
+      await untilNextFlush()
+      await writeLast(store, before)
+    } finally {
+      isFlushing = false
+    }
+  }
+
+  async function writeLast(store: HistoryStore, before: number): Promise<void> {
     // For the rest appends wait: while they went on being held, there would be no end to it.
     const open = [...appends]
     gate = Promise.withResolvers<void>()
@@ -207,6 +256,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       isHolding = false
       for (const listener of returnListeners) listener(heads)
       if (before > 0) logger.warn('store.held_written', { records: before })
+      returnedAtMs = clock.monotonic()
       machine.returned()
     } finally {
       gate.resolve()
@@ -217,14 +267,38 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     }
   }
 
+  async function untilNextFlush(): Promise<void> {
+    const waitMs = nextFlushMs - clock.monotonic()
+    if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
+    if (isClosed) throw away()
+  }
+
   async function writeOldest(store: HistoryStore): Promise<void> {
-    const requests = held.oldest(Math.min(lastBatch, store.capabilities.maxBatch), maxFlushBytes)
+    await untilNextFlush()
+    const requests = held.oldest(Math.min(flushBatch, store.capabilities.maxBatch), maxFlushBytes)
+    nextFlushMs = clock.monotonic() + (requests.length / rates.flushPerSecond) * 1_000
     const results = await store.append(requests)
     if (results.some(({ kind }) => kind === 'dedup-full'))
       throw new BusError('STORE_UNAVAILABLE', undefined, { reason: 'DEDUP_FULL' })
     const lost = results.filter(({ kind }) => kind !== 'stored' && kind !== 'duplicate').length
     if (lost > 0) logger.error('store.held_conflicts', { lost }) // their ids were used with other payloads before
-    held.release(requests.length)
+    held.release(results)
+    const flushed = requests.flatMap(({ key, id }, i) => {
+      const result = results[i]!
+      return 'position' in result ? [{ key, id, position: result.position }] : []
+    })
+    for (const listener of flushListeners) listener(flushed)
+  }
+
+  function appendsPerSecond(): number | undefined {
+    // Half of what leaves the memory, so that it empties whatever is published.
+    if (isFlushing) return Math.max(1, rates.flushPerSecond / 2)
+    const isTaking = machine.state === 'ready' || machine.state === 'suspect'
+    if (returnedAtMs === undefined || !isTaking) return undefined // what is refused or held is so at once
+    const part = (clock.monotonic() - returnedAtMs) / rampMs
+    if (part < 1) return rates.rampPerSecond * (rampFrom + (1 - rampFrom) * part)
+    returnedAtMs = undefined
+    return undefined
   }
 
   const capabilities: StoreCapabilities = {
@@ -245,7 +319,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return machine.state
     },
     get held() {
-      return { records: held.size, bytes: held.bytes }
+      return { records: countHeld(), bytes: held.bytes }
     },
     get isHolding() {
       return mode === 'degraded' && (isHolding || machine.state === 'unavailable' || machine.state === 'recovering')
@@ -255,6 +329,13 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     onReturned(listener) {
       returnListeners.add(listener)
       return () => returnListeners.delete(listener)
+    },
+    onFlushed(listener) {
+      flushListeners.add(listener)
+      return () => flushListeners.delete(listener)
+    },
+    get appendsPerSecond() {
+      return appendsPerSecond()
     },
     append,
     head: (key) => ask((store) => store.head(key)),
@@ -272,7 +353,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     async close() {
       isClosed = true
       clearTimeout(probing)
-      if (held.size > 0) logger.error('store.held_lost', { records: held.size, bytes: held.bytes })
+      const records = countHeld()
+      if (records > 0) logger.warn('store.lost_on_exit', { records, bytes: held.bytes })
       await inner?.close()
     },
   }

@@ -1,7 +1,7 @@
 // What degraded mode holds in memory for a store that is away: in order, once for each id, bounded. Nothing held is
 // dropped; what does not fit is refused.
 import type { Clock } from '../../base/clock.ts'
-import type { StreamKey } from '../../envelope/envelope.ts'
+import type { Position, StreamKey } from '../../envelope/envelope.ts'
 import { isSameHash } from '../append-rules.ts'
 import type { AppendRequest, AppendResult } from '../store.ts'
 import { streamName } from '../stream-name.ts'
@@ -15,23 +15,33 @@ interface Held {
   readonly heldAtMs: number
 }
 
+interface Known {
+  readonly hash: Uint8Array
+  /** Where it was stored, once it is. */
+  position: Position | undefined
+}
+
 interface HeldStream {
   readonly key: StreamKey
-  /** Hashes by id, kept beyond the release: what is sent again before the store is trusted again is known still. */
-  readonly hashes: Map<string, Uint8Array>
+  /** By id, kept beyond the release: what is sent again before the store is trusted again is known still. */
+  readonly ids: Map<string, Known>
   size: number
 }
 
 export interface HeldAppends {
-  /** Holds the request, or says why not. */
-  hold(request: AppendRequest): AppendResult
+  /**
+   * Holds the request, or says why not; one sent again whose first has been stored meanwhile is a `duplicate`.
+   * `isForced`: beyond the bounds too.
+   */
+  hold(request: AppendRequest, isForced?: boolean): AppendResult
   /** The first ones, up to `count` and `maxBytes` of frames but at least one, without letting them go. */
   oldest(count: number, maxBytes: number): readonly AppendRequest[]
   /** The stream is one of `streams` too, though nothing may be held for it. */
   note(key: StreamKey): void
-  /** Lets the first `count` go: they are stored. */
-  release(count: number): void
+  /** Lets the first ones go, of which this became. */
+  release(results: readonly AppendResult[]): void
   readonly size: number
+  sizeOf(key: StreamKey): number
   readonly bytes: number
   /** Streams something was held for since the last `forgetStreams`. */
   readonly streams: readonly StreamKey[]
@@ -49,7 +59,7 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
     const name = streamName(key)
     const known = streams.get(name)
     if (known !== undefined) return known
-    const stream: HeldStream = { key, hashes: new Map(), size: 0 }
+    const stream: HeldStream = { key, ids: new Map(), size: 0 }
     streams.set(name, stream)
     return stream
   }
@@ -64,15 +74,17 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
   }
 
   return {
-    hold(request) {
+    hold(request, isForced = false) {
       const known = streams.get(streamName(request.key))
-      const earlier = known?.hashes.get(request.id)
+      const earlier = known?.ids.get(request.id)
       if (earlier !== undefined) {
-        return isSameHash(earlier, request.hash) ? { kind: 'held', isDuplicate: true } : { kind: 'conflict' }
+        const { hash, position } = earlier
+        if (!isSameHash(hash, request.hash)) return { kind: 'conflict' }
+        return position === undefined ? { kind: 'held', isDuplicate: true } : { kind: 'duplicate', position }
       }
-      if (isFull(known?.size ?? 0, request)) return { kind: 'hold-full' }
+      if (!isForced && isFull(known?.size ?? 0, request)) return { kind: 'hold-full' }
       const stream = streamOf(request.key)
-      stream.hashes.set(request.id, request.hash)
+      stream.ids.set(request.id, { hash: request.hash, position: undefined })
       stream.size++
       held.push({ request, heldAtMs: clock.monotonic() })
       bytes += request.frame.length
@@ -90,13 +102,14 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
       return requests
     },
     note: (key) => void streamOf(key),
-    release(count) {
-      for (let i = first; i < first + count; i++) {
-        const { request } = held[i]!
+    release(results) {
+      for (const result of results) {
+        const { request } = held[first++]!
         bytes -= request.frame.length
-        streams.get(streamName(request.key))!.size--
+        const stream = streams.get(streamName(request.key))!
+        stream.size--
+        if ('position' in result) stream.ids.get(request.id)!.position = result.position
       }
-      first += count
       if (first * 2 < held.length) return
       held = held.slice(first)
       first = 0
@@ -104,6 +117,7 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
     get size() {
       return held.length - first
     },
+    sizeOf: (key) => streams.get(streamName(key))?.size ?? 0,
     get bytes() {
       return bytes
     },

@@ -4,8 +4,9 @@ import type { Clock } from '../../base/clock.ts'
 import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
 import { isAway, openRepeatedly } from '../../base/open-repeatedly.ts'
+import type { StreamKey } from '../../envelope/envelope.ts'
 import type { HistoryStore, StoreCapabilities, StoreFaultCode, StoreReport } from '../store.ts'
-import { createGuardedStore, type GuardedStore } from './guarded-store.ts'
+import { createGuardedStore, type GuardedStore, type ReturnRates } from './guarded-store.ts'
 import { createIdentityRecord } from './identity-record.ts'
 
 export interface StartStoreOptions {
@@ -16,6 +17,9 @@ export interface StartStoreOptions {
   readonly dataDir: string
   /** The identity of another store that the operator has accepted. */
   readonly acceptedIdentity?: string
+  readonly rates?: ReturnRates
+  /** As the guard's. */
+  readonly uncounted?: StreamKey
   readonly open: () => Promise<HistoryStore>
   readonly clock: Clock
   readonly logger: Logger
@@ -54,7 +58,9 @@ export async function startStore(options: StartStoreOptions): Promise<GuardedSto
     if (inner !== undefined) judge(inner.report(), options)
     await inner?.probe()
     const isReplaced = inner !== undefined && !(await accepts(inner.report()))
-    return createGuardedStore({ mode, backend, clock, logger, inner, open: options.open, accepts, isReplaced })
+    const { open, rates, uncounted } = options
+    const bounds = { ...(rates !== undefined && { rates }), ...(uncounted !== undefined && { uncounted }) }
+    return createGuardedStore({ mode, backend, clock, logger, inner, open, accepts, isReplaced, ...bounds })
   } catch (error) {
     await inner?.close()
     throw error

@@ -3,11 +3,11 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { anonymousIdentity } from '../../../src/auth/identity.ts'
-import { systemClock } from '../../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../../src/base/clock.ts'
 import { createMessageIds } from '../../../src/base/ids.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
-import type { Envelope } from '../../../src/envelope/envelope.ts'
+import type { AckRequest, Envelope } from '../../../src/envelope/envelope.ts'
 import { Rooms } from '../../../src/rooms/rooms.ts'
 import { createMembership } from '../../../src/router/membership.ts'
 import { createPublisher } from '../../../src/router/publisher.ts'
@@ -65,13 +65,14 @@ afterEach(async () => {
   await Promise.all(opened.splice(0).map((store) => store.close()))
 })
 
-function createParts(mode: 'strict' | 'degraded') {
-  const clock = systemClock
+const quick = { flushPerSecond: 1_000_000, rampPerSecond: 1_000_000 }
+
+function createParts(mode: 'strict' | 'degraded', { clock = systemClock, rates = quick } = {}) {
   const retention = { maxRecords: 10_000, maxBytes: 1e9, maxAgeMs: 1e9 }
   const line = createFailingStore(createMemoryStore({ clock, retention, dedup: { maxAgeMs: 1e6, maxIds: 10_000 } }))
   const common = { mode, backend: 'memory', clock, logger: silentLogger } as const
   const accepts = async (): Promise<boolean> => true
-  const store = createGuardedStore({ ...common, inner: line, open: async () => line, accepts, probeEveryMs: 0 })
+  const store = createGuardedStore({ ...common, inner: line, open: async () => line, accepts, probeEveryMs: 0, rates })
   opened.push(store)
   const bounds = { maxMembersPerChannel: 1_000, maxChannelsPerTenant: 100 }
   const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2, overflow: testOverflow })
@@ -79,6 +80,7 @@ function createParts(mode: 'strict' | 'degraded') {
   const ports = { rooms, store, clock, replies: createReplies(clock, nextId), telemetry: noTelemetry }
   const publisher = createPublisher({ ...ports, logger: silentLogger, maxPendingBytes: 2 ** 27 })
   store.onReturned((heads) => publisher.storeReturned(heads))
+  store.onFlushed((records) => publisher.flushed(records))
   // As the bus does it: after a change for the better, what landed late is looked for.
   store.onState((state) => {
     if (state === 'ready') publisher.storeReturned([])
@@ -86,13 +88,14 @@ function createParts(mode: 'strict' | 'degraded') {
   const limits = { maxJoins: 100, maxRecoverMessages: 10_000, maxRecoverBytes: 1e9, maxQueuedBytesPerClient: 1e9 }
   const membership = createMembership({ rooms, store, limits, telemetry: noTelemetry })
   const sender = createClient('sender')
+  const isRead: boolean[] = []
+  sender.pauseReading = (isPaused) => void isRead.push(!isPaused)
   let published = 0
-  function publish(): string {
-    const id = nextId()
+  function publish({ id = nextId(), n = published++, ack = undefined as AckRequest | undefined } = {}): string {
     const envelope = { id, timestamp: '2026-01-31T12:00:00.000Z', type: 'message', version: '1.0' } as const
-    const rest = { room: 'lab', channel: 'one', payload: { n: published++ }, args: {}, metadata: {} }
+    const rest = { room: 'lab', channel: 'one', payload: { n }, args: {}, metadata: {} }
     const frame = frameFromEnvelope({ ...envelope, ...rest }, { sender: sender.id })
-    publisher.publish({ client: sender, key, id, frame, ack: undefined, done: undefined })
+    publisher.publish({ client: sender, key, id, frame, ack, done: undefined })
     return id
   }
   const join = async (client: Client): Promise<JsonObject> => {
@@ -108,8 +111,10 @@ function createParts(mode: 'strict' | 'degraded') {
     while (store.state !== 'ready') await turn()
     await publisher.idle()
   }
-  return { line, store, rooms, publisher, membership, publish, join, settle, sender, published: () => published }
+  return { line, store, rooms, publisher, membership, publish, join, settle, sender, isRead }
 }
+
+const isUpgrade = ({ metadata }: Envelope): boolean => 'durability' in metadata
 
 const step = fc.oneof(
   { weight: 4, arbitrary: fc.record({ do: fc.constant('publish' as const), count: fc.integer({ min: 1, max: 4 }) }) },
@@ -140,8 +145,10 @@ describe.each(['strict', 'degraded'] as const)('%s, through any troubles', (mode
         ids.push(publish())
         await settle()
 
-        const answers = new Map(sender.answers.map((answer) => [answer.request_id ?? answer.id, answer]))
-        expect(sender.answers).toHaveLength(ids.length)
+        const upgrades = sender.answers.filter(isUpgrade)
+        const first = sender.answers.filter((answer) => !isUpgrade(answer))
+        const answers = new Map(first.map((answer) => [answer.request_id ?? answer.id, answer]))
+        expect(first).toHaveLength(ids.length)
         const log = await store.readBySequence({ key, after: 0, limit: 10_000, maxBytes: 1e9 })
         const logged = log.map(({ frame }) => (envelopeOfFrame(frame).payload as { n: number }).n)
         expect(new Set(logged).size).toBe(logged.length)
@@ -152,6 +159,15 @@ describe.each(['strict', 'degraded'] as const)('%s, through any troubles', (mode
           else expect(answer.error_code).toBe('STORE_TIMEOUT')
         })
         if (mode === 'degraded') expect(logged).toEqual(ids.map((_, n) => n))
+        // Each whose first answer told less than there is now, once, after that answer, with its place in the log.
+        const isLess = ({ type, metadata }: Envelope): boolean =>
+          mode === 'degraded' && (type === 'error' || metadata['position'] === undefined)
+        expect(upgrades.map(({ id }) => id)).toEqual(ids.filter((id) => isLess(answers.get(id)!)))
+        for (const upgrade of upgrades) {
+          expect(sender.answers.indexOf(upgrade)).toBeGreaterThan(sender.answers.indexOf(answers.get(upgrade.id)!))
+          const { sequence } = upgrade.metadata['position'] as { sequence: number }
+          expect(log[sequence - 1]!.id).toBe(upgrade.id)
+        }
         for (const { delivered } of members) {
           expect(delivered.map(({ n }) => n)).toEqual(logged)
           delivered.forEach(({ sequence }, i) => {
@@ -191,5 +207,65 @@ describe('degraded', () => {
     await settle()
     expect(sender.answers[0]).toMatchObject({ type: 'message_response', metadata: { level: 'memory' } })
     expect(sender.answers[0]!.metadata).not.toHaveProperty('position')
+  })
+
+  it('does not acknowledge what was under way, and answers it sent again as the same message', async () => {
+    const { line, store, publish, join, settle, sender } = createParts('degraded')
+    const member = createClient('member')
+    await join(member)
+    line.trouble = 'loses-answer'
+    const id = publish({ n: 1 })
+    while (sender.answers.length < 1) await turn()
+    expect(sender.answers[0]).toMatchObject({ request_id: id, error_code: 'STORE_TIMEOUT' })
+    expect(sender.answers[0]!.payload).toMatchObject({ outcome: 'unknown', retryable: true })
+    publish({ id, n: 1 })
+    while (sender.answers.length < 2) await turn()
+    expect(sender.answers[1]).toMatchObject({ id, metadata: { level: 'memory', duplicate: true } })
+    publish({ n: 2, ack: 'accepted' }) // wants to know no more than that
+    publish({ n: 3, ack: 'none' })
+    await settle()
+    publish({ id, n: 1 })
+    await settle()
+    const position = { sequence: 1 }
+    expect(sender.answers.slice(2)).toMatchObject([
+      { metadata: { level: 'memory' } },
+      { type: 'message_response', id, metadata: { level: 'memory', durability: 'memory', position } },
+      { id, metadata: { duplicate: true, position } },
+    ])
+    expect(member.delivered.map(({ n }) => n)).toEqual([1, 2, 3])
+    expect((await store.head(key)).last).toBe(3)
+  })
+})
+
+describe('a store that is back', () => {
+  it('is given so many appends a second, in order; who publishes more is not read, refused or kept waiting for long', async () => {
+    let passedMs = 0
+    const clock: Clock = { now: () => systemClock.now(), monotonic: () => passedMs }
+    const rates = { flushPerSecond: 1_000, rampPerSecond: 1_600 } // 400 at first, 20 at once
+    const { line, store, publisher, publish, settle, sender, isRead } = createParts('strict', { clock, rates })
+    line.trouble = 'refuses'
+    for (let n = 0; n < 3; n++) publish()
+    while (store.state !== 'unavailable') {
+      await turn()
+      publish()
+    }
+    await settle()
+    sender.answers.length = 0
+    /** Two looks of the publisher later. */
+    const pass = async (ms: number): Promise<void> => {
+      passedMs += ms
+      await new Promise((resolve) => setTimeout(resolve, 50))
+    }
+    const ids = Array.from({ length: 200 }, () => publish())
+    await pass(0)
+    expect(sender.answers).toHaveLength(20)
+    ids.push(publish())
+    expect(isRead).toEqual([false])
+    await pass(25)
+    expect(sender.answers).toHaveLength(30)
+    for (let n = 0; n < 2; n++) await pass(500) // as long as anybody waits
+    await publisher.idle()
+    expect(sender.answers.map(({ type, id }) => [type, id])).toEqual(ids.map((id) => ['message_response', id]))
+    expect(isRead).toEqual([false, true])
   })
 })

@@ -9,6 +9,7 @@ import { mintToken } from '../../../src/auth/mint.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { createMessageIds } from '../../../src/base/ids.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
+import type { Envelope } from '../../../src/envelope/envelope.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { loadBusConfig, loadShieldConfig } from '../../../src/config/load.ts'
 import { strongSecret } from '../../support/environments.ts'
@@ -22,6 +23,7 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
   let dataDir: string
   let up: RunningUp
   let publisher: WireClient
+  let binary: WireClient
   let member: WireClient
   const nextId = createMessageIds(Date.now())
 
@@ -45,12 +47,17 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
     up = await startUp(configs, { clock: systemClock, logger: silentLogger })
     const token = await mintToken({ secret: strongSecret, subject: 'tester', tenant: 'acme', ttlSeconds: 600 })
     const url = `ws://127.0.0.1:${up.shield.wsPort}/ws`
-    ;[publisher, member] = await Promise.all([WireClient.connect(url, { token }), WireClient.connect(url, { token })])
+    ;[publisher, binary, member] = await Promise.all([
+      WireClient.connect(url, { token }),
+      WireClient.connect(url, { token, format: 'protobuf' }),
+      WireClient.connect(url, { token }),
+    ])
     await member.join('lab', 'one')
   })
 
   afterEach(async () => {
     await publisher.terminate()
+    await binary.terminate()
     await member.terminate()
     await up.close()
     await server.close()
@@ -58,7 +65,9 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
   })
 
   const numbers = (): unknown[] => member.messages('one').map(({ payload }) => (payload as JsonObject)['n'])
-  const publish = (n: number, id = nextId()) => publisher.ask({ id, room: 'lab', channel: 'one', payload: { n } })
+  const isUpgrade = ({ metadata }: Envelope): boolean => metadata['durability'] !== undefined
+  const publish = (n: number, id = nextId(), by = publisher) =>
+    by.ask({ id, room: 'lab', channel: 'one', payload: { n } })
 
   async function comeBack(): Promise<void> {
     await server.restart()
@@ -68,11 +77,24 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
   test('nothing is missed or told twice where the log holds what was delivered', async () => {
     await publish(0)
     await server.kill()
+    const held = new Map<WireClient, string[]>([publisher, binary].map((one) => [one, []]))
     for (let n = 1; n <= 5; n++) {
-      expect(await publish(n)).toMatchObject({ type: 'message_response', metadata: { level: 'memory' } })
+      const one = n % 2 === 0 ? binary : publisher
+      const answer = await publish(n, nextId(), one)
+      expect(answer).toMatchObject({ type: 'message_response', metadata: { level: 'memory' } })
+      held.get(one)!.push(answer.id)
     }
     await member.received(6, 'one')
     await comeBack()
+    // Through Shield, in both formats: that what was in memory only is on disk now.
+    for (const one of [publisher, binary]) {
+      await one.until(
+        (frame) => isUpgrade(frame) && one.frames.filter(isUpgrade).length === held.get(one)!.length,
+        'all',
+      )
+      const told = one.frames.filter(isUpgrade).map(({ type, id, metadata }) => [type, id, metadata['level']])
+      expect(told).toEqual(held.get(one)!.map((id) => ['message_response', id, 'disk']))
+    }
     await publish(6)
     await member.received(7, 'one')
     expect(numbers()).toEqual([0, 1, 2, 3, 4, 5, 6])

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type RunningBus, startBus } from '../../../src/app/bus.ts'
 import { type Clock, systemClock } from '../../../src/base/clock.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
+import { type Logger, silentLogger } from '../../../src/base/logger.ts'
 import { loadBusConfig } from '../../../src/config/load.ts'
 import { raisedLimits } from './raised-limits.ts'
 import { WireClient, type WireClientOptions } from './wire-client.ts'
@@ -24,7 +24,7 @@ const anyPorts = {
 
 /** `history: 'memory'` keeps history in memory; the environment can say otherwise. */
 export async function startBusInProcess(
-  options: { history?: 'memory' | 'none'; env?: Readonly<Record<string, string>>; clock?: Clock } = {},
+  options: { history?: 'memory' | 'none'; env?: Readonly<Record<string, string>>; clock?: Clock; logger?: Logger } = {},
 ): Promise<BusInProcess> {
   const dataDir = await mkdtemp(join(tmpdir(), 'arqonbus-bus-'))
   const config = loadBusConfig({
@@ -34,7 +34,7 @@ export async function startBusInProcess(
     ARQONBUS_ENABLE_PERSISTENCE: String(options.history !== 'none'),
     ...options.env,
   })
-  const bus = await startBus(config, { clock: options.clock ?? systemClock, logger: silentLogger })
+  const bus = await startBus(config, { clock: options.clock ?? systemClock, logger: options.logger ?? silentLogger })
   const url = `ws://127.0.0.1:${bus.wsPort}`
   const clients: WireClient[] = []
   return {

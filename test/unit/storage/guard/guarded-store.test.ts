@@ -1,11 +1,16 @@
 import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
-import { systemClock } from '../../../../src/base/clock.ts'
+import { type Clock, systemClock } from '../../../../src/base/clock.ts'
 import { BusError } from '../../../../src/base/errors.ts'
 import { silentLogger } from '../../../../src/base/logger.ts'
-import { createGuardedStore, type GuardedStore, type StoreState } from '../../../../src/storage/guard/guarded-store.ts'
+import {
+  createGuardedStore,
+  type GuardedStore,
+  rampMs,
+  type StoreState,
+} from '../../../../src/storage/guard/guarded-store.ts'
 import { createMemoryStore } from '../../../../src/storage/memory/memory-store.ts'
-import type { AppendRequest, HistoryStore, StreamHead } from '../../../../src/storage/store.ts'
+import type { AppendRequest, FlushedRecord, HistoryStore, StreamHead } from '../../../../src/storage/store.ts'
 import { historyStoreContract } from '../../../support/contracts/history-store.ts'
 import { createFailingStore, type FailingStore } from '../../../support/failing-store.ts'
 
@@ -33,6 +38,7 @@ function open(
     open: async () => store,
     accepts: async () => true,
     probeEveryMs: 5,
+    rates: { flushPerSecond: 1_000_000, rampPerSecond: 1_000_000 },
     ...more,
   })
   const states: StoreState[] = []
@@ -83,6 +89,16 @@ describe('strict', () => {
     store.trouble = 'none'
     expect(await codeOf(guard.append([request('a')]))).toBe('ok')
     expect(states).toEqual(['suspect', 'ready'])
+  })
+
+  it('does not slow appends after a single failure', async () => {
+    const { guard, store } = open('strict', { probeEveryMs: 1_000 })
+    store.trouble = 'refuses'
+    await codeOf(guard.append([request('a')]))
+    store.trouble = 'none'
+    await guard.append([request('a')])
+    expect(guard.state).toBe('ready')
+    expect(guard.appendsPerSecond).toBeUndefined()
   })
 
   it('does not ask a store that is away, and answers at once that nothing was stored', async () => {
@@ -164,6 +180,74 @@ describe('degraded', () => {
     expect((await guard.readBySequence({ key, after: 0, ...everything })).map(({ id }) => id)).toEqual(['a', 'b'])
   })
 
+  it('does not claim what was under way, holds it, and knows it when it is sent again', async () => {
+    for (const trouble of ['times-out', 'loses-answer'] as const) {
+      const { guard, store } = open('degraded', { limits: { perStream: 1, bytes: 1_000, ageMs: 1e6 } })
+      store.trouble = trouble
+      expect(await guard.append([request('a'), request('b')])).toEqual([
+        { kind: 'held', isDuplicate: false, isUnknown: true },
+        { kind: 'held', isDuplicate: false, isUnknown: true }, // beyond the bound too: it may be stored
+      ])
+      expect(await guard.append([request('a'), request('c')])).toEqual([
+        { kind: 'held', isDuplicate: true },
+        { kind: 'hold-full' },
+      ])
+      store.trouble = 'none'
+      await until(guard, 'ready')
+      expect(await guard.append([request('a')])).toMatchObject([{ kind: 'duplicate', position: { sequence: 1 } }])
+      expect((await guard.readBySequence({ key, after: 0, ...everything })).map(({ id }) => id)).toEqual(['a', 'b'])
+    }
+  })
+
+  it('writes what it held no faster than told, behind it what comes meanwhile, and tells of each', async () => {
+    const perSecond = 100
+    const { guard, store, states } = open('degraded', { rates: { flushPerSecond: perSecond, rampPerSecond: 1e6 } })
+    store.trouble = 'refuses'
+    const ids = Array.from({ length: 75 }, (_, n) => `${n}`)
+    await guard.append(ids.map((id) => request(id)))
+    const flushed: FlushedRecord[] = []
+    const parts: { atMs: number; count: number }[] = []
+    const answered: unknown[] = []
+    guard.onFlushed((records) => {
+      flushed.push(...records)
+      parts.push({ atMs: systemClock.monotonic(), count: records.length })
+      if (parts.length !== 1) return
+      expect(guard.isHolding).toBe(true)
+      expect(guard.appendsPerSecond).toBe(perSecond / 2)
+      for (const id of ['0', 'meanwhile']) {
+        void guard.append([request(id)]).then((results) => answered.push(...results))
+      }
+    })
+    store.trouble = 'none'
+    await until(guard, 'ready')
+    expect(answered).toMatchObject([
+      { kind: 'duplicate', position: { sequence: 1 } },
+      { kind: 'held', isDuplicate: false },
+    ])
+    expect(states.at(-1)).toBe('ready')
+    const log = await guard.readBySequence({ key, after: 0, ...everything })
+    expect(log.map(({ id }) => id)).toEqual([...ids, 'meanwhile'])
+    expect(flushed.map(({ id, position }) => [id, position.sequence])).toEqual(
+      log.map(({ id, position }) => [id, position.sequence]),
+    )
+    expect(parts.length).toBeGreaterThan(3)
+    const before = parts.slice(0, -1).reduce((sum, { count }) => sum + count, 0)
+    // A timer may be a millisecond early.
+    expect(parts.at(-1)!.atMs - parts[0]!.atMs).toBeGreaterThanOrEqual((before / perSecond) * 1_000 - 2)
+  })
+
+  it('logs how much is lost when it ends without its store', async () => {
+    const lines: unknown[] = []
+    const note = (event: string, facts?: object): void => void lines.push({ event, ...facts })
+    const uncounted = { ...key, room: 'own' }
+    const logger = { ...silentLogger, warn: note }
+    const { guard, store } = open('degraded', { logger, uncounted, probeEveryMs: 10_000 })
+    store.trouble = 'refuses'
+    await guard.append([request('a'), { ...request('c'), key: uncounted, frame: new Uint8Array() }, request('bc')])
+    await guard.close()
+    expect(lines).toContainEqual({ event: 'store.lost_on_exit', records: 2, bytes: 3 })
+  })
+
   it('starts without its store and uses it when it can be opened', async () => {
     let isThere = false
     const base = open('degraded')
@@ -215,5 +299,31 @@ describe('degraded', () => {
       }),
       { numRuns: 150 },
     )
+  })
+})
+
+describe.each(['strict', 'degraded'] as const)('%s, a store that is back', (mode) => {
+  it('is given a quarter of the rate at first, all of it after 10 s, then what there is', async () => {
+    let passedMs = 0
+    const clock: Clock = { now: () => systemClock.now(), monotonic: () => passedMs }
+    const rates = { flushPerSecond: 1_000_000, rampPerSecond: 1_000 }
+    const { guard, store } = open(mode, { clock, rates })
+    expect(guard.appendsPerSecond).toBeUndefined()
+    const fall = async (): Promise<void> => {
+      store.trouble = 'refuses'
+      await Promise.all([1, 2, 3].map((n) => codeOf(guard.append([request(`${passedMs}-${n}`)]))))
+      await until(guard, 'unavailable')
+      expect(guard.appendsPerSecond).toBeUndefined() // what is refused or held does not wait for it
+      store.trouble = 'none'
+      await until(guard, 'ready')
+    }
+    await fall()
+    expect(guard.appendsPerSecond).toBe(250)
+    passedMs = rampMs / 2
+    expect(guard.appendsPerSecond).toBe(625)
+    await fall()
+    expect(guard.appendsPerSecond).toBe(250)
+    passedMs += rampMs
+    expect(guard.appendsPerSecond).toBeUndefined()
   })
 })
