@@ -22,6 +22,8 @@ export interface GateSession {
   tree?: string
   /** Tests that ran, by suite. */
   readonly tests: Map<string, number>
+  /** The reports of suites that ran, by suite. */
+  readonly reports: Map<string, string>
 }
 
 const sessions = new WeakMap<CheckPorts, GateSession>()
@@ -34,7 +36,8 @@ export function sessionOf(ports: CheckPorts, host: Host): GateSession {
   const home = join(folder, 'home')
   mkdirSync(home)
   const spool = ports.spool ?? openCommandSpool(ports.clock)
-  const session = { folder, spool, parts: { shell: shellOf(ports), home, node: host.node }, tests: new Map() }
+  const parts = { shell: shellOf(ports), home, node: host.node }
+  const session = { folder, spool, parts, tests: new Map(), reports: new Map() }
   sessions.set(ports, session)
   ports.atEnd?.(() => {
     rmSync(folder, { recursive: true, force: true })

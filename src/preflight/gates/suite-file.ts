@@ -14,6 +14,8 @@ export interface Suite {
   readonly files: readonly string[]
   /** Files or folders that are looked through for `.only`; each has to be there. */
   readonly sources: readonly string[]
+  /** Suites that hold all of its tests: where these ran before, their reports are read and nothing is run again. */
+  readonly partOf: readonly string[]
   /** Full names of tests that may be skipped; each with its reason in the file. */
   readonly skips: readonly string[]
 }
@@ -44,7 +46,7 @@ export function readSuiteFile({ root }: Pick<Host, 'root'>): SuiteFile | undefin
   return { digest: sha256(bytes), suites: new Map(read) }
 }
 
-const known = ['command', 'report', 'files', 'sources', 'skips']
+const known = ['command', 'report', 'files', 'sources', 'partOf', 'skips']
 
 function readSuite(name: string, value: JsonValue): Suite {
   if (!isJsonObject(value)) throw wrong(`${name} is no object`)
@@ -55,7 +57,8 @@ function readSuite(name: string, value: JsonValue): Suite {
   if (!command.some((word) => word.includes('{report}'))) throw wrong(`the command of ${name} names no {report}`)
   const sources = textsOf(value, 'sources', name)
   if (sources.length === 0) throw wrong(`${name} names no sources`)
-  return { command, sources, files: textsOf(value, 'files', name), skips: skipsOf(value, name) }
+  const [files, partOf] = [textsOf(value, 'files', name), textsOf(value, 'partOf', name)]
+  return { command, sources, files, partOf, skips: skipsOf(value, name) }
 }
 
 function textsOf(value: JsonObject, key: string, name: string): string[] {

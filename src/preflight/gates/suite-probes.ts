@@ -9,7 +9,7 @@ import { environmentOfSuites, sessionOf, validAttestation } from './gate-session
 import { lookAgain } from './isolation-probes.ts'
 import { codeBelow, onlyPlaces } from './sources.ts'
 import { readSuiteFile, type Suite } from './suite-file.ts'
-import { readSuiteReport } from './suite-report.ts'
+import { readSuiteReport, readSuiteReports } from './suite-report.ts'
 
 export const suiteShape = {
   /** `run`, `attestation`, or `absent`. */
@@ -76,6 +76,33 @@ interface Running {
 
 async function runSuite(host: Host, name: string, suite: Suite, { ports, signal, deadlineMs }: Running) {
   const session = sessionOf(ports, host)
+  const earlier = suite.partOf.map((other) => session.reports.get(other))
+  const reports = earlier.filter((report) => report !== undefined)
+  const isRun = reports.length > 0 && reports.length === earlier.length
+  const { counts, ...ended } = isRun
+    ? { counts: readSuiteReports(reports, isBelow(host.root, suite)), exit: 0 }
+    : await start(host, name, suite, { ports, signal, deadlineMs })
+  if (counts !== undefined) session.tests.set(name, counts.tests)
+  return {
+    ...ended,
+    missing: isRun ? suite.files.filter((file) => !counts?.files.includes(join(host.root, file))) : [],
+    hasReport: counts !== undefined,
+    tests: counts?.tests ?? 0,
+    failed: counts?.failed ?? 0,
+    ...(counts?.firstFailure !== undefined && { firstFailure: counts.firstFailure }),
+    skipped: (counts?.skipped ?? []).filter((test) => !suite.skips.includes(test)),
+    after: await lookAgain(host, ports, signal),
+  }
+}
+
+/** Whether a test file is one of the suite's own. */
+function isBelow(root: string, { files, sources }: Suite): (file: string) => boolean {
+  const places = (files.length > 0 ? files : sources).map((place) => join(root, place))
+  return (file) => places.some((place) => file === place || file.startsWith(`${place}/`))
+}
+
+async function start(host: Host, name: string, suite: Suite, { ports, signal, deadlineMs }: Running) {
+  const session = sessionOf(ports, host)
   mkdirSync(join(session.folder, 'reports'), { recursive: true })
   const report = join(session.folder, 'reports', `${name}.json`) // a new folder: no older one can stand in
   const argv = [...suite.command, ...suite.files].map((word) =>
@@ -86,17 +113,11 @@ async function runSuite(host: Host, name: string, suite: Suite, { ports, signal,
     { env: environmentOfSuites(session), deadlineMs, signal },
   )
   if (ended.isLate === true) throw new ProbeStop('DEADLINE', 'the suite was ended', 'run')
-  const counts = readSuiteReport(report)
-  if (counts !== undefined) session.tests.set(name, counts.tests)
+  session.reports.set(name, report)
   const trouble = ended.failure ?? ended.signal
   return {
+    counts: readSuiteReport(report),
     ...(ended.exit !== null && { exit: ended.exit }),
     ...(trouble !== null && trouble !== undefined && { trouble }),
-    hasReport: counts !== undefined,
-    tests: counts?.tests ?? 0,
-    failed: counts?.failed ?? 0,
-    ...(counts?.firstFailure !== undefined && { firstFailure: counts.firstFailure }),
-    skipped: (counts?.skipped ?? []).filter((test) => !suite.skips.includes(test)),
-    after: await lookAgain(host, ports, signal),
   }
 }

@@ -245,6 +245,47 @@ setInterval(() => {}, 1000)
     spool.close()
   })
 
+  it('that is a part of others is read from their reports, and run where they were not', async () => {
+    const [whole, part] = ['test/integration.test.mjs', 'test/projector-integration.test.mjs']
+    const settings = (parts: string[]): string =>
+      suitesOf({
+        integration: { files: [whole, part], sources: [whole, part] },
+        'projector-integration': {
+          command: ['{node}', 'run.mjs', '{report}'],
+          files: parts,
+          sources: [part],
+          partOf: ['integration'],
+        },
+      })
+    const project = await projectWith({
+      'preflight.gates.json': settings([part]),
+      'run.mjs': "throw new Error('is run')",
+      [part]: passing(3),
+    })
+    const only = ['gate.integration', 'gate.projector-integration']
+    const seen = async (): Promise<string[]> => {
+      const report = await project.run({ only })
+      return only.map((id) => [wordOf(report, id), ...foundIn(report, id)].join(' '))
+    }
+    const green = await project.run({ only })
+    expect(troubles(green)).toEqual({})
+    expect(only.map((id) => green.observations.results[id]?.observed)).toEqual(['5 tests', '3 tests'])
+
+    const alone = await project.run({ only: only.slice(1) })
+    expect(wordOf(alone, only[1]!)).toBe('fail NO_REPORT regression')
+
+    project.write({ [whole]: test("test('sums', () => {\n  throw new Error('no')\n})") })
+    expect(await seen()).toEqual([expect.stringContaining('fail TESTS_FAILED'), 'pass'])
+    project.write({ [whole]: passing(2), [part]: test("test('adds', () => {\n  throw new Error('no')\n})") })
+    expect(await seen()).toEqual([
+      expect.stringContaining('fail TESTS_FAILED'),
+      expect.stringMatching(/^fail TESTS_FAILED regression 1 failed; first adds/),
+    ])
+    project.write({ [part]: passing(3), 'test/more.test.mjs': passing(1) })
+    project.write({ 'preflight.gates.json': settings([part, 'test/more.test.mjs']) })
+    expect(await seen()).toEqual(['pass', 'fail FILE_MISSING regression test/more.test.mjs'])
+  })
+
   it('that has lost its tests is hollow, also little by little', async () => {
     const command = ['{node}', 'run.mjs', '{report}']
     const project = await projectWith({
