@@ -1,5 +1,7 @@
 // Memory of a Shield that holds many idle connections: 10,000 clients, each authenticated, opened at the bus over NATS and
-// joined to the same channel (bar: 200 MB resident for the whole process).
+// joined to the same channel (bar: 200 MB resident for the whole process). Shield runs as it is shipped, built.
+import { execFileSync } from 'node:child_process'
+import { join } from 'node:path'
 import { settled } from './idle.ts'
 import { isOnPath } from './load/processes.ts'
 import type { RawSocket } from './load/raw-socket.ts'
@@ -24,7 +26,8 @@ export async function shieldIdle({ sessions }: SuiteOptions): Promise<ShieldIdle
     console.log('  left out, there is no nats-server on PATH')
     return undefined
   }
-  const edge = await startEdge()
+  execFileSync('npm', ['run', '--silent', 'build'], { cwd: join(import.meta.dirname, '..') })
+  const edge = await startEdge('build')
   const members: RawSocket[] = []
   try {
     const headers = { authorization: `Bearer ${await benchToken()}` }

@@ -47,8 +47,8 @@ export interface Edge {
   stop(): Promise<void>
 }
 
-/** nats-server, bus and Shield, each a process of its own. */
-export async function startEdge(): Promise<Edge> {
+/** nats-server, bus and Shield, each a process of its own. `build`: Shield as `npm run build` makes it, without a loader. */
+export async function startEdge(shieldFrom: 'sources' | 'build' = 'sources'): Promise<Edge> {
   const started: MeasuredProcess[] = []
   const stop = async () => {
     for (const process of started.toReversed()) await process.stop()
@@ -63,7 +63,10 @@ export async function startEdge(): Promise<Edge> {
     const bus = await open(
       startBus({ NATS_URL: natsUrl, ARQONBUS_ENABLE_AUTH: 'true', ARQONBUS_AUTH_JWT_SECRET: benchSecret }),
     )
-    const command = join(import.meta.dirname, '../src/bin/arqonbus.ts')
+    const command = join(
+      import.meta.dirname,
+      shieldFrom === 'build' ? '../dist/bin/arqonbus.js' : '../src/bin/arqonbus.ts',
+    )
     const shield = await open(
       startPinned(process.execPath, [command, 'shield'], { core: 0, port: ports.shield, env: shieldEnvironment }),
     )

@@ -3,7 +3,6 @@ import type { Logger } from '../base/logger.ts'
 import { parseNatsServers } from '../config/nats-servers.ts'
 import type { Secret } from '../config/secret.ts'
 import type { SchemaRegistryConfig } from '../config/shapes.ts'
-import { openBucket } from '../link/nats-bucket.ts'
 import { openFolderSource } from '../schemas/folder-source.ts'
 import { schemaBucket } from '../schemas/bucket.ts'
 import { bucketLimits, filesOfBucket, mapKey, pack, type SchemaSource } from '../schemas/source.ts'
@@ -14,6 +13,7 @@ export async function openSchemaSource(config: SchemaRegistryConfig, logger: Log
 }
 
 async function openBucketSource(natsUrl: Secret, logger: Logger): Promise<SchemaSource> {
+  const { openBucket } = await import('../link/nats-bucket.ts') // JetStream's clients, of no use to a folder
   const bucket = await openBucket({
     servers: parseNatsServers(natsUrl),
     bucket: schemaBucket,

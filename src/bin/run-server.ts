@@ -1,5 +1,4 @@
 // The life of a server command: start, say so, wait for a signal, drain, end.
-import { setFlagsFromString } from 'node:v8'
 import type { Logger } from '../base/logger.ts'
 import { createLogger } from '../base/logger.ts'
 import type { PreflightRunsOptions } from '../app/preflight-runs.ts'
@@ -13,19 +12,10 @@ export interface Running {
   close(): Promise<void>
 }
 
-/**
- * Keeps V8's young generation at its first size. Left to grow, a rush of connections takes it to tens of MiB that are
- * never given back: 17 KiB for each of 10,000 idle sessions, against 6 (docs/performance.md). Throughput was the same.
- */
-export function keepYoungGenerationSmall(): void {
-  setFlagsFromString('--semi-space-growth-factor=1')
-}
-
 /** Runs until the first stop signal, or until `shutdown` is called; a second signal ends at once. */
 export async function runServer(terminal: Terminal, start: (shutdown: () => void) => Promise<Running>): Promise<void> {
   const { promise: stopped, resolve: shutdown } = Promise.withResolvers<void>()
   if (terminal.stop.aborted) return
-  keepYoungGenerationSmall()
   terminal.stop.addEventListener('abort', () => shutdown())
   const running = await start(shutdown)
   await stopped

@@ -4,7 +4,6 @@ import type { Logger } from '../base/logger.ts'
 import type { HotState, KnownRevocations, ValueLimits } from './hot-state.ts'
 import { createMemoryHotState } from './memory/memory-hot-state.ts'
 import { openRevocationFile } from './memory/revocation-file.ts'
-import { openValkeyHotState } from './valkey/valkey-hot-state.ts'
 
 export interface HotStateConfig {
   readonly valkeyUrl?: string
@@ -27,6 +26,7 @@ export async function openHotState(config: HotStateConfig, ports: HotStatePorts)
   const { valkeyUrl: url, mode, limits, dataDir } = config
   const { clock, logger, revocations } = ports
   if (url !== undefined) {
+    const { openValkeyHotState } = await import('./valkey/valkey-hot-state.ts')
     return await openValkeyHotState({ url, clock, logger, limits, revocations, mustConnect: mode === 'strict' })
   }
   const file = dataDir === undefined ? undefined : await openRevocationFile(dataDir, clock)

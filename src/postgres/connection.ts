@@ -2,7 +2,7 @@
 // it anew when it is lost. The driver's objects, which hold the password, never leave this file.
 import { Socket } from 'node:net'
 import { TLSSocket } from 'node:tls'
-import pg from 'pg'
+import type pg from 'pg'
 import { backoffMs } from '../base/backoff.ts'
 import { BusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
@@ -100,12 +100,14 @@ export async function openProbe(options: ProbeOptions): Promise<ProbeConnection>
 async function open(options: ConnectionOptions & Partial<ProbeOptions>): Promise<ProbeConnection> {
   const { address, limits, onLost, applicationName = 'arqonbus', lockMs } = options
   const { host, port, user, password, database, tls } = address.reveal()
+  // Most programs of ours never speak to Postgres, and then hold nothing of the driver.
+  const { default: driver } = await import('pg')
   const socket = new Socket()
   let hasConnected = false
   socket.once('connect', () => {
     hasConnected = true
   })
-  const client = new pg.Client({
+  const client = new driver.Client({
     host,
     port,
     user,

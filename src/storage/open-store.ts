@@ -1,12 +1,8 @@
-// Opens the store that the configuration names.
+// Opens the store that the configuration names; the others, and their drivers, are not even loaded.
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import { openEmbeddedStore } from './embedded/embedded-store.ts'
-import { createMemoryStore } from './memory/memory-store.ts'
 import type { FrameToJson } from './postgres/mirror.ts'
-import { openPostgresStore } from './postgres/postgres-store.ts'
-import { openValkeyStore } from './valkey/valkey-store.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
 
 export interface StoreConfig {
@@ -29,15 +25,22 @@ export async function openStore(
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<HistoryStore> {
   switch (backend) {
-    case 'memory':
+    case 'memory': {
+      const { createMemoryStore } = await import('./memory/memory-store.ts')
       return createMemoryStore({ clock, retention, dedup })
-    case 'embedded':
+    }
+    case 'embedded': {
+      const { openEmbeddedStore } = await import('./embedded/embedded-store.ts')
       return await openEmbeddedStore({ dataDir, clock, retention, dedup, logger })
-    case 'valkey':
+    }
+    case 'valkey': {
       if (valkeyUrl === undefined) throw noAddress('ARQONBUS_VALKEY_URL')
+      const { openValkeyStore } = await import('./valkey/valkey-store.ts')
       return await openValkeyStore({ url: valkeyUrl, clock, retention, dedup, logger })
-    case 'postgres':
+    }
+    case 'postgres': {
       if (postgresUrl === undefined) throw noAddress('ARQONBUS_POSTGRES_URL')
+      const { openPostgresStore } = await import('./postgres/postgres-store.ts')
       return await openPostgresStore({
         url: postgresUrl,
         clock,
@@ -46,6 +49,7 @@ export async function openStore(
         logger,
         ...(mirrorAs !== undefined && { mirrorAs }),
       })
+    }
   }
 }
 

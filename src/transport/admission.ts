@@ -24,13 +24,13 @@ export interface Refusal {
 
 export interface Admission {
   /** A socket that has said nothing yet; undefined: one too many of its address. `release` as for `admit`. */
-  arrive(address: string): { release(): void } | undefined
+  arrive(address: string): Taken | undefined
   /** Before anything is read of the request. On success `leave` must be called when the handshake has ended. */
   enter(address: string, nowMs: number): Refusal | { leave(): void }
   /** After authentication: may the tenant open another one now? */
   judgeTenant(tenant: string, nowMs: number): Refusal | undefined
   /** After that. On success `release` must be called when the socket has closed. */
-  admit(address: string, identity: Identity): Refusal | { release(): void }
+  admit(address: string, identity: Identity): Refusal | Taken
   readonly open: number
 }
 
@@ -64,12 +64,31 @@ export function createAdmission(limits: AdmissionLimits, nowMs: number): Admissi
     else counts.set(name, count)
   }
 
+  const countsOf = (address: string, { tenant, subject }: Identity): Count[] => [
+    {
+      name: `address ${addressGroup(address)}`,
+      max: limits.maxConnectionsPerAddress,
+      limit: 'connections-per-address',
+    },
+    { name: `tenant ${tenant}`, max: limits.maxConnectionsPerTenant, limit: 'connections-per-tenant' },
+    { name: `subject ${tenant} ${subject}`, max: limits.maxConnectionsPerSubject, limit: 'connections-per-subject' },
+  ]
+
+  function giveBack(address: string, identity: Identity | undefined): void {
+    if (identity === undefined) {
+      change(socketsOf(address), -1)
+      return
+    }
+    open--
+    for (const { name } of countsOf(address, identity)) change(name, -1)
+  }
+
   return {
     arrive(address) {
-      const name = `sockets ${addressGroup(address)}`
+      const name = socketsOf(address)
       if ((counts.get(name) ?? 0) >= limits.maxConnectionsPerAddress * socketsPerConnection) return undefined
       change(name, 1)
-      return { release: once(() => change(name, -1)) }
+      return new Taken(giveBack, address)
     },
     enter(address, now) {
       if (halfOpen >= limits.maxHalfOpen) return { status: 503, limit: 'half-open', retryAfterSeconds: 1 }
@@ -86,29 +105,52 @@ export function createAdmission(limits: AdmissionLimits, nowMs: number): Admissi
       if (rate === undefined || bucketOf(byTenant, tenant, rate, now).take(1, now)) return undefined
       return { status: 429, limit: 'handshakes-per-tenant', retryAfterSeconds: 1 }
     },
-    admit(address, { tenant, subject }) {
+    admit(address, identity) {
       if (open >= limits.maxConnections) return { status: 503, limit: 'connections', retryAfterSeconds: 5 }
-      const names: [string, number, string][] = [
-        [`address ${addressGroup(address)}`, limits.maxConnectionsPerAddress, 'connections-per-address'],
-        [`tenant ${tenant}`, limits.maxConnectionsPerTenant, 'connections-per-tenant'],
-        [`subject ${tenant} ${subject}`, limits.maxConnectionsPerSubject, 'connections-per-subject'],
-      ]
-      const full = names.find(([name, max]) => (counts.get(name) ?? 0) >= max)
-      if (full !== undefined) return { status: 429, limit: full[2], retryAfterSeconds: 5 }
+      const taken = countsOf(address, identity)
+      const full = taken.find(({ name, max }) => (counts.get(name) ?? 0) >= max)
+      if (full !== undefined) return { status: 429, limit: full.limit, retryAfterSeconds: 5 }
       open++
-      for (const [name] of names) change(name, 1)
-      return {
-        release: once(() => {
-          open--
-          for (const [name] of names) change(name, -1)
-        }),
-      }
+      for (const { name } of taken) change(name, 1)
+      return new Taken(giveBack, address, identity)
     },
     get open() {
       return open
     },
   }
 }
+
+interface Count {
+  readonly name: string
+  readonly max: number
+  /** What a refusal says. */
+  readonly limit: string
+}
+
+/** What a socket has taken, given back once. Fields instead of closures: each open connection has two of these. */
+export class Taken {
+  #giveBack: ((address: string, identity: Identity | undefined) => void) | undefined
+  readonly #address: string
+  readonly #identity: Identity | undefined
+
+  constructor(
+    giveBack: (address: string, identity: Identity | undefined) => void,
+    address: string,
+    identity?: Identity,
+  ) {
+    this.#giveBack = giveBack
+    this.#address = address
+    this.#identity = identity
+  }
+
+  release(): void {
+    const giveBack = this.#giveBack
+    this.#giveBack = undefined
+    giveBack?.(this.#address, this.#identity)
+  }
+}
+
+const socketsOf = (address: string): string => `sockets ${addressGroup(address)}`
 
 /** IPv6 peers count by their /64, the smallest block a customer is given; IPv4 by address, also when mapped. */
 export function addressGroup(address: string): string {

@@ -6,7 +6,7 @@ import type { Socket } from 'node:net'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { type AdmissionLimits, createAdmission, type Refusal } from './admission.ts'
+import { type AdmissionLimits, createAdmission, type Refusal, type Taken } from './admission.ts'
 import { type ConnectionLimits, type ConnectionOwner, SocketConnection } from './connection.ts'
 import { clientAddress } from './client-address.ts'
 import { acceptUpgrade, judgeUpgrade } from './handshake.ts'
@@ -57,20 +57,29 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
   const admission = createAdmission(limits, clock.monotonic())
   const rates = createTenantRates(limits, () => clock.monotonic())
   const connections = new Map<Socket, SocketConnection>()
-  const sockets = new Set<Socket>()
+  /** What each socket gives back when it closes. */
+  const sockets = new Map<Socket, { arrived?: Taken | undefined; admitted?: Taken }>()
   const answering = new Set<Socket>()
   let isAccepting = true
 
   const server = createListener(options)
+  // One listener for all sockets: a closure for each would be as large as what it does for an idle session.
+  function onClose(this: Socket): void {
+    const taken = sockets.get(this)
+    taken?.arrived?.release()
+    taken?.admitted?.release()
+    sockets.delete(this)
+    connections.delete(this)
+  }
+  function keep(socket: Socket, taken: { arrived?: Taken | undefined; admitted?: Taken }): void {
+    if (!sockets.has(socket)) socket.on('close', onClose)
+    sockets.set(socket, { ...sockets.get(socket), ...taken })
+  }
   server.on('connection', (socket: Socket) => {
     // Silent sockets of one address must not use up what is there for all. Behind proxies all come from theirs.
-    const arrived = hops > 0 ? { release() {} } : admission.arrive(socket.remoteAddress ?? '')
-    if (arrived === undefined) return void socket.destroy()
-    sockets.add(socket)
-    socket.once('close', () => {
-      sockets.delete(socket)
-      arrived.release()
-    })
+    const arrived = hops > 0 ? undefined : admission.arrive(socket.remoteAddress ?? '')
+    if (hops === 0 && arrived === undefined) return void socket.destroy()
+    keep(socket, { arrived })
   })
   server.on('request', (request, response) => {
     const { socket } = request
@@ -115,7 +124,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
 
   async function upgrade(request: IncomingMessage, socket: Socket, head: Buffer): Promise<void> {
     // Before the first await: a reset during authentication must not be an unhandled error (reliability 3.2, 41).
-    socket.on('error', () => socket.destroy())
+    socket.on('error', destroyThis)
     if (answering.has(socket)) return void socket.destroy() // an earlier answer would be written into the WebSocket
     const address = clientAddress(request, hops)
     const entered = admission.enter(address, clock.monotonic())
@@ -167,10 +176,7 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
     if (tooFast !== undefined) return tooMany(tooFast)
     const admitted = admission.admit(address, identity)
     if ('status' in admitted) return tooMany(admitted)
-    socket.once('close', () => {
-      admitted.release()
-      connections.delete(socket)
-    })
+    keep(socket, { admitted }) // over TLS, another socket than the one that arrived
     socket.setNoDelay(true)
     acceptUpgrade(request, socket)
     const connection = new SocketConnection(socket, {
@@ -215,10 +221,15 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       clearInterval(turning)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       // Who was told to go gets to read it, and ends at the latest at the closing time-out.
-      for (const socket of sockets) if (connections.get(socket)?.isClosing !== true) socket.destroy()
+      for (const socket of sockets.keys()) if (connections.get(socket)?.isClosing !== true) socket.destroy()
       await closed
     },
   }
+}
+
+/** Holds nothing of the handshake: the listener stays as long as the socket. */
+function destroyThis(this: Socket): void {
+  this.destroy()
 }
 
 /** Each queue may be small enough, and all together too much: those who wait for most are closed first. */

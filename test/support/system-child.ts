@@ -2,12 +2,12 @@
 // Started by system-process.ts; speaks to its parent over the IPC channel.
 import { startUp } from '../../src/app/up.ts'
 import { systemClock } from '../../src/base/clock.ts'
-import { keepYoungGenerationSmall } from '../../src/bin/run-server.ts'
+import { holdYoungGeneration } from '../../src/bin/young-generation.ts'
 import { createLogger } from '../../src/base/logger.ts'
 import { toBusConfig, toShieldConfig } from '../../src/config/load.ts'
 import { resolveKeys } from '../../src/config/resolve.ts'
 
-keepYoungGenerationSmall() // as the server commands do
+holdYoungGeneration() // as the server commands do
 const resolution = resolveKeys(JSON.parse(process.argv[2]!) as Record<string, string>)
 const running = await startUp(
   { bus: toBusConfig(resolution), shield: toShieldConfig(resolution) },

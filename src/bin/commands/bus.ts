@@ -26,7 +26,7 @@ Ends on SIGTERM or ^C after a drain. \`arqonbus config\` checks the environment 
 }
 
 async function bus(terminal: Terminal): Promise<void> {
-  const { startBusOnLink } = await import('../../app/open-link.ts')
+  const { startBusOnLink } = await import('../../app/bus-on-link.ts')
   const { openPreflightRuns } = await import('../../app/preflight-runs.ts')
   const { requireCertifiedStart } = await import('../../app/certified-start.ts')
   const { certificateWatch } = await import('../../app/certificate-watch.ts')

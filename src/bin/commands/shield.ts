@@ -24,7 +24,7 @@ Ends on SIGTERM or ^C.`,
 }
 
 async function shield(terminal: Terminal): Promise<void> {
-  const { startShieldOnLink } = await import('../../app/open-link.ts')
+  const { startShieldOnLink } = await import('../../app/shield-on-link.ts')
   const { requireCertifiedStart } = await import('../../app/certified-start.ts')
   const { certificateWatch } = await import('../../app/certificate-watch.ts')
   const resolution = resolveKeys(terminal.env)
