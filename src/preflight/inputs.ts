@@ -6,7 +6,7 @@ import type { ContextOptions } from '../rules/context.ts'
 import type { PreflightPolicy } from '../waivers/preflight-policy.ts'
 import type { WaiverFile } from '../waivers/waiver.ts'
 import type { Ended } from './build-report.ts'
-import type { Check, EnvSource } from './check.ts'
+import type { Check, EnvSource, Phase } from './check.ts'
 import type { CommandSpool } from './incident/commands.ts'
 import type { JudgedPorts } from './judged.ts'
 import type { Plan, Selection } from './plan.ts'
@@ -80,6 +80,8 @@ export interface PreflightPorts
   readonly canary?: string
   /** Records every process that is started. */
   readonly spool?: CommandSpool
+  /** Waited for before anything of a phase runs that has something to run: the system of the live checks starts here. */
+  readonly onPhase?: (phase: Phase, spool: CommandSpool | undefined) => Promise<void>
   /** Told of the plan, before any of it runs. */
   readonly onPlan?: (plan: Plan) => void
 }

@@ -3,6 +3,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Attempt, Ended } from './build-report.ts'
 import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
+import type { CommandSpool } from './incident/commands.ts'
 import type { Progress } from './inputs.ts'
 import type { judgeAnswer } from './judge.ts'
 import type { Plan, PlannedCheck } from './plan.ts'
@@ -21,6 +22,8 @@ interface RunOptions {
   /** Aborted: nothing more is begun, and what is under way is not waited for. */
   readonly stop?: AbortSignal
   readonly progress?: Progress
+  readonly spool?: CommandSpool
+  readonly onPhase?: (phase: Phase, spool: CommandSpool | undefined) => Promise<void>
   /** Asked as each check ends, so that what waits on it can run. */
   readonly excuse: (ended: Ended) => Ended
 }
@@ -33,6 +36,8 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
   for (const phase of phases) {
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
+    const isBegun = blocker === undefined && options.stop?.aborted !== true
+    if (isBegun && inPhase.some(({ skip }) => skip === undefined)) await options.onPhase?.(phase, options.spool)
     for (const planned of inPhase) {
       const ending = unlessStopped(planned, options.stop, () =>
         endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check)))),

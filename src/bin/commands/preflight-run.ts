@@ -2,7 +2,8 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
 import { isBusError } from '../../base/errors.ts'
 import type { Profile } from '../../config/shapes.ts'
-import type { Progress } from '../../preflight/inputs.ts'
+import type { CandidateSystem } from '../../preflight/candidate/candidate-system.ts'
+import type { PreflightInputs, Progress } from '../../preflight/inputs.ts'
 import type { Report } from '../../preflight/report.ts'
 import { parseReportRequest, reportFormats, type ReportRequest } from '../../preflight/reporters/report-request.ts'
 import { parseDuration } from '../duration.ts'
@@ -10,6 +11,7 @@ import type { Terminal } from '../terminal.ts'
 import { inputsOf, type SelectionOptions, withSelection } from './preflight-selection.ts'
 
 interface RunOptions extends SelectionOptions {
+  readonly candidate?: boolean
   readonly keepGoing?: boolean
   readonly failFast?: boolean
   readonly wait?: number
@@ -29,6 +31,10 @@ interface RunOptions extends SelectionOptions {
 
 export function runCommand(terminal: Terminal): Command {
   return withSelection(new Command('run').description('Run the checks and judge (the default)'))
+    .option(
+      '--candidate',
+      'for the live checks, start bus and Shield of this package on loopback and end them afterwards',
+    )
     .option('--keep-going', 'run the live checks even after a blocker failed')
     .option('--fail-fast', 'start no further phase after something failed')
     .option('--wait <duration>', 'try again for so long what is not ready yet, in all', parseDuration)
@@ -133,11 +139,15 @@ async function judge(
     bundle,
     route,
     record,
+    candidate: wantsCandidate,
     ...rest
   } = options
   const selection: SelectionOptions = rest
+  const asked = await inputsOf(selection, terminal)
+  const candidate = wantsCandidate === true ? await candidateOf(asked) : undefined
   const inputs = {
-    ...(await inputsOf(selection as SelectionOptions, terminal)),
+    ...asked,
+    ...(candidate !== undefined && { targets: candidate.targets }),
     ...(wait !== undefined && { waitMs: wait }),
     ...(timeout !== undefined && { timeoutMs: timeout }),
     ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
@@ -156,11 +166,28 @@ async function judge(
       env: terminal.env,
       format: formatText,
     },
-    { progress, stop: terminal.stop },
-  )
+    {
+      progress,
+      stop: terminal.stop,
+      async onPhase(phase, spool) {
+        const trouble = phase === 'live' ? await candidate?.start(spool) : undefined
+        if (trouble !== undefined) terminal.note(trouble)
+      },
+    },
+  ).finally(() => candidate?.close())
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
   return report
+}
+
+/** Throws USAGE where a running system is named too. */
+async function candidateOf({ env, targets }: Pick<PreflightInputs, 'env' | 'targets'>): Promise<CandidateSystem> {
+  const { BusError } = await import('../../base/errors.ts')
+  const { systemClock } = await import('../../base/clock.ts')
+  const { createCandidateSystem } = await import('../../preflight/candidate/candidate-system.ts')
+  if (targets !== undefined)
+    throw new BusError('USAGE', '--candidate starts the system that --target would name: give one')
+  return createCandidateSystem({ env, clock: systemClock })
 }
 
 /** One line that is written over, on a terminal only. */
