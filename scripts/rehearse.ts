@@ -20,6 +20,8 @@ import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
+import { jetstreamManager } from '@nats-io/jetstream'
+import { connect } from '@nats-io/transport-node'
 import { type Certificates, makeCertificates } from '../test/support/certificates.ts'
 import { findFreePorts } from '../test/support/launch/free-ports.ts'
 import { requireProgram } from '../test/support/servers/neighbours.ts'
@@ -140,16 +142,25 @@ async function startServices({ certificate, key, authority }: Certificates): Pro
     'arqonbus',
   )
   await postgres.query(
-    'ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE ON TABLES TO bus; ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT USAGE ON SEQUENCES TO bus',
+    'ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT SELECT, INSERT, UPDATE, DELETE, TRUNCATE ON TABLES TO bus; ALTER DEFAULT PRIVILEGES FOR ROLE owner IN SCHEMA public GRANT USAGE ON SEQUENCES TO bus',
     [],
     'arqonbus',
   )
 
+  const adminPassword = password()
   const nats = await startServer({
     program: requireProgram('nats'),
     prepare: ({ dir, port }) => {
       const tls = `tls { cert_file: "${certificate}", key_file: "${key}", ca_file: "${authority}" }`
-      const users = `authorization { users: [ { user: arqonbus, password: "${natsPassword}" } ] }`
+      // One user for the three programs, since they share an environment here; docs/link.md has one for each.
+      const rights = `permissions: {
+        publish: { allow: [${names(...linkSubjects, '$JS.API.>', '$JS.ACK.>', 'arqon-preflight.js.>', 'continuum.>')}], deny: [${names('$SYS.>', '$JS.API.STREAM.DELETE.>', '$JS.API.STREAM.PURGE.>')}] }
+        subscribe: { allow: [${names(...linkSubjects)}] }
+      }`
+      const users = `authorization { users: [
+        { user: admin, password: "${adminPassword}" }
+        { user: arqonbus, password: "${natsPassword}", ${rights} }
+      ] }`
       writeFileSync(
         join(dir, 'nats.conf'),
         `listen: "0.0.0.0:${port}"\nmax_payload: 2MB\njetstream { store_dir: "${dir}/js" }\n${tls}\n${users}\n`,
@@ -160,11 +171,29 @@ async function startServices({ certificate, key, authority }: Certificates): Pro
     isReady: ({ port }) => answers(port, '', (text) => text.startsWith('INFO')),
   })
   closers.push(() => nats.close())
+  await makeStreams(`tls://${host}:${nats.port}`, adminPassword, authority)
   return {
     valkeyUrl: `rediss://:${valkeyPassword}@${host}:${tlsPort}/0`,
     postgresUrl: `postgresql://bus:${busPassword}@${host}:${postgres.port}/arqonbus?sslmode=verify-full&sslrootcert=${authority}`,
     natsUrl: `tls://arqonbus:${natsPassword}@${host}:${nats.port}`,
   }
+}
+
+const linkSubjects = ['in.t.>', 'out.t.>', 'ctl.>', '_INBOX.>']
+const names = (...subjects: readonly string[]): string => subjects.map((subject) => `"${subject}"`).join(', ')
+
+/** What an administrator does once: the projector's stream, and the one that the preflight may write to. */
+async function makeStreams(servers: string, pass: string, authority: string): Promise<void> {
+  const ca = readFileSync(authority, 'utf8')
+  const connection = await connect({ servers, user: 'admin', pass, tls: { ca } })
+  const manager = await jetstreamManager(connection)
+  const [day, second] = [86_400_000_000_000, 1_000_000_000]
+  const streams = [
+    { name: 'CONTINUUM_EPISODES', subjects: ['continuum.episode.v1'], max_age: 7 * day },
+    { name: 'ARQON_PREFLIGHT', subjects: ['arqon-preflight.js.>'], max_age: 60 * second },
+  ]
+  for (const stream of streams) await manager.streams.add(stream)
+  await connection.close()
 }
 
 interface Served {
@@ -216,7 +245,7 @@ async function rehearse(): Promise<void> {
   if (execFileSync('git', ['status', '--porcelain'], { cwd: root }).toString() !== '') {
     throw new Error('the checkout has changes: a certificate is of a commit, and of nothing else')
   }
-  const certificates = await makeCertificates(host)
+  const certificates = await makeCertificates(host, 90)
   closers.push(() => certificates.close())
   const { valkeyUrl, postgresUrl, natsUrl } = await startServices(certificates)
   say(`Valkey, Postgres and NATS with TLS at ${host}`)
@@ -227,7 +256,7 @@ async function rehearse(): Promise<void> {
   const pinned = execFileSync('openssl', ['pkey', '-in', at('certifier.pem'), '-pubout', '-outform', 'DER'])
     .subarray(-32)
     .toString('base64')
-  const production = {
+  const declared = {
     ARQONBUS_ENVIRONMENT: 'production',
     ARQONBUS_SERVER_HOST: '127.0.0.1',
     ARQONBUS_SERVER_PORT: String(bus),
@@ -256,12 +285,33 @@ async function rehearse(): Promise<void> {
     SHIELD_METRICS_HOST: '127.0.0.1',
     SHIELD_METRICS_PORT: String(metrics),
     NODE_EXTRA_CA_CERTS: certificates.authority,
+    // What a shell's limit of open files has room for; a unit sets LimitNOFILE=.
+    ARQONBUS_MAX_CONNECTIONS: '5000',
+    SHIELD_LIMIT_MAX_CONNECTIONS: '5000',
   }
-  const file = environmentFile('service.env', production)
   const trust = { NODE_EXTRA_CA_CERTS: certificates.authority }
   const owner = { ...trust, ARQONBUS_POSTGRES_URL: postgresUrl.replace('//bus:', '//owner:') }
   await step('migrate up', ['migrate', 'up'], owner)
   await step('projector migrate', ['projector', 'migrate'], owner)
+
+  // Where no preflight has been green before, somebody has to say that this is the database that is meant.
+  const asked = await run(
+    [
+      'preflight',
+      'run',
+      '--env-from',
+      `file:${environmentFile('first.env', declared)}`,
+      '--only',
+      'projector.new-environment',
+      '--json',
+    ],
+    { ...trust, ARQONBUS_PREFLIGHT_DIR: folder },
+  )
+  const identity = /no preflight has said GO for ([0-9a-f]{16})/.exec(asked.out)?.[1]
+  if (identity === undefined) throw new Error(`no new environment was found\n${asked.out}${asked.errors}`)
+  say(`the database ${identity} is new, and accepted`)
+  const production = { ...declared, ARQONBUS_PROJECTOR_ACCEPT_ENVIRONMENT: identity }
+  const file = environmentFile('service.env', production)
 
   const refused = await run(['bus'], { ...production })
   if (refused.exit !== 78) throw new Error(`a bus without a certificate ended with ${refused.exit}\n${refused.errors}`)

@@ -17,7 +17,7 @@ export interface Certificates {
 }
 
 /** `name` is the one the certificate is for: of a host, or an IP address. */
-export async function makeCertificates(name: string): Promise<Certificates> {
+export async function makeCertificates(name: string, days = 2): Promise<Certificates> {
   const dir = await mkdtemp(join(tmpdir(), 'arqonbus-certificates-'))
   const at = (file: string): string => join(dir, file)
   const openssl = (...args: readonly string[]): Promise<unknown> => run('openssl', [...args], { cwd: dir })
@@ -31,13 +31,13 @@ export async function makeCertificates(name: string): Promise<Certificates> {
     '-out',
     'ca.pem',
     '-days',
-    '2',
+    String(days),
     '-subj',
     '/CN=test authority',
   )
   await openssl('req', ...key, '-keyout', 'server.key', '-out', 'server.csr', '-subj', `/CN=${name}`)
   await writeFile(at('names'), `subjectAltName=${isIP(name) === 0 ? 'DNS' : 'IP'}:${name}\n`)
-  const sign = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', '2', '-extfile', 'names']
+  const sign = ['-CA', 'ca.pem', '-CAkey', 'ca.key', '-CAcreateserial', '-days', String(days), '-extfile', 'names']
   await openssl('x509', '-req', '-in', 'server.csr', '-out', 'server.pem', ...sign)
   return {
     authority: at('ca.pem'),
