@@ -18,10 +18,11 @@ import {
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
+import { getCACertificates, setDefaultCACertificates } from 'node:tls'
 import { fileURLToPath } from 'node:url'
 import { parseArgs } from 'node:util'
 import { jetstreamManager } from '@nats-io/jetstream'
-import { connect } from '@nats-io/transport-node'
+import { dialAny } from '../src/link/nats-dial.ts'
 import { type Certificates, makeCertificates } from '../test/support/certificates.ts'
 import { findFreePorts } from '../test/support/launch/free-ports.ts'
 import { requireProgram } from '../test/support/servers/neighbours.ts'
@@ -171,7 +172,7 @@ async function startServices({ certificate, key, authority }: Certificates): Pro
     isReady: ({ port }) => answers(port, '', (text) => text.startsWith('INFO')),
   })
   closers.push(() => nats.close())
-  await makeStreams(`tls://${host}:${nats.port}`, adminPassword, authority)
+  await makeStreams(nats.port, adminPassword, authority)
   return {
     valkeyUrl: `rediss://:${valkeyPassword}@${host}:${tlsPort}/0`,
     postgresUrl: `postgresql://bus:${busPassword}@${host}:${postgres.port}/arqonbus?sslmode=verify-full&sslrootcert=${authority}`,
@@ -183,9 +184,10 @@ const linkSubjects = ['in.t.>', 'out.t.>', 'ctl.>', '_INBOX.>']
 const names = (...subjects: readonly string[]): string => subjects.map((subject) => `"${subject}"`).join(', ')
 
 /** What an administrator does once: the projector's stream, and the one that the preflight may write to. */
-async function makeStreams(servers: string, pass: string, authority: string): Promise<void> {
-  const ca = readFileSync(authority, 'utf8')
-  const connection = await connect({ servers, user: 'admin', pass, tls: { ca } })
+async function makeStreams(port: number, pass: string, authority: string): Promise<void> {
+  setDefaultCACertificates([...getCACertificates('default'), readFileSync(authority, 'utf8')])
+  const server = { host, port, isTls: true, user: 'admin', password: pass }
+  const connection = await dialAny([server], { name: 'rehearsal', timeoutMs: 2_000 })
   const manager = await jetstreamManager(connection)
   const [day, second] = [86_400_000_000_000, 1_000_000_000]
   const streams = [
