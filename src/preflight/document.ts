@@ -43,7 +43,7 @@ check waits on another that did not pass, the one at the root is the cause, and 
 | deps | real probes of Valkey, Postgres, NATS and Ollama, on connections of their own, each in a process that is killed at its deadline | always; \`--read-only\` writes nothing there, \`--offline\` leaves them out |
 | gates | a clean install, imports, types, every suite, apart from production (\`docs/gates.md\`) | with \`--gates\` or \`--attestation\` |
 | boot | starts this package on loopback with each fault of the runbook: it has to refuse | in staging and prod, when nothing before was a blocker |
-| live | speaks to a started system as clients do | with \`--target\` |
+| live | speaks to a started system as clients do | with \`--target\` or \`--candidate\` |
 
 Profile dev needs the phases static and live; staging and prod need all five. The rules among the static checks are those
 that the servers themselves apply when they start: \`arqonbus bus\` and \`arqonbus shield\` exit with 78 where one of them that
@@ -65,8 +65,10 @@ or \`process\` for this shell. Findings name the line on which a variable stands
 value that only the cluster or systemd knows, is refused (64) instead of being taken for absent; variables that an image
 sets itself are not seen.
 
-The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. They use the
-secrets of the environment they are given, tokens of two minutes that are never written, and the reserved tenants
+The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. Where none runs
+yet, \`--candidate\` starts bus and Shield of this package when the phase begins, in the judged environment with its stores
+and its NATS, on loopback, without TLS of their own, under a permit, and ends them afterwards; a bus that serves on that NATS
+already makes the candidate refuse, and has to be named with \`--target\`. The checks use the secrets of the environment they are given, tokens of two minutes that are never written, and the reserved tenants
 \`arqon-preflight\` and \`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`.
 
 A report has a \`canonical\` part, the same for the same system whenever it is judged, with a digest of its own, and

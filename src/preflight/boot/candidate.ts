@@ -1,7 +1,7 @@
 // The candidate: the package that this preflight belongs to, started on loopback with what the judged environment
 // declares and nothing else. Nothing of production is within its reach: its stores and servers are replaced, by names
 // that never resolve or by stand-ins, before it starts.
-import { type ChildProcess, spawn } from 'node:child_process'
+import type { ChildProcess } from 'node:child_process'
 import { mkdtempSync, readdirSync, readlinkSync, rmSync } from 'node:fs'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type Server } from 'node:net'
@@ -11,6 +11,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { keys } from '../../config/keys.ts'
 import type { RuleContext } from '../../rules/rule.ts'
 import type { CheckPorts } from '../check.ts'
+import { spawnWithPermit } from '../certificate/spawn-with-permit.ts'
 import { type Host, readText } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
 
@@ -161,7 +162,8 @@ export async function startCandidate(
   // Relative paths of the environment are those of where the service starts.
   const cwd = host.cwd()
   const record = checkPorts.spool?.begin({ id: `boot-${spec.name.replaceAll(' ', '-')}`, argv, cwd })
-  const child = spawn(host.node, argv.slice(1), { cwd, env, stdio: ['ignore', 'pipe', 'pipe', 'ipc'] })
+  // Where production pins a key: a certificate comes after this, and that it is asked for has a check of its own.
+  const child = spawnWithPermit(host.node, argv.slice(1), { cwd, env, hasChannel: true }, clock)
   const texts = { stdout: '', stderr: '' }
   for (const name of ['stdout', 'stderr'] as const) {
     child[name]!.on('data', (chunk: Buffer) => {

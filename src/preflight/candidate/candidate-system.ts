@@ -68,7 +68,7 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
     const record = spool?.begin({ id: `candidate-${name}`, argv, cwd })
     const startedMs = clock.monotonic()
     const variables = Object.fromEntries(Object.entries({ ...env, ...own }).filter(([, value]) => value !== undefined))
-    const child = spawnWithPermit(host.node, argv.slice(1), { cwd, env: variables }, clock)
+    const child = spawnWithPermit(host.node, argv.slice(1), { cwd, env: variables, hasChannel: true }, clock)
     const program: Program = { name, child, errors: '', hasEnded: false, ended: Promise.resolve() }
     child.stdout!.on('data', (chunk: Buffer) => record?.write('stdout', chunk))
     child.stderr!.on('data', (chunk: Buffer) => {

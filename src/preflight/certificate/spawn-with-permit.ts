@@ -8,7 +8,11 @@ const childFd = 3
 
 type Stream = 'ignore' | 'pipe' | 'inherit'
 
-export type PermitSpawnOptions = Omit<SpawnOptions, 'stdio'> & { readonly stdio?: readonly [Stream, Stream, Stream] }
+export type PermitSpawnOptions = Omit<SpawnOptions, 'stdio'> & {
+  readonly stdio?: readonly [Stream, Stream, Stream]
+  /** A channel that carries nothing: its end tells the launcher that this process is gone. */
+  readonly hasChannel?: true
+}
 
 /**
  * As `spawn`, with the streams `stdio` (default: nothing in, pipes out). The candidate serves on loopback only, and ends
@@ -17,7 +21,7 @@ export type PermitSpawnOptions = Omit<SpawnOptions, 'stdio'> & { readonly stdio?
 export function spawnWithPermit(
   file: string,
   args: readonly string[],
-  { env, stdio = ['ignore', 'pipe', 'pipe'], ...options }: PermitSpawnOptions,
+  { env, stdio = ['ignore', 'pipe', 'pipe'], hasChannel, ...options }: PermitSpawnOptions,
   clock: Pick<Clock, 'now'>,
 ): ChildProcess {
   const permit = openPermit(clock.now())
@@ -25,7 +29,7 @@ export function spawnWithPermit(
     return spawn(file, [...args], {
       ...options,
       env: { ...env, [permitVariable]: String(childFd) },
-      stdio: [stdio[0], stdio[1], stdio[2], permit.fd],
+      stdio: [...stdio, permit.fd, ...(hasChannel === true ? (['ipc'] as const) : [])],
     })
   } finally {
     permit.close() // the child has its own by now

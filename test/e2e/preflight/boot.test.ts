@@ -9,6 +9,7 @@ import type { Check } from '../../../src/preflight/check.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { thisHost } from '../../../src/preflight/runtime/host.ts'
 import { systemClock } from '../../../src/base/clock.ts'
+import { pinned } from '../../support/certificates-go.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { wordOf } from '../../support/preflight-run.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
@@ -25,8 +26,11 @@ describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate',
   it('refuses every fault and starts without one', { timeout: 120_000 }, async () => {
     const spool = openCommandSpool(systemClock)
     try {
+      // As production has it: a key is pinned, and there is no certificate yet.
+      const certificate = join(folder, 'go.json')
+      const asked = { ARQONBUS_PREFLIGHT_PUBLIC_KEY: pinned, ARQONBUS_PREFLIGHT_CERTIFICATE: certificate }
       const report = await runPreflight(
-        { env, profile: 'prod', phases: ['boot'] },
+        { env: { ...env, ...asked }, profile: 'prod', phases: ['boot'] },
         { catalogue: alone(createBootChecks(thisHost, { refusalMs: 20_000 })), spool },
       )
       const words = Object.fromEntries(bootChecks.map(({ id }) => [id, wordOf(report, id)]))
