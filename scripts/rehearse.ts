@@ -327,6 +327,7 @@ async function rehearse(): Promise<void> {
     ARQONBUS_PREFLIGHT_DIR: folder,
   })
   writeFileSync(at('report.json'), judged.out)
+  if (judged.out === '') throw new Error(`preflight run printed nothing: exit ${judged.exit}\n${judged.errors}`)
   const report = JSON.parse(judged.out) as {
     canonical: { verdict: string; results: { id: string; status: string; code?: string }[] }
     observations: { results: Record<string, { findings?: { found: string }[]; observed?: string }> }
