@@ -60,6 +60,9 @@ export interface Progress {
   write(ended: { readonly id: string; readonly status: Result['status']; readonly planned: number }): void
 }
 
+/** Resolves with what is to be done, and waited for, when the phase is over. `spool` records every process. */
+export type OnPhase = (phase: Phase, spool: CommandSpool | undefined) => Promise<(() => Promise<void>) | undefined>
+
 export interface PreflightPorts
   extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'>,
     JudgedPorts {
@@ -80,8 +83,8 @@ export interface PreflightPorts
   readonly canary?: string
   /** Records every process that is started. */
   readonly spool?: CommandSpool
-  /** Waited for before anything of a phase runs that has something to run: the system of the live checks starts here. */
-  readonly onPhase?: (phase: Phase, spool: CommandSpool | undefined) => Promise<void>
+  /** Waited for before a phase that has something to run: the system of the live checks starts here. */
+  readonly onPhase?: OnPhase
   /** Told of the plan, before any of it runs. */
   readonly onPlan?: (plan: Plan) => void
 }

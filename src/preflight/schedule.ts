@@ -4,7 +4,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Attempt, Ended } from './build-report.ts'
 import { type Answer, type Check, type CheckPorts, type Phase, phases } from './check.ts'
 import type { CommandSpool } from './incident/commands.ts'
-import type { Progress } from './inputs.ts'
+import type { OnPhase, Progress } from './inputs.ts'
 import type { judgeAnswer } from './judge.ts'
 import type { Plan, PlannedCheck } from './plan.ts'
 import { judgeGuarded } from './plugins/load.ts'
@@ -23,7 +23,7 @@ interface RunOptions {
   readonly stop?: AbortSignal
   readonly progress?: Progress
   readonly spool?: CommandSpool
-  readonly onPhase?: (phase: Phase, spool: CommandSpool | undefined) => Promise<void>
+  readonly onPhase?: OnPhase
   /** Asked as each check ends, so that what waits on it can run. */
   readonly excuse: (ended: Ended) => Ended
 }
@@ -37,7 +37,8 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     const isBegun = blocker === undefined && options.stop?.aborted !== true
-    if (isBegun && inPhase.some(({ skip }) => skip === undefined)) await options.onPhase?.(phase, options.spool)
+    const hasWork = isBegun && inPhase.some(({ skip }) => skip === undefined)
+    const end = hasWork ? await options.onPhase?.(phase, options.spool) : undefined
     for (const planned of inPhase) {
       const ending = unlessStopped(planned, options.stop, () =>
         endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check)))),
@@ -53,6 +54,7 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
       all.push(one)
       options.progress?.release?.(one)
     }
+    await end?.()
   }
   return all
 }

@@ -170,8 +170,10 @@ async function judge(
       progress,
       stop: terminal.stop,
       async onPhase(phase, spool) {
-        const trouble = phase === 'live' ? await candidate?.start(spool) : undefined
+        if (phase !== 'live' || candidate === undefined) return undefined
+        const trouble = await candidate.start(spool)
         if (trouble !== undefined) terminal.note(trouble)
+        return () => candidate.close()
       },
     },
   ).finally(() => candidate?.close())
