@@ -247,14 +247,15 @@ function socketsOf(folder: string): string[] {
   }
 }
 
-export type Lane = <T>(work: () => Promise<T>) => Promise<T>
+/** `isUrgent`: before all that wait; for what others wait on in their turn. */
+export type Lane = <T>(work: () => Promise<T>, isUrgent?: boolean) => Promise<T>
 
 function createLane(width: number): Lane {
   const waiting: (() => void)[] = []
   let free = width
-  return async (work) => {
+  return async (work, isUrgent = false) => {
     if (free > 0) free--
-    else await new Promise<void>((resolve) => waiting.push(resolve))
+    else await new Promise<void>((resolve) => (isUrgent ? waiting.unshift(resolve) : waiting.push(resolve)))
     try {
       return await work()
     } finally {
