@@ -8,8 +8,8 @@ import * as probes from './boot-probes.ts'
 import { judgeRefusals, type RefusalCase, refusalShape } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
 import { refusalWorlds } from './refusal-worlds.ts'
-import { redHealthCheck } from './red-health-check.ts'
-import { routedCheck } from './routed-check.ts'
+import { redHealthCheck } from './red-health-checks.ts'
+import { routedCheck } from './routed-checks.ts'
 import { cleanStartCheck } from './start-check.ts'
 
 /** Where a production start is meant; what development starts with is nobody's risk. */
@@ -63,9 +63,12 @@ function refuses(
   })
 }
 
-/** `refusalMs`: how long a refusal of the configuration may take. */
-export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): readonly Check[] {
-  const given = { host, deadlineMs: bootDeadlineMs, effects: loopbackEffects }
+/** How long a refusal of the configuration may take, and health to tell that a service is gone. */
+const documented = { refusalMs: 10_000, redMs: 10_000 }
+
+export function createBootChecks(host: Host, changed: Partial<typeof documented> = {}): readonly Check[] {
+  const limits = { ...documented, ...changed }
+  const given = { at: { host, redMs: limits.redMs }, deadlineMs: bootDeadlineMs, effects: loopbackEffects }
   const proveAll = (list: readonly RefusalCase[]) => probes.proveRefusals(list, host, limits.refusalMs)
   return [
     refuses(

@@ -247,15 +247,14 @@ function socketsOf(folder: string): string[] {
   }
 }
 
-/** `isUrgent`: before all that wait; for what others wait on in their turn. */
-export type Lane = <T>(work: () => Promise<T>, isUrgent?: boolean) => Promise<T>
+export type Lane = <T>(work: () => Promise<T>) => Promise<T>
 
 function createLane(width: number): Lane {
   const waiting: (() => void)[] = []
   let free = width
-  return async (work, isUrgent = false) => {
+  return async (work) => {
     if (free > 0) free--
-    else await new Promise<void>((resolve) => (isUrgent ? waiting.unshift(resolve) : waiting.push(resolve)))
+    else await new Promise<void>((resolve) => waiting.push(resolve))
     try {
       return await work()
     } finally {

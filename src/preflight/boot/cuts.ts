@@ -4,7 +4,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import { answerOf } from '../live/health.ts'
 import { get } from '../live/http.ts'
-import type { Relays } from './system.ts'
+import type { Relays } from './relay.ts'
 
 export interface CutCase {
   readonly program: 'bus' | 'shield'
@@ -21,8 +21,7 @@ export const cutCases: readonly CutCase[] = [
   { program: 'shield', service: 'nats', components: ['link', 'bus'] },
 ]
 
-/** How long a program may take to see that a service is gone, and that it is back. */
-export const redWithinMs = 10_000
+/** How long a program may take to see that a service is back. */
 const backWithinMs = 20_000
 const lookEveryMs = 100
 
@@ -32,7 +31,11 @@ type Addresses = Readonly<Record<'bus' | 'shield', string>>
 const rounds = [['valkey'], ['postgres', 'nats']] as const
 
 /** Of each case the words of /ready: `before`, `during`, `after`; `named`: what was not up meanwhile. */
-export async function cutAll(addresses: Addresses, relays: Relays, signal: AbortSignal): Promise<JsonObject[]> {
+export async function cutAll(
+  addresses: Addresses,
+  relays: Relays,
+  { redMs: redWithinMs, signal }: { readonly redMs: number; readonly signal: AbortSignal },
+): Promise<JsonObject[]> {
   const facts: JsonObject[] = []
   for (const services of rounds) {
     const watched = cutCases.filter(({ service }) => services.some((name) => name === service))

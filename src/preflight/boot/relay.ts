@@ -10,6 +10,9 @@ export interface Relay {
   close(): Promise<void>
 }
 
+/** In front of the stand-ins of one system. */
+export type Relays = Readonly<Record<'valkey' | 'postgres' | 'nats', Relay>>
+
 /** `url`: of the stand-in, on loopback. */
 export async function startRelay(url: string): Promise<Relay> {
   const target = Number(new URL(url).port)

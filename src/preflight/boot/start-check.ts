@@ -4,7 +4,7 @@ import type { JsonObject } from '../../base/json.ts'
 import { version } from '../../base/version.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Check, defineCheck, judgeAll, type World } from '../check.ts'
-import { type Host, listed, word } from '../runtime/host.ts'
+import { listed, word } from '../runtime/host.ts'
 import { proveSystem, servers, unborn } from './system.ts'
 
 function faultsOf(program: string, facts: JsonObject | undefined): Finding[] {
@@ -52,9 +52,11 @@ const fails = (name: string, code: string, program: 'bus' | 'shield', ...program
   expect: { code, findings: [`${program} ${code}`] },
 })
 
-export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & { readonly host: Host }
+export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & {
+  readonly at: Parameters<typeof proveSystem>[2]
+}
 
-export function cleanStartCheck({ host, ...given }: Given): Check {
+export function cleanStartCheck({ at, ...given }: Given): Check {
   return defineCheck({
     ...given,
     id: 'boot.starts-from-clean-tree',
@@ -69,7 +71,7 @@ export function cleanStartCheck({ host, ...given }: Given): Check {
     class: 'regression',
     requires: ['meta.config-valid', 'runtime.tree-matches-lock'],
     shape: { programs: 'objects' },
-    probe: async (ports, signal) => ({ programs: (await proveSystem(ports, signal, host)).programs }),
+    probe: async (ports, signal) => ({ programs: (await proveSystem(ports, signal, at)).programs }),
     judge({ programs }) {
       const findings = servers.flatMap((name) =>
         faultsOf(

@@ -5,6 +5,7 @@ import { createRuleContext } from '../../rules/context.ts'
 import { sharedSecret } from '../../rules/predicates.ts'
 import type { CheckPorts } from '../check.ts'
 import { followPayload } from '../live/routing.ts'
+import { toStop } from '../nats/nats-probes.ts'
 import type { Host } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
 import {
@@ -18,13 +19,14 @@ import {
 } from './candidate.ts'
 import { cutAll } from './cuts.ts'
 import { reasonsIn } from './refusal.ts'
-import { type Relay, startRelay } from './relay.ts'
+import { type Relay, type Relays, startRelay } from './relay.ts'
 import { startNats, startPostgres, startValkey } from './stand-ins.ts'
 
 export const servers = ['bus', 'shield'] as const
 export type Server = (typeof servers)[number]
 
-const migrateMs = 30_000
+/** Until a server listens, and until a migration has ended. */
+const startMs = 30_000
 /** As long as the proofs take that need it. */
 const serveMs = 90_000
 const upEveryMs = 50
@@ -39,25 +41,43 @@ export interface SystemFacts {
   readonly cuts?: JsonObject[]
 }
 
+const down = (): ProbeStop => new ProbeStop('NO_CANDIDATE', 'bus and Shield did not both start', 'start')
+
+/** Throws ProbeStop where there was no system to cut off. */
+export function cutsOf({ cuts }: SystemFacts): JsonObject[] {
+  if (cuts === undefined) throw down()
+  return cuts
+}
+
+/** Throws ProbeStop where nothing was carried. Everything on this NATS may be heard: what is not was not there. */
+export function routedOf({ routed = down() }: SystemFacts): Routed & { linkIn: readonly JsonObject[] } {
+  if (routed instanceof ProbeStop) throw routed
+  return { linkIn: [], ...routed }
+}
+
 interface At {
   readonly ports: CheckPorts
   readonly signal: AbortSignal
   readonly host: Host
+  /** How long a program may take to see that a service is gone. */
+  readonly redMs: number
   readonly folder: string
 }
 
 const begun = new WeakMap<CheckPorts, Promise<SystemFacts>>()
 
 /** The same of each call of a run. */
-export function proveSystem(ports: CheckPorts, signal: AbortSignal, host: Host): Promise<SystemFacts> {
+export function proveSystem(
+  ports: CheckPorts,
+  signal: AbortSignal,
+  { host, redMs }: { readonly host: Host; readonly redMs: number },
+): Promise<SystemFacts> {
   const known = begun.get(ports)
   if (known !== undefined) return known
-  const proof = inFolder((folder) => withRelays({ ports, signal, host, folder }))
+  const proof = inFolder((folder) => withRelays({ ports, signal, host, redMs, folder }))
   begun.set(ports, proof)
   return proof
 }
-
-export type Relays = Readonly<Record<'valkey' | 'postgres' | 'nats', Relay>>
 
 async function withRelays(at: At): Promise<SystemFacts> {
   const opened: { close(): Promise<void> }[] = []
@@ -87,14 +107,14 @@ async function withRelays(at: At): Promise<SystemFacts> {
 async function proveServers(relays: Relays, at: At): Promise<SystemFacts> {
   const { valkey, postgres, nats } = relays
   const changes = { ARQONBUS_VALKEY_URL: valkey.url, ARQONBUS_POSTGRES_URL: postgres.url, NATS_URL: nats.url }
-  // Starting takes a processor; the proofs mostly wait, so they begin early and others start beside them.
-  const started = await busyLane(() => startServers(changes, at), true)
+  // Starting takes a processor; the proofs mostly wait.
+  const started = await busyLane(() => startServers(changes, at))
   if ('refused' in started) return { programs: [started.refused] }
   const [bus, shield] = started.servers
   const isUp = started.servers.every((server) => server.facts['isUp'] === true)
   const routed = isUp ? await route(changes, bus.candidate, shield.candidate, at) : undefined
   const addresses = { bus: bus.httpUrl, shield: shield.httpUrl }
-  const cuts = isUp ? await cutAll(addresses, relays, at.signal) : undefined
+  const cuts = isUp ? await cutAll(addresses, relays, at) : undefined
   const programs = await Promise.all(started.servers.map((server) => endOf(server)))
   return { programs, ...(routed !== undefined && { routed }), ...(cuts !== undefined && { cuts }) }
 }
@@ -114,7 +134,7 @@ async function startServers(
   const { projectorEnabled } = at.ports.ctx.resolution.values
   const migrations = ['migrate up', ...(projectorEnabled ? (['projector migrate'] as const) : [])] as const
   for (const program of migrations) {
-    const { exit, stderr } = await (await start(program, migrateMs)).ended
+    const { exit, stderr } = await (await start(program, startMs)).ended
     // Its tables are the first thing a bus asks for: there is nothing to start without them.
     if (exit !== 0) return { refused: { ...unborn, program: 'bus', exit, reasons: reasonsIn(stderr) } }
   }
@@ -127,10 +147,12 @@ export const unborn = { isUp: false, health: 0, version: '', signal: '', isLate:
 /** Once it says that it listens: what its HTTP listener answers. */
 async function watchServer(program: Server, candidate: Candidate, signal: AbortSignal): Promise<StartedServer> {
   const says = program === 'bus' ? /bus at ws:/ : /Shield at wss?:/
-  while (!says.test(candidate.stdout()) && !candidate.hasEnded()) {
+  const listens = (): boolean => says.test(candidate.stdout())
+  const untilMs = performance.now() + startMs
+  while (!listens() && !candidate.hasEnded() && performance.now() < untilMs) {
     await new Promise((resolve) => setTimeout(resolve, upEveryMs))
   }
-  const isUp = !candidate.hasEnded()
+  const isUp = listens() && !candidate.hasEnded()
   const httpUrl = `http://127.0.0.1:${program === 'bus' ? candidate.ports.http : candidate.ports.metrics}`
   const health = isUp ? await ask(`${httpUrl}/health`, signal) : { status: 0, version: '' }
   const own = isUp ? await ask(`${httpUrl}/version`, signal) : { status: 0, version: '' }
@@ -172,7 +194,6 @@ async function route(
   try {
     return await followPayload({ ...ports, ctx, targets }, signal)
   } catch (error) {
-    if (error instanceof ProbeStop) return error
-    throw error
+    return toStop(error)
   }
 }

@@ -37,7 +37,12 @@ export interface Marked extends JsonObject {
 export const greeting = 'hello'
 
 /** What of the frames that were sent passed here, by the way they went; absent where it could not be heard. */
-export type Passed = { readonly linkIn?: readonly JsonObject[]; readonly linkOut?: readonly JsonObject[] }
+export interface Passed {
+  /** In words, for whoever reads the evidence. */
+  readonly heard: string
+  readonly linkIn?: readonly JsonObject[]
+  readonly linkOut?: readonly JsonObject[]
+}
 
 export interface LinkObserver {
   /** Is there a NATS to listen to? */
@@ -91,7 +96,9 @@ export async function openLinkObserver(
       hears,
       async passedUntil(last) {
         await hears(last, passMs)
-        return { ...(ways.includes('in') && { linkIn: rows('in') }), linkOut: rows('out') }
+        const linkOut = rows('out')
+        if (!ways.includes('in')) return { heard: 'on NATS on the way out, the way in may not be heard', linkOut }
+        return { heard: 'on NATS both ways', linkIn: rows('in'), linkOut }
       },
       close: () => probe.close(),
     }
@@ -150,6 +157,6 @@ const deaf = (payload: LinkObserver['payload']): LinkObserver => ({
   isListening: false,
   payload,
   hears: () => Promise.resolve(false),
-  passedUntil: () => Promise.resolve({}),
+  passedUntil: () => Promise.resolve({ heard: 'NATS is not in use' }),
   close: () => undefined,
 })

@@ -76,7 +76,7 @@ const live = <const S extends Shape>(spec: LiveCheck<S>): Check =>
   defineCheck<S>({ phase: 'live', deadlineMs: 15_000, requires: [], retryOn, ...spec } as unknown as CheckSpec<S>)
 
 /** What an observer on NATS heard. */
-const onLink = { linkSent: 'objects', linkIn: 'objects?', linkOut: 'objects?' } as const
+const onLink = { heard: 'string', linkSent: 'objects', linkIn: 'objects?', linkOut: 'objects?' } as const
 const listens = 'and 1 to NATS that listens'
 
 /** What two observers saw of what was sent. */

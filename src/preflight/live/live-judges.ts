@@ -4,7 +4,7 @@ import { version } from '../../base/version.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type CheckResult, failed, judgeAll, passed } from '../check.ts'
 import { badTokenNames, malformedNames } from './case-names.ts'
-import { heardOn, linkFault, type LinkFacts } from './link-judge.ts'
+import { linkFault, type LinkFacts } from './link-judges.ts'
 
 /** An answer of the bus over HTTP; `body` where it is a JSON object. */
 interface HealthFacts {
@@ -177,7 +177,7 @@ export function judgeRouting(facts: RoutingFacts): CheckResult {
     arrivalFault(otherAt, otherSent, otherSeen)
   return judgeAll(
     fault === undefined ? [] : [fault],
-    `each observer saw what was meant for it, unchanged and once${heardOn(facts)}`,
+    `each observer saw what was meant for it, unchanged and once; ${facts.heard}`,
   )
 }
 

@@ -210,6 +210,12 @@ const linkFaults = (facts: JsonObject): FailingWorld[] => [
 ]
 const linkFine = (facts: JsonObject): World[] => [
   look('heard both ways', { ...facts, linkIn: linkSent, linkOut }),
+  look('of two tenants', {
+    ...facts,
+    linkSent: [frame('a', '1'), frame('b', '2', 'other')],
+    linkIn: [frame('a', '1'), frame('b', '2', 'other')],
+    linkOut: [frame('a'), frame('b', undefined, 'other')],
+  }),
   look('heard on the way out', { ...facts, linkOut }),
   look('sent as text, which is binary on NATS', {
     ...facts,
@@ -221,6 +227,7 @@ const linkFine = (facts: JsonObject): World[] => [
 
 /** What was sent to the first observer: `a` and `b`; to the other: `c`. Without NATS. */
 const arrived = (came: JsonObject[], otherSeen: JsonObject[] = [message('c')]): JsonObject => ({
+  heard: 'in some words',
   linkSent,
   sent: [message('a'), message('b')],
   seen: came,
@@ -290,6 +297,7 @@ const refusal = 'INFRA_PROTOCOL_ERROR'
 const twin = (atShield: string, atBus: string, seen = [message('a'), message('b')]): JsonObject => ({
   atShield,
   atBus,
+  heard: 'in some words',
   linkSent,
   sent: [message('a'), message('b')],
   seen,
@@ -324,6 +332,7 @@ export const protobuf: Worlds = {
 const violations = malformedNames.map((name) => ({ name, answer: 'SCHEMA_VIOLATION' }))
 const tried = (cases: JsonObject[], seen = [message('a')]): JsonObject => ({
   cases,
+  heard: 'in some words',
   linkSent,
   sent: [message('a')],
   seen,

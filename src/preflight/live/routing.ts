@@ -29,16 +29,16 @@ export function followPayload(ports: CheckPorts, signal: AbortSignal) {
       await publishMarked(sender, tenant, place, probe),
       await publishMarked(sender, tenant, place, fence),
     ]
-    const [passed, seen, back] = await Promise.all([
-      link.passedUntil(fence),
-      seenUntil(observer, place, fence),
-      seenUntil(member, place, fence),
-    ])
-
+    // Acknowledged: whatever of it crosses to another tenant is there before what that tenant is sent now.
     const otherSender = await open.shield(otherProbeTenant)
     const otherFence = { kind: 'fence', nonce: ports.nonce() }
     await otherSender.publish(place.room, place.channel, otherFence)
-    const otherSeen = await seenUntil(stranger, place, otherFence)
+    const [passed, seen, back, otherSeen] = await Promise.all([
+      link.passedUntil(fence),
+      seenUntil(observer, place, fence),
+      seenUntil(member, place, fence),
+      seenUntil(stranger, place, otherFence),
+    ])
     const sent = [probe, fence]
     return { sent, seen, at: 'bus', back, otherSent: [otherFence], otherSeen, otherAt, linkSent, ...passed }
   })
@@ -64,13 +64,17 @@ export function crossTenants(ports: CheckPorts, signal: AbortSignal) {
     }
     // Every probe is acknowledged before the first fence is sent: a crossed probe would stand before it.
     const linkSent = [...(await publishAll(probes)), ...(await publishAll(fences))]
-    const passed = await link.passedUntil(fences[1]!)
+    const [passed, seen, otherSeen] = await Promise.all([
+      link.passedUntil(fences[1]!),
+      seenUntil(observers[0]!, place, fences[0]!),
+      seenUntil(observers[1]!, place, fences[1]!),
+    ])
     return {
       sent: [probes[0]!, fences[0]!],
-      seen: await seenUntil(observers[0]!, place, fences[0]!),
+      seen,
       at: 'shield',
       otherSent: [probes[1]!, fences[1]!],
-      otherSeen: await seenUntil(observers[1]!, place, fences[1]!),
+      otherSeen,
       otherAt: 'shield',
       linkSent,
       ...passed,

@@ -55,7 +55,7 @@ describe.skipIf(['valkey', 'postgres', 'nats'].some((name) => skipWithout(name a
 
   test.each(planted)('the phase $phase alone finds: $name', async ({ plant, phase, found }) => {
     const changes = await plant(lab)
-    const report = await lab.run({ ...changes, inputs: { phases: [phase] } })
+    const report = await lab.run({ ...changes, inputs: { phases: [phase], jobs: 8 } })
     const failed = report.canonical.results.filter(({ status }) => status === 'fail' || status === 'error')
     const codes = Object.fromEntries(failed.map((result) => [result.id, [...new Set(codesOf(result))]]))
     expect(codes, JSON.stringify(troublesOf(report))).toEqual(found)

@@ -4,6 +4,8 @@ import type { Finding } from '../../rules/rule.ts'
 
 /** What passed on NATS; a way that nobody could hear is absent. */
 export interface LinkFacts {
+  /** In words: which ways could be heard. */
+  readonly heard: string
   /** In order: `tenant`, `nonce`, and of a binary frame the digest. */
   readonly linkSent: readonly JsonObject[]
   /** From Shield to the bus. */
@@ -41,10 +43,4 @@ function wayFault(
     }
   }
   return undefined
-}
-
-/** Says where an observer on NATS stood, for whoever reads the evidence. */
-export function heardOn({ linkIn, linkOut }: LinkFacts): string {
-  if (linkOut === undefined) return ''
-  return linkIn === undefined ? '; on NATS on the way out, the way in may not be heard' : '; on NATS both ways'
 }

@@ -2,12 +2,11 @@
 import type { JsonObject } from '../../base/json.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type Check, defineCheck, judgeAll } from '../check.ts'
-import { listed, word } from '../runtime/host.ts'
-import { ProbeStop } from '../stops.ts'
-import { type CutCase, cutCases, redWithinMs } from './cuts.ts'
+import { word } from '../runtime/host.ts'
+import { type CutCase, cutCases } from './cuts.ts'
 import { redHealthWorlds } from './red-health-worlds.ts'
 import type { Given } from './start-check.ts'
-import { proveSystem, type SystemFacts } from './system.ts'
+import { cutsOf, proveSystem } from './system.ts'
 
 const fix = 'repair what the program reports of itself at /ready: whoever watches it is told nothing'
 
@@ -20,26 +19,20 @@ function faultsOf({ program, service, components }: CutCase, cuts: readonly Json
   if (during === 'healthy') return fault('STAYED_GREEN', `/ready said healthy with ${service} cut off`)
   const names = Array.isArray(named) ? named.map(word) : []
   if (!components.some((name) => names.includes(name))) {
-    const what = names.length === 0 ? 'no component' : listed(names)
-    return fault('NOT_NAMED', `/ready named ${what}, not ${components.join(' or ')}, with ${service} cut off`)
+    return fault(
+      'NOT_NAMED',
+      `/ready named [${names.join(', ')}], not ${components.join(' or ')}, with ${service} cut off`,
+    )
   }
   return after === 'healthy' ? [] : fault('STAYED_RED', `/ready said ${word(after)} with ${service} back`)
 }
 
-const requireUp = <T>(facts: T | undefined): T => {
-  if (facts === undefined) throw new ProbeStop('NO_CANDIDATE', 'bus and Shield did not both start', 'start')
-  return facts
-}
-
-/** Of a system that started. */
-export const cutsOf = ({ cuts }: SystemFacts): JsonObject[] => requireUp(cuts)
-
-export function redHealthCheck({ host, ...given }: Given): Check {
+export function redHealthCheck({ at, ...given }: Given): Check {
   return defineCheck({
     ...given,
     id: 'boot.health-turns-red',
     title: 'Health turns red when something is away, and green again',
-    proves: `With Valkey, Postgres and NATS cut off from the candidate one after the other, /ready of the bus leaves healthy within ${redWithinMs / 1_000} s and names the part that is away, that of Shield for NATS too; given back, each is healthy again. An endpoint that is always green is found here.`,
+    proves: `With Valkey, then Postgres and NATS cut off from the candidate, /ready of the bus leaves healthy within ${at.redMs / 1_000} s and names the part that is away, that of Shield for NATS too; once the service is back, each is healthy again. An endpoint that is always green is found here.`,
     evidence: 'What /ready said before, with the service cut off, and after, and which components it named.',
     fix: 'The finding names the program and the service: look at how it watches that service.',
     runbook: ['L54'],
@@ -48,7 +41,7 @@ export function redHealthCheck({ host, ...given }: Given): Check {
     class: 'regression',
     requires: ['boot.starts-from-clean-tree'],
     shape: { cuts: 'objects' },
-    probe: async (ports, signal) => ({ cuts: cutsOf(await proveSystem(ports, signal, host)) }),
+    probe: async (ports, signal) => ({ cuts: cutsOf(await proveSystem(ports, signal, at)) }),
     judge({ cuts }) {
       const findings = cutCases.flatMap((one) => faultsOf(one, cuts))
       const observed = cuts.map(

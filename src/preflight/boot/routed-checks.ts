@@ -3,10 +3,9 @@
 import { type Applicability, type Check, defineCheck, type Worlds } from '../check.ts'
 import { arrivals } from '../live/live-checks.ts'
 import { judgeRouting } from '../live/live-judges.ts'
-import { ProbeStop } from '../stops.ts'
 import { routedWorlds } from './routed-worlds.ts'
 import type { Given } from './start-check.ts'
-import { proveSystem, type Routed } from './system.ts'
+import { proveSystem, routedOf } from './system.ts'
 
 /** The certificate of production is for another name than this machine's. */
 const withoutOwnTls = (given: Applicability): Applicability => ({
@@ -17,13 +16,7 @@ const withoutOwnTls = (given: Applicability): Applicability => ({
   },
 })
 
-function requireRouted(routed: Routed | ProbeStop | undefined): Routed & { linkIn: Routed['linkSent'] } {
-  if (routed === undefined) throw new ProbeStop('NO_CANDIDATE', 'bus and Shield did not both start', 'start')
-  if (routed instanceof ProbeStop) throw routed
-  return { ...routed, linkIn: [...(routed.linkIn ?? [])] } // unheard is as good as nothing: all may be heard here
-}
-
-export function routedCheck({ host, ...given }: Given): Check {
+export function routedCheck({ at, ...given }: Given): Check {
   return defineCheck({
     ...given,
     id: 'boot.routes-payload',
@@ -39,7 +32,7 @@ export function routedCheck({ host, ...given }: Given): Check {
     appliesWhen: withoutOwnTls(given.appliesWhen),
     requires: ['boot.starts-from-clean-tree'],
     shape: { ...arrivals, back: 'objects', linkIn: 'objects' },
-    probe: async (ports, signal) => requireRouted((await proveSystem(ports, signal, host)).routed),
+    probe: async (ports, signal) => routedOf(await proveSystem(ports, signal, at)),
     judge: judgeRouting,
     worlds: routedWorlds as Worlds<never>, // held to the shape when the check is proven
   })
