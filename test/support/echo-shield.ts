@@ -5,6 +5,7 @@ import { WebSocketServer } from 'ws'
 import { createAuthenticator } from '../../src/auth/authenticator.ts'
 import { systemClock, toIsoTime } from '../../src/base/clock.ts'
 import { createMessageIds } from '../../src/base/ids.ts'
+import type { JsonObject } from '../../src/base/json.ts'
 import { protocolVersion } from '../../src/base/version.ts'
 import type { Envelope } from '../../src/envelope/envelope.ts'
 import { authenticateUpgrade } from '../../src/shield/authenticate.ts'
@@ -35,23 +36,20 @@ export async function startEchoShield(secret: string): Promise<EchoShield> {
   })
 
   function answer(session: Session, data: Buffer, isBinary: boolean): void {
-    if (!isBinary) return session.send({ type: 'error', error_code: 'INFRA_PROTOCOL_ERROR' })
-    let frame: Envelope
-    try {
-      frame = decodeProtobuf(data, defaultWireLimits)
-    } catch {
-      return session.send({ type: 'error', error_code: 'SCHEMA_VIOLATION' })
+    const frame = isBinary ? readFrame(data) : undefined
+    if (frame === undefined) {
+      session.send({ type: 'error', error_code: isBinary ? 'SCHEMA_VIOLATION' : 'INFRA_PROTOCOL_ERROR' })
+    } else if (frame.type === 'command') {
+      session.places.add(placeOf(frame.args))
+      session.send({ type: 'response', request_id: frame.id, status: 'success' })
+    } else {
+      const { room, channel, payload, id } = frame
+      for (const other of sessions) {
+        const isThere = other.tenant === session.tenant && other.places.has(placeOf({ room: room!, channel: channel! }))
+        if (isThere) other.send({ type: 'message', room: room!, channel: channel!, payload })
+      }
+      session.send({ type: 'message_response', id, request_id: id, status: 'success' })
     }
-    if (frame.type === 'command') {
-      session.places.add(`${String(frame.args['room'])} ${String(frame.args['channel'])}`)
-      return session.send({ type: 'response', request_id: frame.id, status: 'success' })
-    }
-    const { room, channel, payload, id } = frame
-    for (const other of sessions) {
-      const isThere = other.tenant === session.tenant && other.places.has(`${room} ${channel}`)
-      if (isThere) other.send({ type: 'message', room: room!, channel: channel!, payload })
-    }
-    session.send({ type: 'message_response', id, request_id: id, status: 'success' })
   }
 
   const server = createServer()
@@ -85,6 +83,16 @@ export async function startEchoShield(secret: string): Promise<EchoShield> {
     },
   }
 }
+
+function readFrame(data: Buffer): Envelope | undefined {
+  try {
+    return decodeProtobuf(data, defaultWireLimits)
+  } catch {
+    return undefined
+  }
+}
+
+const placeOf = ({ room, channel }: JsonObject): string => JSON.stringify([room, channel])
 
 const frameOf = (fields: Partial<Envelope> & Pick<Envelope, 'id' | 'type'>): Envelope => ({
   timestamp: toIsoTime(systemClock.now()),

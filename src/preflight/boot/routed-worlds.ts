@@ -3,7 +3,7 @@ import type { World, Worlds } from '../check.ts'
 import { linkOut, linkSent, routing } from '../live/live-worlds.ts'
 
 /** Where a world of the live phase says nothing of NATS, all passed there as it has to. */
-const heard = <T extends World>({ targets: _, ...world }: T): Omit<T, 'targets'> =>
+const heard = <T extends World>(world: T): T =>
   world.facts === undefined ? world : { ...world, facts: { linkIn: linkSent, linkOut, ...world.facts } }
 
 export const routedWorlds: Worlds = {

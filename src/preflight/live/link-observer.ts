@@ -83,9 +83,10 @@ export async function openLinkObserver(
       follow('in', probe.subscribe(busSubjects.frames))
       await probe.flush()
     }
-    const judged = ({ kind }: Row): boolean => kind !== greeting
     const rows = (wanted: Row['way']): JsonObject[] =>
-      inbox.all.filter((row) => judged(row) && row.way === wanted).map(({ way: _, kind: __, ...row }) => row)
+      inbox.all
+        .filter(({ way, kind }) => way === wanted && kind !== greeting)
+        .map(({ tenant, nonce, frame }) => ({ tenant, nonce, ...(frame !== undefined && { frame }) }))
     const hears = async ({ nonce }: Marked, withinMs: number): Promise<boolean> => {
       const passes = ways.map((way) => inbox.next((row) => row.way === way && row.nonce === nonce))
       return await within(withinMs, Promise.all(passes))
