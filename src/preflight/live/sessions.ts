@@ -77,12 +77,14 @@ export async function settle(link: LinkObserver, member: WireSession, place: Pla
 /** What was acknowledged is on its way: what is not there by then does not come. */
 const arriveMs = 4_000
 
-/** Waits for that payload in that place, and gives everything that came to the place until then. */
+/** Waits for that payload in that place, and gives everything that came to the place until then, and nothing later. */
 export async function seenUntil(session: WireSession, place: Place, last: JsonObject): Promise<JsonObject[]> {
-  const arrival = session.inbox.next((frame) => isAt(frame, place) && payloadOf(frame)['nonce'] === last['nonce'])
-  await within(arriveMs, arrival)
-  const came = session.inbox.all.filter((frame) => isAt(frame, place)).map(payloadOf)
-  return came.filter(({ kind }) => kind !== greeting)
+  const isLast = (frame: Envelope): boolean => isAt(frame, place) && payloadOf(frame)['nonce'] === last['nonce']
+  await within(arriveMs, session.inbox.next(isLast))
+  const { all } = session.inbox
+  const end = all.findIndex(isLast)
+  const came = (end === -1 ? all : all.slice(0, end + 1)).filter((frame) => isAt(frame, place))
+  return came.map(payloadOf).filter(({ kind }) => kind !== greeting)
 }
 
 function isAt({ type, room, channel }: Envelope, place: Place): boolean {

@@ -62,17 +62,18 @@ interface System {
   readonly targets: Targets
 }
 
+const dial = (port: number, user: string) =>
+  openNatsLink({
+    servers: [{ host: '127.0.0.1', port, isTls: false, user, password: 'pw' }],
+    name: user,
+    logger: silentLogger,
+  })
+
 /** As two programs that meet on NATS, each with a user of its own (docs/link.md). */
 const startOver =
   ({ port }: NatsServerProcess): typeof startUp =>
   async (configs, ports) => {
-    const dial = (user: string) =>
-      openNatsLink({
-        servers: [{ host: '127.0.0.1', port, isTls: false, user, password: 'pw' }],
-        name: user,
-        logger: silentLogger,
-      })
-    const links = [await dial('bus'), await dial('gateway')] as const
+    const links = [await dial(port, 'bus'), await dial(port, 'gateway')] as const
     const bus = await startBus(configs.bus, { ...ports, link: links[0] })
     const shield = await startShieldProgram(configs.shield, { ...ports, link: links[1] })
     return {
@@ -97,7 +98,7 @@ async function startSystem(env: Environment, dataDir: string, nats?: NatsServerP
   return { running, targets }
 }
 
-/** The rights of docs/link.md; `observer` may hear both ways. */
+/** The rights of docs/link.md; `observer` may hear both ways, `rogue` may everything. */
 const linkUsers = `authorization { users: [
   { user: bus, password: pw, permissions: {
       publish: ["out.t.>", "ctl.edge.>", "ctl.bus.who", "_INBOX.>"], subscribe: ["in.t.>", "ctl.bus.>", "_INBOX.>"] } }
@@ -105,6 +106,7 @@ const linkUsers = `authorization { users: [
       publish: ["in.t.>", "ctl.bus.open", "ctl.bus.close", "ctl.bus.lease", "ctl.bus.read"]
       subscribe: ["out.t.>", "ctl.edge.>", "_INBOX.>"] } }
   { user: observer, password: pw, permissions: { publish: [], subscribe: ["in.t.>", "out.t.>"] } }
+  { user: rogue, password: pw }
 ] }`
 const staging = { ...productionEnvironment, ARQONBUS_ENVIRONMENT: 'staging' }
 
@@ -161,6 +163,27 @@ describe.each([
       expect(await words({})).toBe('on NATS on the way out, the way in may not be heard')
       expect(await words({ NATS_URL: `nats://observer:pw@127.0.0.1:${nats.port}` })).toBe('on NATS both ways')
     }
+  })
+
+  const rogues = [
+    ['a second time', 'arqon-preflight', 'WRONG_COUNT'],
+    ['for another tenant', 'another', 'OTHER_TENANT'],
+  ] as const
+  it.each(user === undefined ? [] : rogues)('finds a frame that passes %s on NATS', async (_how, tenant, code) => {
+    const { port } = nats!
+    const rogue = await dial(port, 'rogue')
+    const copied = new Set<string>()
+    rogue.subscribe('in.t.arqon-preflight.raw', ({ data }) => {
+      const frame = Buffer.from(data).toString('latin1')
+      if (!copied.has(frame)) rogue.publish(`in.t.${tenant}.raw`, data)
+      copied.add(frame)
+    })
+    await rogue.flush()
+    const heard = { ...env, NATS_URL: `nats://observer:pw@127.0.0.1:${port}` }
+    const only = ['live.shield-routes-payload', 'live.tenant-isolation']
+    const report = await runPreflight({ env: heard, targets: system.targets, only })
+    await rogue.close()
+    for (const id of only) expect(codesOf(report, id)).toEqual([`nats-in ${code}`])
   })
 
   it('shows no token and no secret', () => {
