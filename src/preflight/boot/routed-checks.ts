@@ -22,7 +22,7 @@ export function routedCheck({ at, ...given }: Given): Check {
     id: 'boot.routes-payload',
     title: 'The candidate carries what it takes, and nowhere else',
     proves:
-      'On a NATS of its own, where an observer hears everything, a binary frame sent through Shield passes once, byte for byte, on the inbound subject of its tenant and of no other, then once on the way out; the bus and a member at Shield get its payload once and unchanged, another tenant nothing. A Shield that echoes is found here, whatever a user of production may hear.',
+      'On a NATS of its own, where an observer hears everything, a binary frame sent through Shield passes once, byte for byte, on the inbound subject of its tenant and of no other, then once on the way out; the bus, its history and a member at Shield get its payload once and unchanged, another tenant nothing. A Shield that echoes is found here, whatever a user of production may hear.',
     evidence: 'Frames that passed on NATS, and messages seen by the observers, up to a fence message.',
     fix: 'Look at the link between Shield and bus (docs/link.md); the output of both is in the incident bundle.',
     runbook: ['L57'],
@@ -31,7 +31,7 @@ export function routedCheck({ at, ...given }: Given): Check {
     class: 'regression',
     appliesWhen: withoutOwnTls(given.appliesWhen),
     requires: ['boot.starts-from-clean-tree'],
-    shape: { ...arrivals, back: 'objects', linkIn: 'objects' },
+    shape: { ...arrivals, back: 'objects', kept: 'objects?', linkIn: 'objects' },
     probe: async (ports, signal) => routedOf(await proveSystem(ports, signal, at)),
     judge: judgeRouting,
     worlds: routedWorlds as Worlds<never>, // held to the shape when the check is proven

@@ -175,7 +175,7 @@ export const liveChecks: readonly Check[] = [
     id: 'live.shield-routes-payload',
     title: 'What Shield takes arrives at the bus, and comes back',
     proves:
-      'What is sent through Shield passes on NATS once, on the subject of its tenant and no other, heard by an observer with a connection of its own (with the way in byte for byte, where the user of NATS_URL may hear it); the bus and a member at Shield get it once and unchanged, another tenant nothing. An echo is no proof: it passes nowhere.',
+      'What is sent through Shield passes on NATS once, on the subject of its tenant and no other, heard by an observer with a connection of its own (with the way in byte for byte, where the user of NATS_URL may hear it); the bus, its history and a member at Shield get it once and unchanged, another tenant nothing. An echo is no proof: it passes nowhere.',
     evidence: 'Frames that passed on NATS, and messages seen by the observers, up to a fence message.',
     fix: 'Look at the link between Shield and bus: component link of /ready, and the logs of both.',
     runbook: ['L57'],
@@ -187,7 +187,7 @@ export const liveChecks: readonly Check[] = [
       { kind: 'net', what: `opens 5 connections, ${listens}` },
       { kind: 'write', what: 'publishes 3 messages and a greeting in a random room of reserved tenants' },
     ],
-    shape: { ...arrivals, back: 'objects' },
+    shape: { ...arrivals, back: 'objects', kept: 'objects?' },
     probe: followPayload,
     judge: judges.judgeRouting,
     worlds: worlds.routing,

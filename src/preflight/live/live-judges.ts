@@ -158,6 +158,8 @@ export function judgeValidToken({ status }: { readonly status?: number }): Check
 interface RoutingFacts extends LinkFacts {
   /** At a member of the channel at Shield; where the observers stand there themselves, absent. */
   readonly back?: readonly JsonObject[]
+  /** In the history of the channel; absent where none is kept. */
+  readonly kept?: readonly JsonObject[]
   readonly sent: readonly JsonObject[]
   readonly seen: readonly JsonObject[]
   readonly otherSent: readonly JsonObject[]
@@ -169,11 +171,12 @@ interface RoutingFacts extends LinkFacts {
 
 /** Every observer saw what was sent to it, in order, once and unchanged, and nothing else. */
 export function judgeRouting(facts: RoutingFacts): CheckResult {
-  const { sent, seen, back, otherSent, otherSeen, at, otherAt } = facts
+  const { sent, seen, back, kept, otherSent, otherSeen, at, otherAt } = facts
   const fault =
     linkFault(facts) ??
     arrivalFault(at, sent, seen) ??
     (back === undefined ? undefined : arrivalFault('shield-back', sent, back)) ??
+    (kept === undefined ? undefined : arrivalFault('history', sent, kept)) ??
     arrivalFault(otherAt, otherSent, otherSeen)
   return judgeAll(
     fault === undefined ? [] : [fault],

@@ -273,6 +273,7 @@ const arrivalWorlds: Worlds = {
 /** `back`: at a member at Shield. */
 const returned = <T extends World>(world: T, back = [message('a'), message('b')]): T =>
   world.facts === undefined ? world : { ...world, facts: { ...world.facts, back } }
+const bothKept = [message('a'), message('b')]
 const arrivedAll = arrived([message('a'), message('b')])
 
 export const routing: Worlds = {
@@ -285,9 +286,17 @@ export const routing: Worlds = {
       message('a'),
       message('b'),
     ]),
+    returned(bad('nothing was kept', 'history WRONG_COUNT', { ...arrivedAll, kept: [] })),
+    returned(bad('it was kept twice', 'history WRONG_COUNT', { ...arrivedAll, kept: [message('a'), ...bothKept] })),
+    returned(
+      bad('it was kept otherwise', 'history WRONG_PAYLOAD', { ...arrivedAll, kept: [message('x'), message('b')] }),
+    ),
     returned(bad('it came back changed', 'shield-back WRONG_PAYLOAD', arrivedAll), [message('a'), message('x')]),
   ],
-  ignores: arrivalWorlds.ignores.map((world) => returned(world)),
+  ignores: [
+    ...arrivalWorlds.ignores.map((world) => returned(world)),
+    returned(look('kept', { ...arrivedAll, kept: bothKept })),
+  ],
   skips: [without('shield'), without('bus'), keyPair],
 }
 export { linkSent, linkOut }

@@ -1,16 +1,17 @@
 // What Shield lets in arrives where it should, once, and nowhere else: on NATS, where neither of the two programs has a
-// say, at the bus, and back at Shield. Silence is proved by order: a message of its own that reaches an observer later
+// say, at the bus, in
+// its history, and back at Shield. Silence is proved by order: a message of its own that reaches an observer later
 // than the probe proves that the probe did not come before it.
 import { defaultTenant } from '../../auth/tenants.ts'
 import type { CheckPorts } from '../check.ts'
 import { otherProbeTenant, probeTenant } from './probe-tokens.ts'
-import { newPlace, publishMarked, seenUntil, settle, withSessions } from './sessions.ts'
+import { newPlace, publishMarked, seenUntil, settle, withoutGreeting, withSessions } from './sessions.ts'
 
 export function followPayload(ports: CheckPorts, signal: AbortSignal) {
   return withSessions(ports, signal, async (open) => {
     // Where the bus asks for no token, all its clients are in the default tenant: the probe goes there too, and the
     // stranger watches at Shield, which tells tenants apart.
-    const { enableAuth } = ports.ctx.resolution.values
+    const { enableAuth, enablePersistence } = ports.ctx.resolution.values
     const tenant = enableAuth ? probeTenant : defaultTenant
     const otherAt = enableAuth ? 'bus' : 'shield'
     const place = newPlace(ports)
@@ -39,8 +40,10 @@ export function followPayload(ports: CheckPorts, signal: AbortSignal) {
       seenUntil(member, place, fence),
       seenUntil(stranger, place, otherFence),
     ])
+    const kept = enablePersistence ? withoutGreeting(await member.kept(place.room, place.channel)) : undefined
     const sent = [probe, fence]
-    return { sent, seen, at: 'bus', back, otherSent: [otherFence], otherSeen, otherAt, linkSent, ...passed }
+    const atMember = { back, ...(kept !== undefined && { kept }) }
+    return { sent, seen, at: 'bus', ...atMember, otherSent: [otherFence], otherSeen, otherAt, linkSent, ...passed }
   })
 }
 

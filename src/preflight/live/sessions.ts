@@ -84,8 +84,11 @@ export async function seenUntil(session: WireSession, place: Place, last: JsonOb
   const { all } = session.inbox
   const end = all.findIndex(isLast)
   const came = (end === -1 ? all : all.slice(0, end + 1)).filter((frame) => isAt(frame, place))
-  return came.map(payloadOf).filter(({ kind }) => kind !== greeting)
+  return withoutGreeting(came.map(payloadOf))
 }
+
+export const withoutGreeting = (payloads: readonly JsonObject[]): JsonObject[] =>
+  payloads.filter(({ kind }) => kind !== greeting)
 
 function isAt({ type, room, channel }: Envelope, place: Place): boolean {
   return type === 'message' && room === place.room && channel === place.channel

@@ -20,6 +20,8 @@ export interface WireSession {
   join(room: string, channel: string): Promise<void>
   /** Publishes, and waits for the acknowledgement. Resolves with the digest of the binary frame; without one for text. */
   publish(room: string, channel: string, payload: JsonObject): Promise<string | undefined>
+  /** Payloads of the newest 50 messages that are kept of the channel, oldest first; none where it may not be asked. */
+  kept(room: string, channel: string): Promise<readonly JsonObject[]>
   /** A message with an id of its own, not sent. */
   message(room: string, channel: string, payload: JsonObject): Envelope
   /** Text or binary as it is, right or wrong. */
@@ -85,6 +87,12 @@ export async function openWireSession(
       if (answer.type !== 'message_response') throw wrong(name, 'PUBLISH_REFUSED', refusalOf(answer))
       return digest
     },
+    async kept(room, channel) {
+      const { id } = send({ type: 'command', command: 'history', args: { room, channel } })
+      const { payload } = await inbox.next((frame) => frame.request_id === id)
+      const { history } = objectAt(payload, 'data')
+      return Array.isArray(history) ? history.map((entry) => objectAt(objectAt(entry, 'envelope'), 'payload')) : []
+    },
     message: (room, channel, payload) => make({ type: 'message', room, channel, payload }),
     send: (frame) => socket.send(frame),
     close: () => socket.terminate(),
@@ -135,6 +143,12 @@ function wrong(name: string, code: string, found: string): ProbeStop {
 
 function refusalOf({ type, error_code: code, error }: Envelope): string {
   return `${type} ${code ?? ''} ${error ?? ''}`.trimEnd()
+}
+
+/** Empty where there is none. */
+function objectAt(value: JsonValue, key: string): JsonObject {
+  const found = isJsonObject(value) ? value[key] : undefined
+  return isJsonObject(found) ? found : {}
 }
 
 function textAt(value: JsonValue, key: string): string | undefined {

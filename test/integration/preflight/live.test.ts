@@ -248,6 +248,11 @@ describe('against a real system that does not enforce what it should', () => {
     ])
   })
 
+  it('finds a bus that keeps nothing where history is claimed', async () => {
+    const claimed = { ARQONBUS_ENABLE_PERSISTENCE: 'true' }
+    expect(await judge('live.shield-routes-payload', claimed)).toEqual(['history WRONG_COUNT'])
+  })
+
   it('says that the schema is not strict where nobody claims it', async () => {
     expect(await judge('live.schema-enforced', { ARQON_SCHEMA_STRICT: 'false' })).toEqual(['skip'])
   })
