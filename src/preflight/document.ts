@@ -42,7 +42,7 @@ check waits on another that did not pass, the one at the root is the cause, and 
 | static | judges the environment, the package and files; opens no connection | always |
 | deps | real probes of Valkey, Postgres, NATS and Ollama, on connections of their own, each in a process that is killed at its deadline | always; \`--read-only\` writes nothing there, \`--offline\` leaves them out |
 | gates | a clean install, imports, types, every suite, apart from production (\`docs/gates.md\`) | with \`--gates\` or \`--attestation\` |
-| boot | starts this package on loopback with each fault of the runbook: it has to refuse | in staging and prod, when nothing before was a blocker |
+| boot | starts this package on loopback with each fault of the runbook: it has to refuse; and without one, on stand-ins of its own: it has to start, carry a payload, and tell when a service is cut off | in staging and prod, when nothing before was a blocker |
 | live | speaks to a started system as clients do | with \`--target\` or \`--candidate\` |
 
 Profile dev needs the phases static and live; staging and prod need all five. The rules among the static checks are those
@@ -54,6 +54,18 @@ run fails, evidence and tickets are made (\`docs/incidents.md\`), and the run ca
 (\`docs/replay.md\`). A GO becomes a certificate that servers ask for (\`docs/certificate.md\`). \`preflight selftest\` proves that
 every check can fail: each is judged in worlds where it has to pass, where it has to fail with a code and a class, with its
 probe cut off, and where something is odd and none of its business. Checks of your own: \`docs/preflight-plugins.md\`.
+
+What is planted in a candidate is found by the phase that is meant for it, with all others off. Tests plant each of these in
+real programs:
+
+| planted | phase | found by |
+|---|---|---|
+| a weak secret | static | \`shield.jwt-secret-strong\`; that the servers refuse one, in boot: \`boot.refuses-default-secret\` |
+| a suite pointed at production | gates | \`gate.isolated\`, before any suite starts |
+| a hollow suite | gates | \`gate.not-hollow\` |
+| a health endpoint that is always green | boot | \`boot.health-turns-red\` |
+| a Shield that echoes, cut off from NATS | live | \`live.shield-routes-payload\`, and the other checks with an observer on NATS |
+| a gateway that says 101 and then closes | live | \`live.shield-rejects-missing-token\`, \`live.shield-rejects-bad-tokens\` |
 
 ## What is judged
 
@@ -68,8 +80,12 @@ sets itself are not seen.
 The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. Where none runs
 yet, \`--candidate\` starts bus and Shield of this package when the phase begins, in the judged environment with its stores
 and its NATS, on loopback, without TLS of their own, under a permit, and ends them afterwards; a bus that serves on that NATS
-already makes the candidate refuse, and has to be named with \`--target\`. The checks use the secrets of the environment they are given, tokens of two minutes that are never written, and the reserved tenants
-\`arqon-preflight\` and \`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`.
+already makes the candidate refuse, and has to be named with \`--target\`. The checks use the secrets of the environment
+they are given, tokens of two minutes that are never written, and the reserved tenants \`arqon-preflight\` and
+\`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`. What passes between
+Shield and bus is heard on NATS, over a connection of the preflight's own with the user of \`NATS_URL\`: messages on their way
+out, and, where that user may hear them, frames on their way in. A gateway's own user may not (\`docs/link.md\`), and need not
+for this: \`boot.routes-payload\` hears both on the NATS of the candidate. A running system is never cut off from anything.
 
 A report has a \`canonical\` part, the same for the same system whenever it is judged, with a digest of its own, and
 \`observations\`: times, addresses, what was found. No secret stands in either.`

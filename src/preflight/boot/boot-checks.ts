@@ -1,5 +1,6 @@
 // What must refuse to start does, and what may start starts: the fail conditions of the runbook (L61-L65), proved on the
-// program itself and not on what it says of its configuration.
+// program itself and not on what it says of its configuration. And what started is as healthy as it says, and carries what
+// it takes (L54, L57).
 import { sharedSecret } from '../../rules/predicates.ts'
 import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
@@ -7,6 +8,8 @@ import * as probes from './boot-probes.ts'
 import { judgeRefusals, type RefusalCase, refusalShape } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
 import { refusalWorlds } from './refusal-worlds.ts'
+import { redHealthCheck } from './red-health-checks.ts'
+import { routedCheck } from './routed-checks.ts'
 import { cleanStartCheck } from './start-check.ts'
 
 /** Where a production start is meant; what development starts with is nobody's risk. */
@@ -60,8 +63,12 @@ function refuses(
   })
 }
 
-/** `refusalMs`: how long a refusal of the configuration may take. */
-export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): readonly Check[] {
+/** How long a refusal of the configuration may take, and health to tell that a service is gone. */
+const documented = { refusalMs: 10_000, redMs: 10_000 }
+
+export function createBootChecks(host: Host, changed: Partial<typeof documented> = {}): readonly Check[] {
+  const limits = { ...documented, ...changed }
+  const given = { at: { host, redMs: limits.redMs }, deadlineMs: bootDeadlineMs, effects: loopbackEffects }
   const proveAll = (list: readonly RefusalCase[]) => probes.proveRefusals(list, host, limits.refusalMs)
   return [
     refuses(
@@ -166,12 +173,9 @@ export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): re
       cases.badCertificate,
       probes.proveBadCertificate(host),
     ),
-    cleanStartCheck({
-      host,
-      appliesWhen: outsideDevelopment,
-      deadlineMs: bootDeadlineMs,
-      effects: loopbackEffects,
-    }),
+    cleanStartCheck({ ...given, appliesWhen: outsideDevelopment }),
+    redHealthCheck({ ...given, appliesWhen: outsideDevelopment }),
+    routedCheck({ ...given, appliesWhen: withSharedSecret }),
   ]
 }
 

@@ -3,87 +3,9 @@
 import type { JsonObject } from '../../base/json.ts'
 import { version } from '../../base/version.ts'
 import type { Finding } from '../../rules/rule.ts'
-import { type Check, type CheckPorts, defineCheck, judgeAll, type World } from '../check.ts'
-import { type Host, listed, word } from '../runtime/host.ts'
-import { busyLane, type Candidate, type CandidateProgram, type Changes, inFolder, startCandidate } from './candidate.ts'
-import { reasonsIn } from './refusal.ts'
-import { startNats, startPostgres, startValkey } from './stand-ins.ts'
-
-const servers = ['bus', 'shield'] as const
-const startMs = 30_000
-const upEveryMs = 50
-
-/** Once it says that it listens: what its HTTP listener answers. Then it is asked to end. */
-async function watchServer(
-  program: (typeof servers)[number],
-  candidate: Candidate,
-  signal: AbortSignal,
-): Promise<() => Promise<JsonObject>> {
-  const says = program === 'bus' ? /bus at ws:/ : /Shield at wss?:/
-  while (!says.test(candidate.stdout()) && !candidate.hasEnded()) {
-    await new Promise((resolve) => setTimeout(resolve, upEveryMs))
-  }
-  const isUp = !candidate.hasEnded()
-  const port = program === 'bus' ? candidate.ports.http : candidate.ports.metrics
-  const health = isUp ? await ask(port, '/health', signal) : { status: 0, version: '' }
-  const own = isUp ? await ask(port, '/version', signal) : { status: 0, version: '' }
-  return async () => {
-    candidate.end()
-    const { exit, signal: died, isLate, stderr } = await candidate.ended
-    const reasons = isUp ? [] : reasonsIn(stderr)
-    return { program, isUp, health: health.status, version: own.version, exit, signal: died, isLate, reasons }
-  }
-}
-
-async function ask(port: number, path: string, signal: AbortSignal): Promise<{ status: number; version: string }> {
-  try {
-    const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
-      signal: AbortSignal.any([signal, AbortSignal.timeout(5_000)]),
-    })
-    const body: unknown = await answer.json()
-    const found = typeof body === 'object' && body !== null && 'version' in body ? body.version : ''
-    return { status: answer.status, version: typeof found === 'string' ? found : '' }
-  } catch {
-    return { status: 0, version: '' }
-  }
-}
-
-async function startAll(ports: CheckPorts, signal: AbortSignal, host: Host): Promise<{ programs: JsonObject[] }> {
-  return await inFolder(async (folder) => {
-    const place = { ports, signal, folder }
-    const started = await Promise.allSettled([startValkey(place), startPostgres(place), startNats(place)])
-    try {
-      const [valkey, postgres, nats] = started.map((one) => {
-        if (one.status === 'rejected') throw one.reason
-        return one.value.url
-      }) as [string, string, string]
-      const changes = { ARQONBUS_VALKEY_URL: valkey, ARQONBUS_POSTGRES_URL: postgres, NATS_URL: nats }
-      return { programs: await busyLane(() => startServers(changes, { ports, signal, host, folder })) }
-    } finally {
-      await Promise.all(started.flatMap((one) => (one.status === 'fulfilled' ? [one.value.close()] : [])))
-    }
-  })
-}
-
-async function startServers(
-  changes: Changes,
-  at: { ports: CheckPorts; signal: AbortSignal; host: Host; folder: string },
-): Promise<JsonObject[]> {
-  const start = (program: CandidateProgram): Promise<Candidate> =>
-    startCandidate({ name: `${program} in good order`, program, changes, isStaging: true, deadlineMs: startMs }, at)
-  const { projectorEnabled } = at.ports.ctx.resolution.values
-  const migrations = ['migrate up', ...(projectorEnabled ? (['projector migrate'] as const) : [])] as const
-  for (const program of migrations) {
-    const { exit, stderr } = await (await start(program as CandidateProgram)).ended
-    // Its tables are the first thing a bus asks for: there is nothing to start without them.
-    if (exit !== 0) return [{ ...unborn, program: 'bus', exit, reasons: reasonsIn(stderr) }]
-  }
-  const ends: (() => Promise<JsonObject>)[] = []
-  for (const program of servers) ends.push(await watchServer(program, await start(program), at.signal))
-  return await Promise.all(ends.map((end) => end()))
-}
-
-const unborn = { isUp: false, health: 0, version: '', signal: '', isLate: false } as const
+import { type Check, defineCheck, judgeAll, type World } from '../check.ts'
+import { listed, word } from '../runtime/host.ts'
+import { proveSystem, servers, unborn } from './system.ts'
 
 function faultsOf(program: string, facts: JsonObject | undefined): Finding[] {
   const findings: Finding[] = []
@@ -130,9 +52,11 @@ const fails = (name: string, code: string, program: 'bus' | 'shield', ...program
   expect: { code, findings: [`${program} ${code}`] },
 })
 
-type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & { readonly host: Host }
+export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & {
+  readonly at: Parameters<typeof proveSystem>[2]
+}
 
-export function cleanStartCheck({ host, ...given }: Given): Check {
+export function cleanStartCheck({ at, ...given }: Given): Check {
   return defineCheck({
     ...given,
     id: 'boot.starts-from-clean-tree',
@@ -147,7 +71,7 @@ export function cleanStartCheck({ host, ...given }: Given): Check {
     class: 'regression',
     requires: ['meta.config-valid', 'runtime.tree-matches-lock'],
     shape: { programs: 'objects' },
-    probe: (ports, signal) => startAll(ports, signal, host),
+    probe: async (ports, signal) => ({ programs: (await proveSystem(ports, signal, at)).programs }),
     judge({ programs }) {
       const findings = servers.flatMap((name) =>
         faultsOf(

@@ -1,5 +1,5 @@
-// What Shield and the bus must not take: JSON where only protobuf is spoken, and frames that break the schema. An
-// observer on the bus sees a fence sent afterwards, and nothing before it.
+// What Shield and the bus must not take: JSON where only protobuf is spoken, and frames that break the schema. Observers
+// on the bus and on NATS see a fence sent afterwards, and nothing before it.
 import { Buffer } from 'node:buffer'
 import { defaultTenant } from '../../auth/tenants.ts'
 import type { JsonObject } from '../../base/json.ts'
@@ -9,37 +9,40 @@ import type { CheckPorts } from '../check.ts'
 import { ProbeStop } from '../stops.ts'
 import { type MalformedName, malformedNames } from './case-names.ts'
 import { probeTenant } from './probe-tokens.ts'
-import { newPlace, type Opener, type Place, seenUntil, withSessions } from './sessions.ts'
+import type { LinkObserver } from './link-observer.ts'
+import { newPlace, type Opener, type Place, publishMarked, seenUntil, settle, withSessions } from './sessions.ts'
 import type { WireSession } from './wire-session.ts'
 
 const tenantOf = ({ ctx }: CheckPorts): string => (ctx.resolution.values.enableAuth ? probeTenant : defaultTenant)
 
 export function tryJson(ports: CheckPorts, signal: AbortSignal) {
   return withSessions(ports, signal, async (open) => {
-    const { place, observer } = await watch(ports, open)
+    const watched = await watch(ports, open)
+    const { place, link } = watched
     const sender = await open.shield(tenantOf(ports))
-    const probe = { kind: 'probe', nonce: ports.nonce() }
-    await sender.publish(place.room, place.channel, probe)
+    const probe = link.payload('probe')
+    const first = await publishMarked(sender, tenantOf(ports), place, probe)
     const twin = (): string => encodeJson(sender.message(place.room, place.channel, probe))
     const atShield = await answerTo(sender, twin())
     const atBus = await answerTo(await open.bus(tenantOf(ports)), twin())
-    const { fence, seen } = await fenceOff(ports, open, place, observer)
-    return { atShield, atBus, sent: [probe, fence], seen }
+    const { fence, passing, ...seen } = await fenceOff(ports, open, watched)
+    return { atShield, atBus, sent: [probe, fence], linkSent: [first, passing], ...seen }
   })
 }
 
 export function tryMalformed(ports: CheckPorts, signal: AbortSignal) {
   return withSessions(ports, signal, async (open) => {
-    const { place, observer } = await watch(ports, open)
+    const watched = await watch(ports, open)
+    const { place, link } = watched
     const cases: JsonObject[] = []
     for (const name of malformedNames) {
       // Each on a connection of its own: a gateway may close one over it.
       const sender = await open.shield(tenantOf(ports))
-      const good = encodeProtobuf(sender.message(place.room, place.channel, { kind: 'probe', nonce: ports.nonce() }))
+      const good = encodeProtobuf(sender.message(place.room, place.channel, link.payload('probe')))
       cases.push({ name, answer: await answerTo(sender, malform(name, Buffer.from(good))) })
     }
-    const { fence, seen } = await fenceOff(ports, open, place, observer)
-    return { cases, sent: [fence], seen }
+    const { fence, passing, ...seen } = await fenceOff(ports, open, watched)
+    return { cases, sent: [fence], linkSent: [passing], ...seen }
   })
 }
 
@@ -57,23 +60,32 @@ function malform(name: MalformedName, good: Buffer): Buffer {
   }
 }
 
-async function watch(ports: CheckPorts, open: Opener): Promise<{ place: Place; observer: WireSession }> {
-  const place = newPlace(ports)
-  const observer = await open.bus(tenantOf(ports))
-  await observer.join(place.room, place.channel)
-  return { place, observer }
+interface Watched {
+  readonly place: Place
+  readonly link: LinkObserver
+  readonly observer: WireSession
 }
 
-async function fenceOff(
-  ports: CheckPorts,
-  open: Opener,
-  place: Place,
-  observer: WireSession,
-): Promise<{ fence: JsonObject; seen: JsonObject[] }> {
-  const fence = { kind: 'fence', nonce: ports.nonce() }
+async function watch(ports: CheckPorts, open: Opener): Promise<Watched> {
+  const place = newPlace(ports)
+  const link = await open.link(place)
+  if (link.isListening) {
+    // The bus tells gateways with a member there, and no others.
+    const member = await open.shield(tenantOf(ports))
+    await member.join(place.room, place.channel)
+    await settle(link, member, place)
+  }
+  const observer = await open.bus(tenantOf(ports))
+  await observer.join(place.room, place.channel)
+  return { place, link, observer }
+}
+
+async function fenceOff(ports: CheckPorts, open: Opener, { place, link, observer }: Watched) {
+  const fence = link.payload('fence')
   const sender = await open.shield(tenantOf(ports))
-  await sender.publish(place.room, place.channel, fence)
-  return { fence, seen: await seenUntil(observer, place, fence) }
+  const passing = await publishMarked(sender, tenantOf(ports), place, fence)
+  const [passed, seen] = await Promise.all([link.passedUntil(fence), seenUntil(observer, place, fence)])
+  return { fence, passing, seen, ...passed }
 }
 
 /** The code of the refusal, `CLOSED`, or `TAKEN` when it was acknowledged. */

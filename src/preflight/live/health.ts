@@ -12,7 +12,8 @@ export async function lookAtHealth({ targets }: CheckPorts, signal: AbortSignal)
   }
 }
 
-async function answerOf(base: URL, path: string, signal: AbortSignal): Promise<JsonObject> {
+/** Of a body that is a JSON object, what can be judged. */
+export async function answerOf(base: URL, path: string, signal: AbortSignal): Promise<JsonObject> {
   const { status, body } = await get(new URL(path, base), signal)
   const parsed = parse(body)
   if (!isJsonObject(parsed)) return { status }

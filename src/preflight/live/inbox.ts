@@ -52,3 +52,16 @@ export function createInbox<T>(name: string, signal: AbortSignal): Inbox<T> {
     next,
   }
 }
+
+/** Was it there in time? Rejects as it does. */
+export async function within(ms: number, waited: Promise<unknown>): Promise<boolean> {
+  let timer: NodeJS.Timeout | undefined
+  const late = new Promise<boolean>((resolve) => {
+    timer = setTimeout(() => resolve(false), ms)
+  })
+  try {
+    return await Promise.race([waited.then(() => true), late])
+  } finally {
+    clearTimeout(timer)
+  }
+}

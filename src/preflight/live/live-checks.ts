@@ -75,6 +75,21 @@ const retryOn = ['ECONNREFUSED']
 const live = <const S extends Shape>(spec: LiveCheck<S>): Check =>
   defineCheck<S>({ phase: 'live', deadlineMs: 15_000, requires: [], retryOn, ...spec } as unknown as CheckSpec<S>)
 
+/** What an observer on NATS heard. */
+const onLink = { heard: 'string', linkSent: 'objects', linkIn: 'objects?', linkOut: 'objects?' } as const
+const listens = 'and 1 to NATS that listens'
+
+/** What two observers saw of what was sent. */
+export const arrivals = {
+  sent: 'objects',
+  seen: 'objects',
+  otherSent: 'objects',
+  otherSeen: 'objects',
+  at: 'string',
+  otherAt: 'string',
+  ...onLink,
+} as const
+
 export const liveChecks: readonly Check[] = [
   live({
     id: 'live.bus-health',
@@ -158,10 +173,10 @@ export const liveChecks: readonly Check[] = [
   }),
   live({
     id: 'live.shield-routes-payload',
-    title: 'What Shield takes arrives at the bus',
+    title: 'What Shield takes arrives at the bus, and comes back',
     proves:
-      'An independent observer on the bus gets exactly the payload sent through Shield, once; another tenant nothing.',
-    evidence: 'Messages seen by both observers up to a fence message.',
+      'What is sent through Shield passes on NATS once, on the subject of its tenant and no other, heard by an observer with a connection of its own (with the way in byte for byte, where the user of NATS_URL may hear it); the bus, its history and a member at Shield get it once and unchanged, another tenant nothing. An echo is no proof: it passes nowhere.',
+    evidence: 'Frames that passed on NATS, and messages seen by the observers, up to a fence message.',
     fix: 'Look at the link between Shield and bus: component link of /ready, and the logs of both.',
     runbook: ['L57'],
     severity: 'blocker',
@@ -169,10 +184,10 @@ export const liveChecks: readonly Check[] = [
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: needsSecret('shield', 'bus'),
     effects: [
-      { kind: 'net', what: 'opens 4 connections' },
-      { kind: 'write', what: 'publishes 3 messages in a random room of reserved tenants' },
+      { kind: 'net', what: `opens 5 connections, ${listens}` },
+      { kind: 'write', what: 'publishes 3 messages and a greeting in a random room of reserved tenants' },
     ],
-    shape: arrivals(),
+    shape: { ...arrivals, back: 'objects', kept: 'objects?' },
     probe: followPayload,
     judge: judges.judgeRouting,
     worlds: worlds.routing,
@@ -180,8 +195,9 @@ export const liveChecks: readonly Check[] = [
   live({
     id: 'live.tenant-isolation',
     title: 'Tenants do not see each other',
-    proves: 'Two tenants in a room and channel of the same names each see their own messages and no others.',
-    evidence: 'Messages seen by both observers up to a fence message each.',
+    proves:
+      'Two tenants in a room and channel of the same names each see their own messages and no others; on NATS each message passes on the subject of its tenant alone.',
+    evidence: 'Frames that passed on NATS, and messages seen by both observers, up to a fence message each.',
     fix: 'Stop the system: messages cross tenants.',
     runbook: ['L57'],
     severity: 'critical',
@@ -189,10 +205,10 @@ export const liveChecks: readonly Check[] = [
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: needsSecret('shield'),
     effects: [
-      { kind: 'net', what: 'opens 4 connections' },
-      { kind: 'write', what: 'publishes 4 messages in a random room of reserved tenants' },
+      { kind: 'net', what: `opens 4 connections, ${listens}` },
+      { kind: 'write', what: 'publishes 4 messages and a greeting in a random room of reserved tenants' },
     ],
-    shape: arrivals(),
+    shape: arrivals,
     probe: crossTenants,
     judge: judges.judgeRouting,
     worlds: worlds.isolation,
@@ -200,8 +216,9 @@ export const liveChecks: readonly Check[] = [
   live({
     id: 'live.protobuf-only',
     title: 'JSON frames are refused at both doors',
-    proves: 'Shield takes a protobuf message; Shield and the bus refuse its JSON twin, which no observer sees.',
-    evidence: 'The answers to both, and what an observer on the bus saw up to a fence message.',
+    proves:
+      'Shield takes a protobuf message; Shield and the bus refuse its JSON twin, which no observer sees, on NATS neither.',
+    evidence: 'The answers to both, and what observers on NATS and on the bus saw up to a fence message.',
     fix: 'Set ARQONBUS_ALLOW_JSON_INFRA=false for both programs, and start them again.',
     runbook: ['L25', 'L26'],
     severity: 'critical',
@@ -209,10 +226,13 @@ export const liveChecks: readonly Check[] = [
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: protobufOnly,
     effects: [
-      { kind: 'net', what: 'opens 4 connections' },
-      { kind: 'write', what: 'publishes 2 messages, and tries 2 more, in a random room of a reserved tenant' },
+      { kind: 'net', what: `opens 5 connections, ${listens}` },
+      {
+        kind: 'write',
+        what: 'publishes 2 messages and a greeting, and tries 2 more, in a random room of a reserved tenant',
+      },
     ],
-    shape: { atShield: 'string', atBus: 'string', sent: 'objects', seen: 'objects' },
+    shape: { atShield: 'string', atBus: 'string', sent: 'objects', seen: 'objects', ...onLink },
     probe: tryJson,
     judge: judges.judgeProtobufOnly,
     worlds: worlds.protobuf,
@@ -220,8 +240,9 @@ export const liveChecks: readonly Check[] = [
   live({
     id: 'live.schema-enforced',
     title: 'Frames that break the schema are refused',
-    proves: 'With a good token each kind of malformed frame is refused by Shield, and no observer on the bus sees one.',
-    evidence: 'The answer to each, and what an observer on the bus saw up to a fence message.',
+    proves:
+      'With a good token each kind of malformed frame is refused by Shield, and no observer sees one, on NATS and on the bus.',
+    evidence: 'The answer to each, and what observers on NATS and on the bus saw up to a fence message.',
     fix: 'Set ARQON_SCHEMA_STRICT=true, and start Shield again.',
     runbook: ['L34'],
     severity: 'critical',
@@ -229,24 +250,15 @@ export const liveChecks: readonly Check[] = [
     requires: ['live.shield-accepts-valid-token'],
     appliesWhen: schemaStrict,
     effects: [
-      { kind: 'net', what: 'opens 5 connections' },
-      { kind: 'write', what: 'publishes 1 message, and tries 3 more, in a random room of a reserved tenant' },
+      { kind: 'net', what: `opens 6 connections, ${listens}` },
+      {
+        kind: 'write',
+        what: 'publishes 1 message and a greeting, and tries 3 more, in a random room of a reserved tenant',
+      },
     ],
-    shape: { cases: 'objects', sent: 'objects', seen: 'objects' },
+    shape: { cases: 'objects', sent: 'objects', seen: 'objects', ...onLink },
     probe: tryMalformed,
     judge: judges.judgeSchema,
     worlds: worlds.schema,
   }),
 ]
-
-/** What two observers saw of what was sent. */
-function arrivals() {
-  return {
-    sent: 'objects',
-    seen: 'objects',
-    otherSent: 'objects',
-    otherSeen: 'objects',
-    at: 'string',
-    otherAt: 'string',
-  } as const
-}

@@ -4,6 +4,7 @@ import { version } from '../../base/version.ts'
 import type { Finding } from '../../rules/rule.ts'
 import { type CheckResult, failed, judgeAll, passed } from '../check.ts'
 import { badTokenNames, malformedNames } from './case-names.ts'
+import { linkFault, type LinkFacts } from './link-judges.ts'
 
 /** An answer of the bus over HTTP; `body` where it is a JSON object. */
 interface HealthFacts {
@@ -154,7 +155,11 @@ export function judgeValidToken({ status }: { readonly status?: number }): Check
   return failed('NOT_LET_IN', 'valid-token', found, fix)
 }
 
-interface RoutingFacts {
+interface RoutingFacts extends LinkFacts {
+  /** At a member of the channel at Shield; where the observers stand there themselves, absent. */
+  readonly back?: readonly JsonObject[]
+  /** In the history of the channel; absent where none is kept. */
+  readonly kept?: readonly JsonObject[]
   readonly sent: readonly JsonObject[]
   readonly seen: readonly JsonObject[]
   readonly otherSent: readonly JsonObject[]
@@ -164,10 +169,19 @@ interface RoutingFacts {
   readonly otherAt: string
 }
 
-/** Two observers: each saw what was sent to it, in order, once and unchanged, and nothing else. */
-export function judgeRouting({ sent, seen, otherSent, otherSeen, at, otherAt }: RoutingFacts): CheckResult {
-  const fault = arrivalFault(at, sent, seen) ?? arrivalFault(otherAt, otherSent, otherSeen)
-  return judgeAll(fault === undefined ? [] : [fault], 'each observer saw what was meant for it, unchanged and once')
+/** Every observer saw what was sent to it, in order, once and unchanged, and nothing else. */
+export function judgeRouting(facts: RoutingFacts): CheckResult {
+  const { sent, seen, back, kept, otherSent, otherSeen, at, otherAt } = facts
+  const fault =
+    linkFault(facts) ??
+    arrivalFault(at, sent, seen) ??
+    (back === undefined ? undefined : arrivalFault('shield-back', sent, back)) ??
+    (kept === undefined ? undefined : arrivalFault('history', sent, kept)) ??
+    arrivalFault(otherAt, otherSent, otherSeen)
+  return judgeAll(
+    fault === undefined ? [] : [fault],
+    `each observer saw what was meant for it, unchanged and once; ${facts.heard}`,
+  )
 }
 
 function arrivalFault(at: string, sent: readonly JsonObject[], seen: readonly JsonObject[]): Finding | undefined {
@@ -186,7 +200,7 @@ function isSame(found: JsonObject, wanted: JsonObject): boolean {
   return Object.keys(found).length === keys.length && keys.every((key) => found[key] === wanted[key])
 }
 
-interface ProtobufFacts {
+interface ProtobufFacts extends LinkFacts {
   /** How the JSON twin was answered: an error code, `CLOSED`, or `TAKEN`. */
   readonly atShield: string
   readonly atBus: string
@@ -194,8 +208,10 @@ interface ProtobufFacts {
   readonly seen: readonly JsonObject[]
 }
 
-export function judgeProtobufOnly({ atShield, atBus, sent, seen }: ProtobufFacts): CheckResult {
-  const fault = jsonFault('shield', atShield) ?? jsonFault('bus', atBus) ?? arrivalFault('bus', sent, seen)
+export function judgeProtobufOnly(facts: ProtobufFacts): CheckResult {
+  const { atShield, atBus, sent, seen } = facts
+  const fault =
+    jsonFault('shield', atShield) ?? jsonFault('bus', atBus) ?? linkFault(facts) ?? arrivalFault('bus', sent, seen)
   return judgeAll(fault === undefined ? [] : [fault], 'protobuf was taken, its JSON twin refused at both doors')
 }
 
@@ -206,14 +222,15 @@ function jsonFault(at: string, answer: string): Finding | undefined {
   return { code, variable: at, found: `the JSON frame was answered with ${answer}`, fix }
 }
 
-interface SchemaFacts {
+interface SchemaFacts extends LinkFacts {
   /** `name`, and `answer`: an error code, `CLOSED`, or `TAKEN`. */
   readonly cases: readonly JsonObject[]
   readonly sent: readonly JsonObject[]
   readonly seen: readonly JsonObject[]
 }
 
-export function judgeSchema({ cases, sent, seen }: SchemaFacts): CheckResult {
+export function judgeSchema(facts: SchemaFacts): CheckResult {
+  const { cases, sent, seen } = facts
   const fix = 'set ARQON_SCHEMA_STRICT=true, and start Shield again'
   const findings = cases
     .filter(({ answer }) => answer !== 'SCHEMA_VIOLATION')
@@ -224,6 +241,6 @@ export function judgeSchema({ cases, sent, seen }: SchemaFacts): CheckResult {
   if (findings.length > 0) return judgeAll(findings)
   const untried = missingOf(malformedNames, cases)
   if (untried.length > 0) return notTried(untried)
-  const fault = arrivalFault('bus', sent, seen)
+  const fault = linkFault(facts) ?? arrivalFault('bus', sent, seen)
   return judgeAll(fault === undefined ? [] : [fault], `${cases.length} malformed frames refused, none on the bus`)
 }

@@ -174,8 +174,61 @@ export const validToken: Worlds = {
 const message = (nonce: string, kind = 'probe'): JsonObject => ({ kind, nonce })
 const turned = (nonce: string): JsonObject => ({ nonce, kind: 'probe' })
 
-/** What was sent to the first observer: `a` and `b`; to the other: `c`. */
+/** A frame on NATS; of a binary one the digest is known. */
+const frame = (nonce: string, bytes?: string, tenant = 'own'): JsonObject => ({
+  tenant,
+  nonce,
+  ...(bytes !== undefined && { frame: bytes }),
+})
+const linkSent = [frame('a', '1'), frame('b', '2')]
+const linkOut = [frame('a'), frame('b')]
+
+/** What an observer on NATS can find wrong with `a` and `b`, on each way. */
+const linkFaults = (facts: JsonObject): FailingWorld[] => [
+  bad('nothing came in', 'nats-in NOT_ON_NATS', { ...facts, linkIn: [], linkOut: [] }),
+  bad('nothing went out', 'nats-out NOT_ON_NATS', { ...facts, linkIn: linkSent, linkOut: [] }),
+  bad('the way in unheard, and nothing went out', 'nats-out NOT_ON_NATS', { ...facts, linkOut: [] }),
+  bad('a second time for another tenant', 'nats-in OTHER_TENANT', {
+    ...facts,
+    linkIn: [...linkSent, frame('a', '1', 'other')],
+    linkOut,
+  }),
+  bad('for another tenant in its place', 'nats-out OTHER_TENANT', {
+    ...facts,
+    linkIn: linkSent,
+    linkOut: [frame('a'), frame('b', undefined, 'other')],
+  }),
+  bad('twice on the way in', 'nats-in WRONG_COUNT', { ...facts, linkIn: [linkSent[0]!, ...linkSent], linkOut }),
+  bad('one lost on the way out', 'nats-out WRONG_COUNT', { ...facts, linkIn: linkSent, linkOut: [frame('b')] }),
+  bad('a frame that nobody acknowledged', 'nats-in WRONG_COUNT', {
+    ...facts,
+    linkIn: [frame('x', '9'), ...linkSent],
+    linkOut,
+  }),
+  bad('in another order', 'nats-out OUT_OF_ORDER', { ...facts, linkIn: linkSent, linkOut: [frame('b'), frame('a')] }),
+  bad('other bytes', 'nats-in NOT_EQUAL', { ...facts, linkIn: [frame('a', '1'), frame('b', '9')], linkOut }),
+]
+const linkFine = (facts: JsonObject): World[] => [
+  look('heard both ways', { ...facts, linkIn: linkSent, linkOut }),
+  look('of two tenants', {
+    ...facts,
+    linkSent: [frame('a', '1'), frame('b', '2', 'other')],
+    linkIn: [frame('a', '1'), frame('b', '2', 'other')],
+    linkOut: [frame('a'), frame('b', undefined, 'other')],
+  }),
+  look('heard on the way out', { ...facts, linkOut }),
+  look('sent as text, which is binary on NATS', {
+    ...facts,
+    linkSent: [frame('a'), frame('b')],
+    linkIn: linkSent,
+    linkOut,
+  }),
+]
+
+/** What was sent to the first observer: `a` and `b`; to the other: `c`. Without NATS. */
 const arrived = (came: JsonObject[], otherSeen: JsonObject[] = [message('c')]): JsonObject => ({
+  heard: 'in some words',
+  linkSent,
   sent: [message('a'), message('b')],
   seen: came,
   otherSent: [message('c')],
@@ -203,21 +256,58 @@ const arrivalWorlds: Worlds = {
     ),
     bad('instead of its own', 'shield WRONG_PAYLOAD', arrived([message('a'), message('b')], [message('a')])),
     bad('nothing sent, nothing seen', 'bus WRONG_COUNT', { ...arrived([]), sent: [] }),
+    ...linkFaults(arrived([message('a'), message('b')])),
+    bad('an echo, and NATS cut off', 'nats-in NOT_ON_NATS', { ...arrived([]), linkIn: [], linkOut: [] }),
     stopped('ECONNREFUSED', 'dependency'),
     stopped('CLOSED', 'dependency'),
     stopped('JOIN_REFUSED', 'regression'),
     stopped('PUBLISH_REFUSED', 'regression'),
+    stopped('NO_PERMISSION', 'config'),
   ],
-  ignores: [look('keys in another order', arrived([turned('a'), turned('b')]))],
+  ignores: [
+    look('keys in another order', arrived([turned('a'), turned('b')])),
+    ...linkFine(arrived([message('a'), message('b')])),
+  ],
 }
 
-export const routing: Worlds = { ...arrivalWorlds, skips: [without('shield'), without('bus'), keyPair] }
+/** `back`: at a member at Shield. */
+const returned = <T extends World>(world: T, back = [message('a'), message('b')]): T =>
+  world.facts === undefined ? world : { ...world, facts: { ...world.facts, back } }
+const bothKept = [message('a'), message('b')]
+const arrivedAll = arrived([message('a'), message('b')])
+
+export const routing: Worlds = {
+  passes: arrivalWorlds.passes.map((world) => returned(world)),
+  fails: [
+    ...arrivalWorlds.fails.map((world) => returned(world)),
+    returned(bad('nothing came back', 'shield-back WRONG_COUNT', arrivedAll), []),
+    returned(bad('it came back twice', 'shield-back WRONG_COUNT', arrivedAll), [
+      message('a'),
+      message('a'),
+      message('b'),
+    ]),
+    returned(bad('nothing was kept', 'history WRONG_COUNT', { ...arrivedAll, kept: [] })),
+    returned(bad('it was kept twice', 'history WRONG_COUNT', { ...arrivedAll, kept: [message('a'), ...bothKept] })),
+    returned(
+      bad('it was kept otherwise', 'history WRONG_PAYLOAD', { ...arrivedAll, kept: [message('x'), message('b')] }),
+    ),
+    returned(bad('it came back changed', 'shield-back WRONG_PAYLOAD', arrivedAll), [message('a'), message('x')]),
+  ],
+  ignores: [
+    ...arrivalWorlds.ignores.map((world) => returned(world)),
+    returned(look('kept', { ...arrivedAll, kept: bothKept })),
+  ],
+  skips: [without('shield'), without('bus'), keyPair],
+}
+export { linkSent, linkOut }
 export const isolation: Worlds = { ...arrivalWorlds, skips: [without('shield'), keyPair] }
 
 const refusal = 'INFRA_PROTOCOL_ERROR'
 const twin = (atShield: string, atBus: string, seen = [message('a'), message('b')]): JsonObject => ({
   atShield,
   atBus,
+  heard: 'in some words',
+  linkSent,
   sent: [message('a'), message('b')],
   seen,
 })
@@ -236,9 +326,10 @@ export const protobuf: Worlds = {
     ),
     bad('the protobuf one lost', 'bus WRONG_COUNT', twin(refusal, refusal, [message('b')])),
     bad('the protobuf one changed', 'bus WRONG_PAYLOAD', twin(refusal, refusal, [message('x'), message('b')])),
+    ...linkFaults(twin(refusal, refusal)),
     stopped('PUBLISH_REFUSED', 'regression'),
   ],
-  ignores: [look('connections closed over it', twin('CLOSED', 'CLOSED'))],
+  ignores: [look('connections closed over it', twin('CLOSED', 'CLOSED')), ...linkFine(twin(refusal, refusal))],
   skips: [
     without('shield'),
     without('bus'),
@@ -248,7 +339,13 @@ export const protobuf: Worlds = {
 }
 
 const violations = malformedNames.map((name) => ({ name, answer: 'SCHEMA_VIOLATION' }))
-const tried = (cases: JsonObject[], seen = [message('a')]): JsonObject => ({ cases, sent: [message('a')], seen })
+const tried = (cases: JsonObject[], seen = [message('a')]): JsonObject => ({
+  cases,
+  heard: 'in some words',
+  linkSent,
+  sent: [message('a')],
+  seen,
+})
 const oneAnswer = (name: string, answer: string): JsonObject[] =>
   violations.map((entry) => (entry.name === name ? { name, answer } : entry))
 
@@ -264,10 +361,14 @@ export const schema: Worlds = {
       unanswered(`${name} not tried`, 'NOT_TRIED', 'unknown', tried(violations.filter((entry) => entry.name !== name))),
     ),
     bad('refused, and delivered', 'bus WRONG_COUNT', tried(violations, [message('x'), message('a')])),
-    bad('nothing seen at all', 'bus WRONG_COUNT', { cases: violations, sent: [], seen: [] }),
+    bad('nothing seen at all', 'bus WRONG_COUNT', { ...tried(violations, []), sent: [] }),
+    ...linkFaults(tried(violations)),
     stopped('NO_SECRET', 'config'),
   ],
-  ignores: [look('one more case than asked for', tried([...violations, { name: 'new', answer: 'SCHEMA_VIOLATION' }]))],
+  ignores: [
+    look('one more case than asked for', tried([...violations, { name: 'new', answer: 'SCHEMA_VIOLATION' }])),
+    ...linkFine(tried(violations)),
+  ],
   skips: [
     without('shield'),
     without('bus'),

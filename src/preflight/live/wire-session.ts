@@ -9,6 +9,7 @@ import { decodeJson, encodeJson } from '../../wire/json-codec.ts'
 import { defaultWireLimits } from '../../wire/limits.ts'
 import { decodeProtobuf, encodeProtobuf } from '../../wire/protobuf-codec.ts'
 import type { CheckPorts } from '../check.ts'
+import { sha256 } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
 import { createInbox, type Inbox } from './inbox.ts'
 
@@ -17,8 +18,10 @@ export interface WireSession {
   readonly inbox: Inbox<Envelope>
   /** Joins, and waits for the answer. */
   join(room: string, channel: string): Promise<void>
-  /** Publishes, and waits for the acknowledgement. */
-  publish(room: string, channel: string, payload: JsonObject): Promise<void>
+  /** Publishes, and waits for the acknowledgement. Resolves with the digest of the binary frame; without one for text. */
+  publish(room: string, channel: string, payload: JsonObject): Promise<string | undefined>
+  /** Payloads of the newest 50 messages that are kept of the channel, oldest first; none where it may not be asked. */
+  kept(room: string, channel: string): Promise<readonly JsonObject[]>
   /** A message with an id of its own, not sent. */
   message(room: string, channel: string, payload: JsonObject): Envelope
   /** Text or binary as it is, right or wrong. */
@@ -54,10 +57,12 @@ export async function openWireSession(
       ...fields,
     }
   }
-  function send(fields: Partial<Envelope> & Pick<Envelope, 'type'>): string {
+  function send(fields: Partial<Envelope> & Pick<Envelope, 'type'>): { id: string; digest?: string } {
     const envelope = make(fields)
-    socket.send(isJson ? encodeJson(envelope) : encodeProtobuf(envelope))
-    return envelope.id
+    const { id } = envelope
+    const frame = isJson ? encodeJson(envelope) : encodeProtobuf(envelope)
+    socket.send(frame)
+    return typeof frame === 'string' ? { id } : { id, digest: sha256(frame) }
   }
 
   const welcome = await inbox.first()
@@ -70,16 +75,23 @@ export async function openWireSession(
     clientId,
     inbox,
     async join(room, channel) {
-      const id = send({ type: 'command', command: 'join_channel', args: { room, channel } })
+      const { id } = send({ type: 'command', command: 'join_channel', args: { room, channel } })
       const answer = await inbox.next((frame) => frame.request_id === id)
       if (answer.status !== 'success') throw wrong(name, 'JOIN_REFUSED', refusalOf(answer))
     },
     async publish(room, channel, payload) {
-      const id = send({ type: 'message', room, channel, payload })
+      const { id, digest } = send({ type: 'message', room, channel, payload })
       const answer = await inbox.next(
         (frame) => frame.request_id === id || (frame.type === 'message_response' && frame.id === id),
       )
       if (answer.type !== 'message_response') throw wrong(name, 'PUBLISH_REFUSED', refusalOf(answer))
+      return digest
+    },
+    async kept(room, channel) {
+      const { id } = send({ type: 'command', command: 'history', args: { room, channel } })
+      const { payload } = await inbox.next((frame) => frame.request_id === id)
+      const { history } = objectAt(payload, 'data')
+      return Array.isArray(history) ? history.map((entry) => objectAt(objectAt(entry, 'envelope'), 'payload')) : []
     },
     message: (room, channel, payload) => make({ type: 'message', room, channel, payload }),
     send: (frame) => socket.send(frame),
@@ -131,6 +143,12 @@ function wrong(name: string, code: string, found: string): ProbeStop {
 
 function refusalOf({ type, error_code: code, error }: Envelope): string {
   return `${type} ${code ?? ''} ${error ?? ''}`.trimEnd()
+}
+
+/** Empty where there is none. */
+function objectAt(value: JsonValue, key: string): JsonObject {
+  const found = isJsonObject(value) ? value[key] : undefined
+  return isJsonObject(found) ? found : {}
 }
 
 function textAt(value: JsonValue, key: string): string | undefined {

@@ -2,6 +2,7 @@
 import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { bootChecks, createBootChecks } from '../../../src/preflight/boot/boot-checks.ts'
 import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
@@ -51,6 +52,24 @@ describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate',
   })
 })
 
+/** The real program, in which whatever /ready answers becomes 200, healthy, and every component up. */
+const alwaysGreen = (launcher: string): string => `
+import { ServerResponse } from 'node:http'
+const { writeHead, end } = ServerResponse.prototype
+const isReady = ({ req }) => req.url === '/ready'
+ServerResponse.prototype.writeHead = function (status, headers) {
+  if (!isReady(this)) return writeHead.call(this, status, headers)
+  const kept = Object.entries(headers).filter(([name]) => name.toLowerCase() !== 'content-length')
+  return writeHead.call(this, 200, Object.fromEntries(kept))
+}
+ServerResponse.prototype.end = function (text, ...rest) {
+  if (!isReady(this) || typeof text !== 'string') return end.call(this, text, ...rest)
+  const components = JSON.parse(text).components.map(({ name }) => ({ name, state: 'up' }))
+  return end.call(this, JSON.stringify({ ready: true, status: 'healthy', components }), ...rest)
+}
+await import('${launcher}')
+`
+
 describe('a candidate with a planted fault', () => {
   const good = `console.error('    rule  shield.jwt-secret-present NOT_SET, blocker, runbook L31, L61'); process.exitCode = 78`
   const listens = `
@@ -84,6 +103,27 @@ describe('a candidate with a planted fault', () => {
     const report = await runPreflight({ env, phases: ['boot'] }, { catalogue })
     expect(wordOf(report, id)).toBe(expected)
   })
+
+  it.skipIf(skipWithout('valkey', 'postgres', 'nats'))(
+    'that is this program, but for a health endpoint that is always green',
+    { timeout: 90_000 },
+    async () => {
+      const root = join(folder, 'always green')
+      mkdirSync(join(root, 'bin'), { recursive: true })
+      const launcher = pathToFileURL(join(thisHost.root, 'bin/arqonbus.mjs')).href
+      writeFileSync(join(root, 'bin', 'arqonbus.mjs'), alwaysGreen(launcher))
+      const started = ['boot.starts-from-clean-tree', 'boot.health-turns-red', 'boot.routes-payload']
+      const catalogue = createBootChecks({ ...thisHost, root }, { redMs: 2_000 })
+        .filter(({ id }) => started.includes(id))
+        .map((check) => ({ ...check, requires: check.requires.filter((id) => started.includes(id)) }))
+      const report = await runPreflight({ env, phases: ['boot'] }, { catalogue })
+      expect(started.map((id) => wordOf(report, id))).toEqual([
+        'pass',
+        'fail STAYED_GREEN,STAYED_GREEN,STAYED_GREEN,STAYED_GREEN regression',
+        'pass',
+      ])
+    },
+  )
 
   it('is no candidate for development', async () => {
     const catalogue = alone(bootChecks)

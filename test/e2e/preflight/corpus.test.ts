@@ -4,6 +4,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { stops } from '../../../src/preflight/verdict.ts'
 import { type CorpusLab, openCorpusLab } from '../../support/preflight-corpus/lab.ts'
+import { planted } from '../../support/preflight-corpus/planted.ts'
 import { faults, oddities } from '../../support/preflight-corpus/worlds.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 
@@ -50,6 +51,17 @@ describe.skipIf(['valkey', 'postgres', 'nats'].some((name) => skipWithout(name a
     expect(troublesOf(report)).toEqual([])
     expect(report.canonical.rootCauses).toEqual([])
     expect(report.canonical.counts.blocked).toBe(0)
+  })
+
+  test.each(planted)('the phase $phase alone finds: $name', async ({ plant, phase, found }) => {
+    const changes = await plant(lab)
+    const report = await lab.run({ ...changes, inputs: { phases: [phase], jobs: 8 } })
+    const failed = report.canonical.results.filter(({ status }) => status === 'fail' || status === 'error')
+    const codes = Object.fromEntries(failed.map((result) => [result.id, [...new Set(codesOf(result))]]))
+    expect(codes, JSON.stringify(troublesOf(report))).toEqual(found)
+    expect(report.canonical.verdict).toBe('NO-GO')
+    const outside = report.canonical.results.filter((result) => result.phase !== phase)
+    expect(outside.filter(({ status }) => status !== 'skip')).toEqual([])
   })
 
   test('is the same to an operator, whose probes are processes, and takes seconds', async () => {

@@ -1,4 +1,5 @@
-// The live checks against a real system (bus and Shield in one process), and against servers that answer wrongly.
+// The live checks against a real system (bus and Shield in this process, over a link of its own or a real NATS), and
+// against servers that answer wrongly.
 import { mkdtemp, rm } from 'node:fs/promises'
 import { createServer, type RequestListener, type Server } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
@@ -6,6 +7,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
 import { type WebSocket, WebSocketServer } from 'ws'
+import { startBus } from '../../../src/app/bus.ts'
+import { startShieldProgram } from '../../../src/app/shield.ts'
 import { type RunningUp, startUp } from '../../../src/app/up.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { createMessageIds } from '../../../src/base/ids.ts'
@@ -14,6 +17,7 @@ import { silentLogger } from '../../../src/base/logger.ts'
 import { version } from '../../../src/base/version.ts'
 import { loadBusConfig, loadShieldConfig } from '../../../src/config/load.ts'
 import type { Environment } from '../../../src/config/resolution.ts'
+import { openNatsLink } from '../../../src/link/nats-link.ts'
 import { formatJson } from '../../../src/preflight/format-json.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
@@ -23,6 +27,7 @@ import { decodeJson } from '../../../src/wire/json-codec.ts'
 import { defaultWireLimits } from '../../../src/wire/limits.ts'
 import { decodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
+import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 
 const freePorts = {
@@ -57,9 +62,32 @@ interface System {
   readonly targets: Targets
 }
 
-async function startSystem(env: Environment, dataDir: string): Promise<System> {
+const dial = (port: number, user: string) =>
+  openNatsLink({
+    servers: [{ host: '127.0.0.1', port, isTls: false, user, password: 'pw' }],
+    name: user,
+    logger: silentLogger,
+  })
+
+/** As two programs that meet on NATS, each with a user of its own (docs/link.md). */
+const startOver =
+  ({ port }: NatsServerProcess): typeof startUp =>
+  async (configs, ports) => {
+    const links = [await dial(port, 'bus'), await dial(port, 'gateway')] as const
+    const bus = await startBus(configs.bus, { ...ports, link: links[0] })
+    const shield = await startShieldProgram(configs.shield, { ...ports, link: links[1] })
+    return {
+      bus,
+      shield,
+      async close() {
+        for (const part of [shield, bus, ...links]) await part.close()
+      },
+    }
+  }
+
+async function startSystem(env: Environment, dataDir: string, nats?: NatsServerProcess): Promise<System> {
   const real = { ...env, ...freePorts, ARQONBUS_DATA_DIR: dataDir }
-  const running = await startUp(
+  const running = await (nats === undefined ? startUp : startOver(nats))(
     { bus: loadBusConfig(real), shield: loadShieldConfig(real) },
     { clock: systemClock, logger: silentLogger },
   )
@@ -70,12 +98,26 @@ async function startSystem(env: Environment, dataDir: string): Promise<System> {
   return { running, targets }
 }
 
+/** The rights of docs/link.md; `observer` may hear both ways, `rogue` may everything. */
+const linkUsers = `authorization { users: [
+  { user: bus, password: pw, permissions: {
+      publish: ["out.t.>", "ctl.edge.>", "ctl.bus.who", "_INBOX.>"], subscribe: ["in.t.>", "ctl.bus.>", "_INBOX.>"] } }
+  { user: gateway, password: pw, permissions: {
+      publish: ["in.t.>", "ctl.bus.open", "ctl.bus.close", "ctl.bus.lease", "ctl.bus.read"]
+      subscribe: ["out.t.>", "ctl.edge.>", "_INBOX.>"] } }
+  { user: observer, password: pw, permissions: { publish: [], subscribe: ["in.t.>", "out.t.>"] } }
+  { user: rogue, password: pw }
+] }`
+const staging = { ...productionEnvironment, ARQONBUS_ENVIRONMENT: 'staging' }
+
 describe.each([
-  ['development: JSON, no tokens at the bus', { JWT_SECRET: strongSecret }],
-  ['staging: protobuf only, tokens everywhere', { ...productionEnvironment, ARQONBUS_ENVIRONMENT: 'staging' }],
-])('against a running system in %s', (_name, env: Environment) => {
+  ['development: JSON, no tokens at the bus, no NATS', { JWT_SECRET: strongSecret }, undefined],
+  ['staging: protobuf only, tokens everywhere, NATS with a gateway’s rights', staging, 'gateway'],
+])('against a running system in %s', (_name, plainEnv: Environment, user) => {
+  let env = plainEnv
   let dataDir: string
   let valkey: ValkeyServerProcess | undefined
+  let nats: NatsServerProcess | undefined
   let system: System
   let report: Report
 
@@ -83,12 +125,17 @@ describe.each([
     dataDir = await mkdtemp(join(tmpdir(), 'arqon-preflight-'))
     // What runs needs a server that is there; what is judged names one of the network.
     if (env['ARQONBUS_VALKEY_URL'] !== undefined) valkey = await startValkeyServer()
-    system = await startSystem(valkey === undefined ? env : { ...env, ARQONBUS_VALKEY_URL: valkey.url }, dataDir)
+    if (user !== undefined) {
+      nats = await startNatsServer({ config: `max_payload: 2MB\n${linkUsers}` })
+      env = { ...env, NATS_URL: `nats://${user}:pw@127.0.0.1:${nats.port}` }
+    }
+    const stores = valkey === undefined ? {} : { ARQONBUS_VALKEY_URL: valkey.url }
+    system = await startSystem({ ...env, ...stores }, dataDir, nats)
     report = await runPreflight({ env, targets: system.targets, only: liveIds })
   })
   afterAll(async () => {
     await system?.running.close()
-    await valkey?.close()
+    await Promise.all([valkey?.close(), nats?.close()])
     await rm(dataDir, { recursive: true, force: true })
   })
 
@@ -103,6 +150,40 @@ describe.each([
 
   it.each(liveIds)('passes: %s', (id) => {
     expect({ id, codes: codesOf(report, id), seen: report.observations.results[id] }).toMatchObject({ codes: ['pass'] })
+  })
+
+  it('hears on NATS what its user may hear there', async () => {
+    const words = async (changes: Environment): Promise<string | undefined> => {
+      const id = 'live.shield-routes-payload'
+      const { observations } = await runPreflight({ env: { ...env, ...changes }, targets: system.targets, only: [id] })
+      return observations.results[id]?.observed?.split('; ')[1]
+    }
+    if (nats === undefined) expect(await words({})).toBe('NATS is not in use')
+    else {
+      expect(await words({})).toBe('on NATS on the way out, the way in may not be heard')
+      expect(await words({ NATS_URL: `nats://observer:pw@127.0.0.1:${nats.port}` })).toBe('on NATS both ways')
+    }
+  })
+
+  const rogues = [
+    ['a second time', 'arqon-preflight', 'WRONG_COUNT'],
+    ['for another tenant', 'another', 'OTHER_TENANT'],
+  ] as const
+  it.each(user === undefined ? [] : rogues)('finds a frame that passes %s on NATS', async (_how, tenant, code) => {
+    const { port } = nats!
+    const rogue = await dial(port, 'rogue')
+    const copied = new Set<string>()
+    rogue.subscribe('in.t.arqon-preflight.raw', ({ data }) => {
+      const frame = Buffer.from(data).toString('latin1')
+      if (!copied.has(frame)) rogue.publish(`in.t.${tenant}.raw`, data)
+      copied.add(frame)
+    })
+    await rogue.flush()
+    const heard = { ...env, NATS_URL: `nats://observer:pw@127.0.0.1:${port}` }
+    const only = ['live.shield-routes-payload', 'live.tenant-isolation']
+    const report = await runPreflight({ env: heard, targets: system.targets, only })
+    await rogue.close()
+    for (const id of only) expect(codesOf(report, id)).toEqual([`nats-in ${code}`])
   })
 
   it('shows no token and no secret', () => {
@@ -165,6 +246,11 @@ describe('against a real system that does not enforce what it should', () => {
       'duplicate-field OTHER_REFUSAL',
       'truncated OTHER_REFUSAL',
     ])
+  })
+
+  it('finds a bus that keeps nothing where history is claimed', async () => {
+    const claimed = { ARQONBUS_ENABLE_PERSISTENCE: 'true' }
+    expect(await judge('live.shield-routes-payload', claimed)).toEqual(['history WRONG_COUNT'])
   })
 
   it('says that the schema is not strict where nobody claims it', async () => {
