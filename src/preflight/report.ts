@@ -144,6 +144,8 @@ export interface Report {
     readonly incident?: IncidentOutcome
     /** What it was judged in: for comparison with other runs. */
     readonly inputs?: RunInputs
+    /** The certificate that the environment names, where the pinned key signed it. */
+    readonly certificate?: { readonly digest: string; readonly activateBy: string }
     /** What changed since the last green run here, and what is remembered of the causes. */
     readonly since?: SinceGreen
     /** Only in a replay. */

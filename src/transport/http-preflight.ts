@@ -38,23 +38,43 @@ export interface PreflightView {
   follow(sink: PreflightSink): () => void
 }
 
+/** What became of the certificate that the program started under. */
+export interface CertificateView {
+  /** `valid`, `drifted`, `violated`, or `none` after a start by break-glass. */
+  readonly state: string
+  /** An administrator's alone. */
+  readonly details: JsonObject
+}
+
 interface Context {
-  readonly views: { readonly preflight?: PreflightView }
+  readonly views: {
+    readonly preflight?: PreflightView
+    certificate?(): Promise<CertificateView | undefined>
+  }
   readonly admin: Parameters<typeof judgeAdmin>[1]
 }
 
 const notHere = refusal(503, 'FEATURE_DISABLED', 'This program does not offer that')
 
-/** The verdict for everybody; the report for who shows the key, and a wrong key is refused. */
-export function answerPreflight(request: IncomingMessage, { views, admin }: Context): HttpAnswer {
-  if (views.preflight === undefined) return notHere
+/** Verdict and state for everybody; report and details for who shows the key, and a wrong key is refused. */
+export async function answerPreflight(request: IncomingMessage, { views, admin }: Context): Promise<HttpAnswer> {
   const showsKey = request.headers['x-api-key'] !== undefined || request.headers.authorization !== undefined
   const refused = judgeAdmin(request, admin)
   if (showsKey && refused !== undefined) return refused
-  const last = views.preflight.last()
-  if (last === undefined) return refusal(404, 'NO_REPORT', 'No preflight has been run here: POST /preflight/runs')
-  const { verdict, digest, at, report } = last
-  return ok(refused === undefined ? { verdict, digest, at, report } : { verdict, digest, at })
+  const certificate = await views.certificate?.()
+  if (views.preflight === undefined && certificate === undefined) return notHere
+  const last = views.preflight?.last()
+  if (last === undefined && certificate === undefined) {
+    return refusal(404, 'NO_REPORT', 'No preflight has been run here: POST /preflight/runs')
+  }
+  const isAdmin = refused === undefined
+  return ok({
+    ...(last !== undefined && { verdict: last.verdict, digest: last.digest, at: last.at }),
+    ...(certificate !== undefined && {
+      certificate: { state: certificate.state, ...(isAdmin && certificate.details) },
+    }),
+    ...(last !== undefined && isAdmin && { report: last.report }),
+  })
 }
 
 export function startPreflight(request: IncomingMessage, { views, admin }: Context): HttpAnswer {

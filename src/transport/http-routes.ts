@@ -13,7 +13,13 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { type HttpAnswer, ok, refusal } from './http-answer.ts'
 import { identify, judgeAdmin } from './http-guards.ts'
-import { answerPreflight, type PreflightView, startPreflight, streamPreflight } from './http-preflight.ts'
+import {
+  answerPreflight,
+  type CertificateView,
+  type PreflightView,
+  startPreflight,
+  streamPreflight,
+} from './http-preflight.ts'
 
 export interface HistoryQuery {
   readonly tenant: string
@@ -38,6 +44,8 @@ export interface HttpViews {
   history?(query: HistoryQuery): Promise<readonly object[]>
   readonly telemetry?: Pick<TelemetryHub, 'counts' | 'recent'>
   readonly preflight?: PreflightView
+  /** Undefined where no certificate is asked for. */
+  certificate?(): Promise<CertificateView | undefined>
 }
 
 export interface RouteContext {
