@@ -1,5 +1,6 @@
 // A run with what the runbook asks for when it fails (L70-L77): evidence in a bundle, tickets to those who have to know,
 // and no secret in either, nor in the report. Nothing here changes a verdict.
+import type { KeyObject } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { digestOf } from '../../base/canonical-json.ts'
@@ -41,6 +42,8 @@ export interface IncidentRequest {
   readonly waiversFile?: string
   /** A file for the recording of the run, to judge it again from (preflight replay). */
   readonly record?: string
+  /** What recordings are signed with, that of the bundle too: private, Ed25519. */
+  readonly signWith?: KeyObject
   /** What is printed, for `report.txt`. */
   readonly format: (report: Report) => string
 }
@@ -86,6 +89,7 @@ export async function runWithIncident(
       runId,
       recorder,
       ...(request.record !== undefined && { record: request.record }),
+      ...(request.signWith !== undefined && { signWith: request.signWith }),
     })
     const text = request.format(report)
     self.write('stdout', text)
@@ -227,7 +231,11 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)
   collectWaivers(into, request.waiversFile)
-  collectReplay(into, report, recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }))
+  collectReplay(
+    into,
+    report,
+    recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }, request.signWith),
+  )
   collectCommands(into, spool)
   return { into, ...(commit !== undefined && { commit }) }
 }

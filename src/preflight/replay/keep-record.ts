@@ -24,7 +24,7 @@ export interface FoundRecord {
 
 const gzipStart = Buffer.from([0x1f, 0x8b])
 
-/** Throws CONFIG_INVALID (BAD_RECORD) for what is neither. */
+/** Throws CONFIG_INVALID (BAD_RECORD) for what is neither, and where a signature does not hold. */
 export async function readRecord(path: string): Promise<FoundRecord> {
   const bytes = readOrRefuse(path)
   if (!bytes.subarray(0, 2).equals(gzipStart)) return { record: parseRecord(bytes.toString('utf8')), notes: [] }
@@ -33,6 +33,9 @@ export async function readRecord(path: string): Promise<FoundRecord> {
   if (inputs === undefined) throw badRecord('the bundle has no replay/inputs.json')
   const record = parseRecord(inputs.toString('utf8'))
   const expected = files.get('replay/expected-digest')?.toString('utf8').trim()
+  if (record.signature !== undefined && (expected ?? record.digest) !== record.digest) {
+    throw badRecord('replay/expected-digest is not that of the signed recording')
+  }
   return {
     record: expected === undefined ? record : { ...record, digest: expected },
     notes: changedSince(files, ['replay/inputs.json', 'replay/expected-digest']),

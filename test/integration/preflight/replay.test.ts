@@ -13,6 +13,8 @@ import { parseRecord, type RunRecord } from '../../../src/preflight/replay/recor
 import { replayRecord } from '../../../src/preflight/replay/replay.ts'
 import { readHistory } from '../../../src/preflight/replay/history.ts'
 import type { Report } from '../../../src/preflight/report.ts'
+import { keyTextOf } from '../../../src/waivers/sign.ts'
+import { certifier, otherCertifier, pinned } from '../../support/certificates-go.ts'
 import { startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer } from '../../support/servers/valkey-server.ts'
@@ -55,7 +57,10 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
       JWT_SECRET: secret,
     }
     try {
-      report = await runWithIncident({ env, phases: ['static', 'deps'] }, { ...request, record: recording })
+      report = await runWithIncident(
+        { env, phases: ['static', 'deps'] },
+        { ...request, record: recording, signWith: certifier },
+      )
     } finally {
       await valkey.kill()
       await nats.kill()
@@ -86,8 +91,59 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
   it.each([['bundle'], ['recording']])('has the same digest from its %s, without services or environment', (from) => {
     const { exit, out } = replay(from === 'bundle' ? bundle : recording)
     expect(out).toContain(`equal    ${report.digest}`)
+    expect(out).toContain(`signed by ${pinned}, whoever holds that key`)
     expect(exit).toBe(0)
     expect(out).toContain('as recorded  shield.jwt-secret-strong: needs JWT_SECRET')
+  })
+
+  it('counts for whoever asks for the key that signed it, and for no other (65)', async () => {
+    expect(replay(recording, '--public-key', pinned)).toMatchObject({
+      exit: 0,
+      out: expect.stringContaining(`signed by ${pinned}, as asked for`),
+    })
+    const other = keyTextOf(otherCertifier)
+    expect(replay(recording, '--public-key', other)).toMatchObject({
+      exit: 65,
+      out: expect.stringContaining(`it was signed by ${pinned}`),
+    })
+    const { signature: _, ...unsigned } = record
+    const path = join(root, 'unsigned.json')
+    writeFileSync(path, JSON.stringify(unsigned))
+    expect(replay(path)).toMatchObject({ exit: 0, out: expect.stringContaining('\nunsigned ') })
+    expect(replay(path, '--public-key', pinned)).toMatchObject({
+      exit: 65,
+      out: expect.stringContaining('nobody signed it'),
+    })
+    expect((await runCommand(['preflight', 'replay', path, '--public-key', 'rsa:AAAA'], {})).exitCode).toBe(64)
+  })
+
+  it.each<[string, (changed: RunRecord) => object]>([
+    ['another digest', (changed) => ({ ...changed, digest: `sha256:${'0'.repeat(64)}` })],
+    ['one more field', (changed) => ({ ...changed, note: 'harmless' })],
+    [
+      'the key of another',
+      (changed) => ({ ...changed, signature: { ...changed.signature, key: keyTextOf(otherCertifier) } }),
+    ],
+    ['an empty signature', (changed) => ({ ...changed, signature: {} })],
+    ['no signature in its place', (changed) => ({ ...changed, signature: null })],
+  ])('is refused with %s: the signature does not hold', async (_what, change) => {
+    const path = join(root, 'changed.json')
+    writeFileSync(path, JSON.stringify(change(structuredClone(record))))
+    for (const command of [
+      ['replay', path],
+      ['diff', path, path],
+    ]) {
+      expect(await runCommand(['preflight', ...command], {})).toMatchObject({ exitCode: 65 })
+    }
+  })
+
+  it('is refused in a bundle that expects another digest than was signed', async () => {
+    const files = await unpackFiles(readFileSync(bundle))
+    files.set('replay/expected-digest', Buffer.from(`sha256:${'0'.repeat(64)}\n`))
+    const path = join(root, 'expects.tar.gz')
+    writeFileSync(path, await packFiles(files, 'preflight-incident-expects'))
+    const { exit, out } = replay(path)
+    expect({ exit, out }).toEqual({ exit: 65, out: expect.stringContaining('not that of the signed recording') })
   })
 
   it('holds no secret, and is for its owner only', () => {
@@ -111,6 +167,7 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
     const answer = changed.checks.find(({ head }) => head.id === 'dep.valkey.eviction')!.answer as { facts: object }
     const healthy = createCatalogue().find(({ id }) => id === 'dep.valkey.eviction')!.worlds.passes[0]!.facts!
     Object.assign(answer, { facts: healthy })
+    Object.assign(changed, { signature: undefined }) // whoever tampers takes it away
     files.set('replay/inputs.json', Buffer.from(JSON.stringify(changed)))
     const path = join(root, 'tampered.tar.gz')
     writeFileSync(path, await packFiles(files, 'preflight-incident-tampered'))
