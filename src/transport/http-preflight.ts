@@ -21,6 +21,12 @@ export type PreflightStart =
   | { readonly refused: 'running'; readonly run: string }
   | { readonly refused: 'too-soon'; readonly retryAfterSeconds: number }
 
+export type PreflightDiff =
+  /** As `preflight diff --json` prints it. */
+  | { readonly diff: JsonObject }
+  /** One at a time; one of the runs is not kept here; it could not be worked out. */
+  | { readonly refused: 'running' | 'no-run' | 'failed' }
+
 export interface PreflightSink {
   /** `data` is one line. */
   event(name: string, data: string): void
@@ -32,6 +38,8 @@ export interface PreflightView {
   last(): LastPreflight | undefined
   /** `read`: nothing is changed, not even for a moment. */
   start(effects: 'read' | 'write'): PreflightStart
+  /** Two runs by their ids, or `last`; `before` may be `last-green`. Never rejects. */
+  diff(before: string, after: string): Promise<PreflightDiff>
   /** May one more follow? */
   hasRoom(): boolean
   /** Tells what the run that is going on has shown so far, then all that follows. Returns what ends that. */
@@ -114,6 +122,29 @@ export function streamPreflight(request: IncomingMessage, { views, admin }: Cont
     body: '',
     contentType: 'text/event-stream; charset=utf-8',
     stream: (response) => pour(preflight, response),
+  }
+}
+
+/** A run's id, or a word for one. */
+const diffForm = /^\/preflight\/runs\/([0-9a-z]{1,32}|last-green|last)\/diff\/([0-9a-z]{1,32})$/
+
+export const isDiffPath = (path: string): boolean => diffForm.test(path)
+
+export async function diffPreflights(request: IncomingMessage, { views, admin }: Context): Promise<HttpAnswer> {
+  const refused = judgeAdmin(request, admin)
+  if (refused !== undefined) return refused
+  const { preflight } = views
+  if (preflight === undefined) return notHere
+  const [, before = '', after = ''] = diffForm.exec((request.url ?? '/').split('?', 1)[0]!) ?? []
+  const answer = await preflight.diff(before, after)
+  if ('diff' in answer) return ok(answer.diff)
+  switch (answer.refused) {
+    case 'no-run':
+      return refusal(404, 'NO_RUN', 'One of them is not kept here; runs are where ARQONBUS_DATA_DIR is set')
+    case 'running':
+      return refusal(429, 'TOO_SOON', 'Another diff is being worked out', { 'retry-after': '1' })
+    case 'failed':
+      return refusal(500, 'INTERNAL_ERROR', 'It could not be worked out; the log says why')
   }
 }
 

@@ -24,7 +24,9 @@ interface RunOptions extends SelectionOptions {
   readonly bundle?: string
   readonly route?: string[]
   readonly record?: string
+  readonly baseline?: string
   readonly sign?: string
+  readonly runId?: string
   readonly output: 'text' | 'json' | 'ndjson'
   readonly report?: ReportRequest[]
   readonly reportCanonical?: boolean
@@ -48,7 +50,13 @@ export function runCommand(terminal: Terminal): Command {
     .option('--report-canonical', 'in these files only what is the same for the same system: no times, no found texts')
     .option('--json', 'short for --output json')
     .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+    .option('--baseline <run>', 'compare with this report, bundle or recording (default: last-green, of the history)')
     .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
+    .option(
+      '--run-id <id>',
+      'names the run, in the history too: up to 32 of 0-9 and a-z (default: by chance)',
+      parseRunId,
+    )
     .option('--sign <key>', 'sign recordings, that of the bundle too, with this private key: Ed25519, PEM')
     .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
     .option('-q, --quiet', 'print the verdict only')
@@ -67,6 +75,12 @@ function collectReport(text: string, before: readonly ReportRequest[] = []): Rep
   } catch (error) {
     throw isBusError(error) ? new InvalidArgumentError(error.message) : error
   }
+}
+
+function parseRunId(text: string): string {
+  if (!/^[0-9a-z]{1,32}$/.test(text) || text === 'last')
+    throw new InvalidArgumentError('up to 32 of 0-9 and a-z, not `last`')
+  return text
 }
 
 function parseJobs(text: string): number {
@@ -138,7 +152,9 @@ async function judge(
     bundle,
     route,
     record,
+    baseline: baselinePath,
     sign,
+    runId,
     ...rest
   } = options
   const selection: SelectionOptions = rest
@@ -149,6 +165,9 @@ async function judge(
     ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
     ...(expectPlan !== undefined && { expectPlan }),
   }
+  const { readRun } = await import('../../preflight/replay/read-run.ts')
+  const isNamed = baselinePath !== undefined && baselinePath !== 'last-green'
+  const baseline = isNamed ? await readRun(baselinePath) : undefined
   const waiversFile = 'waiversPath' in inputs ? inputs.waiversPath : inputs.env['ARQONBUS_PREFLIGHT_WAIVERS']
   const report = await runWithIncident(
     inputs,
@@ -156,6 +175,7 @@ async function judge(
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
       ...(record !== undefined && { record }),
+      ...(baseline !== undefined && { baseline }),
       ...(sign !== undefined && { signWith: signWith(sign) }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
@@ -163,7 +183,7 @@ async function judge(
       env: terminal.env,
       format: formatText,
     },
-    { progress, stop: terminal.stop },
+    { progress, stop: terminal.stop, ...(runId !== undefined && { runId }) },
   )
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)

@@ -42,6 +42,8 @@ export interface IncidentRequest {
   readonly waiversFile?: string
   /** A file for the recording of the run, to judge it again from (preflight replay). */
   readonly record?: string
+  /** A run that this one is compared with, in place of the last green one. */
+  readonly baseline?: Report
   /** What recordings are signed with, that of the bundle too: private, Ed25519. */
   readonly signWith?: KeyObject
   /** What is printed, for `report.txt`. */
@@ -89,6 +91,7 @@ export async function runWithIncident(
       runId,
       recorder,
       ...(request.record !== undefined && { record: request.record }),
+      ...(request.baseline !== undefined && { baseline: request.baseline }),
       ...(request.signWith !== undefined && { signWith: request.signWith }),
     })
     const text = request.format(report)

@@ -25,6 +25,8 @@ export interface Rememberer {
   readonly recorder: Recorder | undefined
   /** Path of the recording. */
   readonly record?: string
+  /** What it is compared with, in place of the last green run. */
+  readonly baseline?: Report
   /** What it is signed with: private, Ed25519. */
   readonly signWith?: KeyObject
 }
@@ -51,7 +53,11 @@ const dataDirOf = ({ inputs, ports }: Rememberer): string | undefined =>
   (inputs.env['ARQONBUS_DATA_DIR'] ?? '') === '' ? undefined : ports.ctx.resolution.values.dataDir
 
 function withInputs(report: Report, run: Rememberer): Report {
-  const isOf = dataDirOf(run) !== undefined || run.record !== undefined || report.canonical.verdict === 'NO-GO'
+  const isOf =
+    dataDirOf(run) !== undefined ||
+    run.record !== undefined ||
+    report.canonical.verdict === 'NO-GO' ||
+    run.baseline !== undefined
   if (!isOf) return report
   const inputs = runInputs(run.ports.ctx.resolution, run.redactor, run.keyOf())
   return { ...report, observations: { ...report.observations, inputs } }
@@ -69,11 +75,11 @@ function withCertificate(report: Report, { ports }: Rememberer): Report {
 
 async function kept(report: Report, run: Rememberer, notes: string[]): Promise<Report> {
   const dataDir = dataDirOf(run)
-  if (dataDir === undefined) return report
+  if (dataDir === undefined && run.baseline === undefined) return report
   try {
-    const runs = readHistory(dataDir)
-    await keepRun(dataDir, report, run.runId)
-    const since = sinceGreen(runs, report, run.recorder?.catalogue ?? createCatalogue())
+    const runs = dataDir === undefined ? [] : readHistory(dataDir)
+    if (dataDir !== undefined) await keepRun(dataDir, report, run.runId)
+    const since = sinceGreen(runs, report, run.recorder?.catalogue ?? createCatalogue(), run.baseline)
     return since === undefined ? report : { ...report, observations: { ...report.observations, since } }
   } catch (error) {
     notes.push(`the run is not in the history: ${whyOf(error)}`)
