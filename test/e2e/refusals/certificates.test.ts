@@ -18,6 +18,7 @@ import { runPreflight } from '../../../src/preflight/run.ts'
 import { certificateFor, otherCertifier, pinned, resigned } from '../../support/certificates-go.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
+import { startEventServer } from '../../support/launch/projector-lab.ts'
 import { type Ended, type Started, start, type Variables } from '../../support/launch/watched-command.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startPostgresServer } from '../../support/servers/postgres-server.ts'
@@ -108,7 +109,8 @@ function run(
   return one
 }
 
-const metrics = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text()
+const metrics = async (port = httpPort): Promise<string> =>
+  await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
 
 async function stop(bus: Started): Promise<Ended> {
   bus.child.kill('SIGTERM')
@@ -120,8 +122,8 @@ function expectRefused({ code, stdout, stderr, hasListened }: Ended, mismatch: s
   expect(stderr).toContain(mismatch)
 }
 
-const preflight = async (headers: Record<string, string> = {}): Promise<object> =>
-  (await (await fetch(`http://127.0.0.1:${httpPort}/preflight`, { headers })).json()) as object
+const preflight = async (headers: Record<string, string> = {}, port = httpPort): Promise<object> =>
+  (await (await fetch(`http://127.0.0.1:${port}/preflight`, { headers })).json()) as object
 
 /** The configuration that the next start would read is another, and then the certified one again. */
 async function expectDrift(): Promise<void> {
@@ -218,6 +220,49 @@ describe('production with a pinned key', () => {
         await run(expired, { ARQONBUS_STORAGE_MODE: 'Strict' }).ended,
         'OTHER_ENVIRONMENT: ARQONBUS_STORAGE_MODE (changed)',
       )
+    },
+    30_000,
+  )
+
+  it.skipIf(skipWithout('nats', 'postgres'))(
+    'shows at Shield and projector too when it is no longer what they run on',
+    async () => {
+      const events = await startEventServer()
+      try {
+        await events.makeStream()
+        const [shield, metricsOf, lane] = await findFreePorts(3)
+        const staging = {
+          ...env,
+          ARQONBUS_ENVIRONMENT: 'staging',
+          ARQONBUS_PREFLIGHT_WAIVERS: undefined,
+          NATS_URL: events.url,
+          SHIELD_PORT: String(shield),
+          SHIELD_METRICS_PORT: String(metricsOf),
+          ARQONBUS_PROJECTOR_METRICS_PORT: String(lane),
+        }
+        const certificate = await certificateFor(staging, Date.now())
+        const places = [
+          ['shield', metricsOf!, /Shield at ws:/],
+          ['projector', lane!, /projector; health/],
+        ] as const
+        const files = await Promise.all(
+          places.map(async ([program, _port, serves]) => {
+            const file = path(`certificate-${count}.json`)
+            await run(certificate, staging, program).until(serves)
+            return file
+          }),
+        )
+        for (const [index, [_program, port]] of places.entries()) {
+          expect(await preflight({}, port)).toEqual({ certificate: { state: 'valid' } })
+          expect(await metrics(port)).toContain('arqonbus_preflight_state{state="valid"} 1')
+          rmSync(files[index]!)
+          const isDrifted = async () => expect(await preflight({}, port)).toEqual({ certificate: { state: 'drifted' } })
+          await vi.waitFor(isDrifted, 5_000)
+          expect(await metrics(port)).toContain('arqonbus_preflight_mismatches{code="CERTIFICATE_UNREADABLE"} 1')
+        }
+      } finally {
+        await events.close()
+      }
     },
     30_000,
   )
