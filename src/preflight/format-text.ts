@@ -188,7 +188,10 @@ function formatMemory(since: Report['observations']['since']): string[] {
   const seen = Object.entries(since.memory).flatMap(([id, { cases, medianMinutes, usualFix }]) => {
     if (cases === 0) return []
     const usual = medianMinutes === undefined ? '' : `, usually passed again after ~${medianMinutes} min`
-    const fix = usualFix === undefined ? [] : [`         usual fix  ${usualFix.change} (${usualFix.cases} of ${cases})`]
+    const fix =
+      usualFix === undefined
+        ? []
+        : [`         usual fix  a change of ${usualFix.change} (${usualFix.cases} of ${cases})`]
     return [`         ${id}: ${cases === 1 ? '1 earlier case' : `${cases} earlier cases`} here${usual}`, ...fix]
   })
   return [...(since.cause === undefined ? [] : [`         most likely first  ${since.cause}`]), ...seen]

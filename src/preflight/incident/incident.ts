@@ -211,7 +211,7 @@ async function captured(run: Run): Promise<Capture> {
       ...(route !== undefined && { label: route.label }),
       classes: report.canonical.results.filter(({ id }) => causes.has(id)).map((result) => result.class),
     }
-    const bundle = makeBundle(into, head, redactor, keyOf())
+    const bundle = makeBundle(into, head, redactor, keyOf(), run.request.signWith)
     const path = await writeBundle(bundle, folder, redactor, clock.now())
     const missing = bundle.missing.length
     return {

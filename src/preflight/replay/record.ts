@@ -17,7 +17,7 @@ import type { Canonical, Report } from '../report.ts'
 import type { PreflightInputs } from '../inputs.ts'
 import { waiversOf } from '../ports.ts'
 import { targetTexts } from '../targets.ts'
-import { isSignatureWhole, type RecordSignature, signRecord } from './signature.ts'
+import { isSignatureWhole, type DigestSignature, signDigest } from './signature.ts'
 
 export const recordSchema = 'arqonbus/preflight-record/1.0'
 
@@ -58,7 +58,7 @@ export interface RunRecord {
   readonly localAddresses: readonly string[]
   readonly checks: readonly RecordedCheck[]
   /** Absent: nobody signed it. */
-  readonly signature?: RecordSignature
+  readonly signature?: DigestSignature
 }
 
 export interface Recorder {
@@ -130,7 +130,7 @@ export function recordOf(
     checks: recorder.catalogue.map((check) => checkOf(check, recorder, observations.results[check.id]?.answer)),
   }
   const whole = { ...redactor.value(record), canonical, digest, variables: variablesOf(ports, redactor) }
-  return signWith === undefined ? whole : signRecord(whole, signWith)
+  return signWith === undefined ? whole : signDigest(whole, signWith)
 }
 
 function checkOf(check: Check, { applies, judged }: Recorder, answer: Answer | undefined): RecordedCheck {

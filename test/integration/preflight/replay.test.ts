@@ -7,6 +7,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { formatText } from '../../../src/preflight/format-text.ts'
+import { verifyBundle } from '../../../src/preflight/incident/bundle.ts'
 import { packFiles, unpackFiles } from '../../../src/preflight/incident/archive.ts'
 import { runWithIncident } from '../../../src/preflight/incident/incident.ts'
 import { parseRecord, type RunRecord } from '../../../src/preflight/replay/record.ts'
@@ -142,8 +143,34 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
     files.set('replay/expected-digest', Buffer.from(`sha256:${'0'.repeat(64)}\n`))
     const path = join(root, 'expects.tar.gz')
     writeFileSync(path, await packFiles(files, 'preflight-incident-expects'))
-    const { exit, out } = replay(path)
-    expect({ exit, out }).toEqual({ exit: 65, out: expect.stringContaining('not that of the signed recording') })
+    const expects = replay(path)
+    expect(expects).toEqual({ exit: 65, out: expect.stringContaining('not that of the signed recording') })
+  })
+
+  it.each<[string, (files: Map<string, Buffer>) => void, string]>([
+    [
+      'a file that was changed',
+      (files) => files.set('report/report.json', Buffer.from(`${files.get('report/report.json')!.toString('utf8')}\n`)),
+      'report/report.json is not as MANIFEST.json has it',
+    ],
+    [
+      'a list that was changed',
+      (files) => {
+        const list = JSON.parse(files.get('MANIFEST.json')!.toString('utf8')) as object
+        files.set('MANIFEST.json', Buffer.from(JSON.stringify({ ...list, verdict: 'GO' })))
+      },
+      'the signature of MANIFEST.json does not hold',
+    ],
+  ])('is refused in a signed bundle with %s', async (_what, change, why) => {
+    expect(await verifyBundle(readFileSync(bundle))).toMatchObject({ signature: { key: pinned } })
+    const files = new Map(await unpackFiles(readFileSync(bundle)))
+    change(files)
+    const archive = await packFiles(files, 'preflight-incident-changed')
+    await expect(verifyBundle(archive)).rejects.toThrow(why)
+    const path = join(root, 'changed.tar.gz')
+    writeFileSync(path, archive)
+    const { exitCode, notes } = await runCommand(['preflight', 'diff', path, path], {})
+    expect({ exitCode, notes: notes.join('\n') }).toEqual({ exitCode: 65, notes: expect.stringContaining(why) })
   })
 
   it('holds no secret, and is for its owner only', () => {
@@ -169,6 +196,8 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
     Object.assign(answer, { facts: healthy })
     Object.assign(changed, { signature: undefined }) // whoever tampers takes it away
     files.set('replay/inputs.json', Buffer.from(JSON.stringify(changed)))
+    const { signature: _, ...list } = JSON.parse(files.get('MANIFEST.json')!.toString('utf8')) as { signature: object }
+    files.set('MANIFEST.json', Buffer.from(JSON.stringify(list)))
     const path = join(root, 'tampered.tar.gz')
     writeFileSync(path, await packFiles(files, 'preflight-incident-tampered'))
     const { exit, out } = replay(path)

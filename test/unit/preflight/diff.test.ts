@@ -162,7 +162,7 @@ describe('the history', () => {
     })
     const red = at(after, 30)
     expect(formatText({ ...red, observations: { ...red.observations, since } })).toContain(
-      `2 earlier cases here, usually passed again after ~5 min\n         usual fix  ${memory.usualFix!.change} (2 of 2)`,
+      `2 earlier cases here, usually passed again after ~5 min\n         usual fix  a change of ${memory.usualFix!.change} (2 of 2)`,
     )
     expect(sinceGreen(runs.slice(0, 2), red, catalogue)!.memory['dep.valkey.eviction']).toEqual({ cases: 0 })
   })
