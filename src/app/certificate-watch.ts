@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import type { Closers } from '../base/closers.ts'
 import type { JsonObject } from '../base/json.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { buildOf, stampOfBuild } from '../certificate/build.ts'
 import { certificateDigest } from '../certificate/certificate.ts'
 import { fingerprintAt } from '../certificate/environment.ts'
 import { judgeStart, type Mismatch } from '../certificate/judge-start.ts'
@@ -51,11 +52,18 @@ export function startCertificateWatch(
   return { certificate: () => started.view() }
 }
 
+export interface CertificateWatchPorts {
+  readonly clock: Clock
+  readonly logger: Logger
+  /** Where the program is; default: this one. */
+  readonly root?: string
+}
+
 /** `resolveAgain`: what a start now would be configured by; the file that holds it may have changed. */
 export function certificateWatch(
   standing: Standing,
   resolveAgain: () => Resolution,
-  { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
+  { clock, logger, root }: CertificateWatchPorts,
 ): WatchCertificate {
   return ({ metrics, health }) => {
     let state: CertificateState = standing.kind === 'certified' ? 'valid' : 'none'
@@ -97,10 +105,26 @@ export function certificateWatch(
       countsOf(mismatches),
     )
 
+    let { build } = own
+    let stamp = stampOfBuild(root)
+    stamp.catch(() => undefined) // said at the next look
+
+    /** Files replaced beneath it are what the next start would run. They are read only when one was touched. */
+    async function lookAtBuild(): Promise<void> {
+      try {
+        const seen = await stampOfBuild(root)
+        if (seen === (await stamp)) return
+        build = buildOf(root)
+        stamp = Promise.resolve(seen)
+      } catch (error) {
+        logger.error('preflight.watch_failed', describeError(error))
+      }
+    }
+
     async function lookOnce(): Promise<void> {
       try {
         const now = resolveAgain()
-        const facts = await startFactsOf(now, { ...own, environment: fingerprintAt(now) }, { now: clock.now() })
+        const facts = await startFactsOf(now, { build, environment: fingerprintAt(now) }, { now: clock.now() })
         mismatches = judgeStart({ ...facts, isActivated: facts.isActivated || row.isThere })
         const before = state
         state = mismatches.length === 0 ? 'valid' : mismatches.some(isViolation) ? 'violated' : 'drifted'
@@ -115,10 +139,13 @@ export function certificateWatch(
 
     let lookedAtMs = clock.monotonic()
     let looking: Promise<void> | undefined
-    const look = (): Promise<void> =>
-      (looking ??= lookOnce().finally(() => {
-        looking = undefined
-      }))
+    const lookWith = (before: () => Promise<void>): Promise<void> =>
+      (looking ??= before()
+        .then(lookOnce)
+        .finally(() => {
+          looking = undefined
+        }))
+    const look = (): Promise<void> => lookWith(lookAtBuild)
 
     report({ state: 'up' })
     const timer = setInterval(() => void look(), everyMs)
@@ -129,7 +156,7 @@ export function certificateWatch(
         return state
       },
       async view() {
-        if (clock.monotonic() - lookedAtMs >= freshMs) await look()
+        if (clock.monotonic() - lookedAtMs >= freshMs) await lookWith(() => Promise.resolve())
         const { commit, report: judged, issued, activateBy, environment } = certificate
         const details: JsonObject = {
           mismatches: mismatches.map(({ code, found, fix }) => ({ code, found, fix })),

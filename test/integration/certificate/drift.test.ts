@@ -1,12 +1,14 @@
 // What a running program shows of its certificate when something changes beside it: the state, why, and until when.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import { type CertificateWatch, certificateWatch } from '../../../src/app/certificate-watch.ts'
 import { requireCertifiedStart } from '../../../src/app/certified-start.ts'
 import { digestOf } from '../../../src/base/canonical-json.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
+import { buildOf } from '../../../src/certificate/build.ts'
+import { fingerprintAt } from '../../../src/certificate/environment.ts'
 import { resolveKeys } from '../../../src/config/resolve.ts'
 import { createHealth } from '../../../src/telemetry/health.ts'
 import { createMetrics, type Metrics } from '../../../src/telemetry/metrics.ts'
@@ -132,6 +134,38 @@ describe('a program that runs under a certificate', () => {
     expect(await shown()).toBe('valid')
     clock.advance(2 * hour)
     expect(await shown()).toBe('drifted EXPIRED')
+  })
+
+  it('shows that the program was replaced beneath it, and not that a file was only touched', async () => {
+    const root = path('program')
+    const runbook = 'docs/ArqonBus/runbooks/production_preflight_runbook.md'
+    for (const [name, text] of [
+      ['src/bin/arqonbus.ts', 'run()'],
+      ['src/preflight/catalogue-manifest.json', JSON.stringify({ digest: digestOf('checks') })],
+      ['package-lock.json', '{}'],
+      [runbook, 'run it'],
+    ] as const) {
+      mkdirSync(join(root, dirname(name)), { recursive: true })
+      writeFileSync(join(root, name), text)
+    }
+    const own = { build: buildOf(root), environment: fingerprintAt(resolveKeys(env)) }
+    const itsOwn = resigned(certificate, { build: own.build })
+    write('go.json', JSON.stringify(itsOwn))
+    watch.close()
+    metrics = createMetrics()
+    const standing = { kind: 'certified', certificate: itsOwn, own, row: { isThere: true } } as const
+    watch = certificateWatch(standing, () => resolveKeys(env), { clock, logger, root })({
+      metrics,
+      health: createHealth({ clock, canary: 'none' }),
+    })
+    expect(await shown()).toBe('valid')
+    write('program/src/bin/arqonbus.ts', 'run()')
+    expect(await shown()).toBe('valid')
+    write('program/src/bin/other.ts', 'more()')
+    expect(await shown()).toBe('drifted OTHER_BUILD')
+    rmSync(path('program/src/bin/other.ts'))
+    writeFileSync(join(root, runbook), 'run something else')
+    expect(await shown()).toBe('drifted OTHER_RUNBOOK')
   })
 
   it('is what a report of the preflight gives to a collector of metrics', async () => {
