@@ -87,7 +87,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
 
     const metrics = createMetrics()
     const health = createHealth({ clock })
-    startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
+    const certificate = startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
     const hub = createTelemetryHub({ clock, bufferSize: 1_000 })
     const startedAtMs = clock.now()
     const projector = config.projector.enabled
@@ -178,7 +178,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       health,
       clock,
       logger,
-      views: { ...views, ...programViews(ports), telemetry: hub },
+      views: { ...views, ...programViews(ports), ...certificate, telemetry: hub },
       audit,
       onShutdown: () => ports.onShutdown?.(),
     })

@@ -3,10 +3,10 @@
 import { type Clock, systemClock, toIsoTime } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { recordActivation } from '../certificate/activation.ts'
+import { type Activation, recordActivation } from '../certificate/activation.ts'
 import { type BreakGlass, judgeBreakGlass, type StartedProgram, useBreakGlass } from '../certificate/break-glass.ts'
 import { type Certificate, certificateDigest } from '../certificate/certificate.ts'
-import { formatMismatches, judgeStart, type Mismatch } from '../certificate/judge-start.ts'
+import { formatMismatches, type Mismatch } from '../certificate/judge-start.ts'
 import { takePermit } from '../certificate/permit.ts'
 import {
   exceptionsOf,
@@ -19,13 +19,20 @@ import {
 import type { Resolution } from '../config/resolution.ts'
 import type { Excused } from '../rules/gate.ts'
 import { fromDisk } from '../waivers/read-bytes.ts'
+import { judgeSharedStart, sharedActivations, whyNotShared } from './shared-activations.ts'
 import { describeExcused, requireSafeStart } from './start-gate.ts'
 
 /** What a start rests on. */
 export type Standing =
   /** No key is pinned here. */
   | { readonly kind: 'unpinned' }
-  | { readonly kind: 'certified'; readonly certificate: Certificate; readonly own: OwnFacts }
+  | {
+      readonly kind: 'certified'
+      readonly certificate: Certificate
+      readonly own: OwnFacts
+      /** Whether the row in Postgres is known to be there. */
+      readonly row: { isThere: boolean }
+    }
   | { readonly kind: 'break-glass'; readonly breakGlass: BreakGlass }
   /** A candidate of the preflight; `endsAt` in ms since the Unix epoch. */
   | { readonly kind: 'permit'; readonly endsAt: number }
@@ -34,8 +41,8 @@ export interface CertifiedStart {
   readonly standing: Standing
   /** For standard error: what is unusual about this start, and what excuses it. */
   readonly notes: readonly string[]
-  /** To be called once the program serves. */
-  begun(ports: { readonly logger: Logger; readonly shutdown: () => void }): void
+  /** To be called once the program serves; over after 2 s at most. */
+  readonly begun: (ports: { readonly logger: Logger; readonly shutdown: () => void }) => Promise<void>
 }
 
 /** Throws START_REFUSED; its message is the whole block for standard error, without secrets. */
@@ -56,12 +63,12 @@ export async function requireCertifiedStart(
   }
   const { excused } = rules
   const { standing } = trust
-  if (standing.kind === 'break-glass') spend(program, standing.breakGlass, resolution)
+  if (standing.kind === 'break-glass') await spend(program, standing.breakGlass, resolution)
   return {
     standing,
     notes: [...excused.map(describeExcused), ...notesOf(standing)],
-    begun({ logger, shutdown }) {
-      if (standing.kind === 'certified') activate(standing, resolution, clock, logger)
+    async begun({ logger, shutdown }) {
+      if (standing.kind === 'certified') await activate(standing, resolution, clock, logger)
       if (standing.kind === 'break-glass') {
         const { by, until, reason } = standing.breakGlass
         logger.warn('preflight.break_glass', { by, until, reason })
@@ -103,9 +110,10 @@ async function standingOf(
 
   const own = ownFactsOf(resolution)
   const facts = await startFactsOf(resolution, own, { now })
-  const mismatches = judgeStart(facts)
+  const { mismatches, isActivated } = await judgeSharedStart(facts, sharedActivations(resolution))
   if (mismatches.length === 0 && 'certificate' in facts.found) {
-    return { standing: { kind: 'certified', certificate: facts.found.certificate, own } }
+    const row = { isThere: isActivated && !facts.isActivated }
+    return { standing: { kind: 'certified', certificate: facts.found.certificate, own, row } }
   }
   const breakGlass = await breakGlassOf(program, resolution, now)
   if (breakGlass !== undefined && 'breakGlass' in breakGlass)
@@ -137,13 +145,21 @@ async function breakGlassOf(program: StartedProgram, resolution: Resolution, now
 
 const maxBreakGlassBytes = 16_384
 
-/** Throws START_REFUSED where it was used before, or where its use cannot be written down. */
-function spend(program: StartedProgram, breakGlass: BreakGlass, { values }: Resolution): void {
+/**
+ * Throws START_REFUSED where it was used before, or where its use cannot be written down. First where all machines see
+ * it: what Postgres does not take is not used up.
+ */
+async function spend(program: StartedProgram, breakGlass: BreakGlass, resolution: Resolution): Promise<void> {
   const refuse = (why: string): BusError =>
     new BusError('START_REFUSED', `${program}: start refused\n\n  BREAK_GLASS_REFUSED: ${why}`, { findings: 1 })
   let isFirst: boolean
   try {
-    isFirst = useBreakGlass(values.dataDir, breakGlass)
+    isFirst = (await sharedActivations(resolution)?.use(breakGlass)) ?? true
+  } catch (error) {
+    throw refuse(`its use cannot be written down in Postgres (${whyNotShared(error)})`)
+  }
+  try {
+    isFirst = isFirst && useBreakGlass(resolution.values.dataDir, breakGlass)
   } catch (error) {
     const code = (error as NodeJS.ErrnoException).code ?? 'unknown error'
     throw refuse(`its use cannot be written down in ARQONBUS_DATA_DIR (${code})`)
@@ -158,22 +174,31 @@ function notesOf(standing: Standing): string[] {
   return [`BREAK-GLASS: started without a GO certificate, signed by ${by} until ${until}: ${reason}`]
 }
 
-function activate(
-  { certificate }: Extract<Standing, { kind: 'certified' }>,
-  { values }: Resolution,
+/** In both places, so that this machine restarts without Postgres, and others start at any time with it. */
+async function activate(
+  { certificate, row }: Extract<Standing, { kind: 'certified' }>,
+  resolution: Resolution,
   clock: Pick<Clock, 'now'>,
   logger: Logger,
-): void {
+): Promise<void> {
+  const activation: Activation = {
+    certificate: certificateDigest(certificate),
+    artefact: certificate.build.artefact,
+    fingerprint: certificate.environment.fingerprint,
+    at: toIsoTime(clock.now()),
+  }
+  // It serves; but a start after the certificate has expired can be refused, so somebody has to know.
   try {
-    recordActivation(values.dataDir, {
-      certificate: certificateDigest(certificate),
-      artefact: certificate.build.artefact,
-      fingerprint: certificate.environment.fingerprint,
-      at: toIsoTime(clock.now()),
-    })
-    logger.info('preflight.certified', { report: certificate.report, commit: certificate.commit })
+    recordActivation(resolution.values.dataDir, activation)
   } catch (error) {
-    // It serves; but a restart after the certificate has expired will be refused, so somebody has to know.
     logger.error('preflight.activation_not_recorded', describeError(error))
   }
+  try {
+    const shared = sharedActivations(resolution)
+    await shared?.record(activation)
+    if (shared !== undefined) row.isThere = true
+  } catch (error) {
+    logger.error('preflight.activation_not_shared', { why: whyNotShared(error) })
+  }
+  logger.info('preflight.certified', { report: certificate.report, commit: certificate.commit })
 }

@@ -3,13 +3,15 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, readFileSync } from 'node:fs'
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
-import { constants, setPriority, tmpdir } from 'node:os'
+import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { type Clock, toIsoTime } from '../base/clock.ts'
 import { randomHex } from '../base/ids.ts'
 import { isJsonObject } from '../base/json.ts'
 import { describeError, type Logger } from '../base/logger.ts'
+import { lowerPriority } from './lower-priority.ts'
+import { openPreflightDiffs } from './preflight-diff.ts'
 import type { LastPreflight, PreflightSink, PreflightStart, PreflightView } from '../transport/http-preflight.ts'
 
 export interface PreflightRunsOptions {
@@ -51,6 +53,7 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
   const { clock, logger, dataDir } = options
   const file = dataDir === undefined ? undefined : join(dataDir, 'preflight', 'last-report.json')
   const sinks = new Set<PreflightSink>()
+  const diffs = openPreflightDiffs(options)
   let last = file === undefined ? undefined : readLast(file)
   let current: Run | undefined
   let mayStartAtMs = Number.NEGATIVE_INFINITY
@@ -63,13 +66,14 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
   function begin(effects: 'read' | 'write'): Run {
     const folder = mkdtempSync(join(tmpdir(), 'arqonbus-preflight-'))
     const [program, ...args] = options.command
-    const child = spawn(program, [...args, ...argumentsOf(effects, reportIn(folder))], {
+    const id = randomHex(8)
+    const child = spawn(program, [...args, ...argumentsOf(effects, id, reportIn(folder))], {
       env: { ...options.env },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
     lowerPriority(child)
     const { promise: over, resolve } = Promise.withResolvers<void>()
-    const run: Run = { id: randomHex(8), child, folder, events: [], over }
+    const run: Run = { id, child, folder, events: [], over }
     publish(run, 'run', JSON.stringify({ run: run.id, effects, at: toIsoTime(clock.now()) }))
     createInterface({ input: child.stdout! }).on('line', (line) => take(run, line))
     let words = ''
@@ -136,6 +140,7 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
       current = begin(effects)
       return { run: current.id }
     },
+    diff: (before, after) => diffs.diff(before, after),
     hasRoom: () => sinks.size < mostListeners,
     follow(sink) {
       for (const [name, data] of current?.events ?? []) sink.event(name, data)
@@ -145,7 +150,7 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
     async close() {
       const run = current
       run?.child.kill('SIGKILL')
-      await run?.over
+      await Promise.all([run?.over, diffs.close()])
       for (const sink of sinks) sink.end()
       sinks.clear()
     },
@@ -155,23 +160,16 @@ export function openPreflightRuns(options: PreflightRunsOptions): PreflightRuns 
 const reportIn = (folder: string): string => join(folder, 'report.json')
 
 /** What can be asked of a running system without starting another: the rules, and the services. */
-const argumentsOf = (effects: 'read' | 'write', report: string): string[] => [
+const argumentsOf = (effects: 'read' | 'write', id: string, report: string): string[] => [
   ...'preflight run --env-from process --phase static deps'.split(' '),
   ...skipped.flatMap((id) => ['--skip', id]),
-  ...'--output ndjson --bundle never --timeout 5m --report'.split(' '),
+  ...'--output ndjson --bundle never --timeout 5m'.split(' '),
+  '--run-id',
+  id,
+  '--report',
   `json=${report}`,
   ...(effects === 'read' ? ['--read-only'] : []),
 ]
-
-/** Not the lowest: a run that hardly gets to run would take its own slowness for that of the services. */
-function lowerPriority({ pid }: ChildProcess): void {
-  if (pid === undefined) return
-  try {
-    setPriority(pid, constants.priority.PRIORITY_BELOW_NORMAL)
-  } catch {
-    // Where that is not allowed it runs beside us all the same.
-  }
-}
 
 function typeOf(line: string): unknown {
   const value = parsed(line)

@@ -45,7 +45,7 @@ export async function startProjectorProgram(
     const metrics = createMetrics()
     const counts = createProjectorMetrics(metrics, clock, maxDeadLetters)
     const health = createHealth({ clock, canary: 'none' })
-    startCertificateWatch(watchCertificate, { metrics, health, closers })
+    const certificate = startCertificateWatch(watchCertificate, { metrics, health, closers })
     health.report({ name: 'lane', state: 'down', detail: 'starting' })
     const opened = await openProjector({
       address: parsePostgresAddress(postgresUrl.reveal()),
@@ -72,7 +72,7 @@ export async function startProjectorProgram(
       service: 'projector',
       metrics,
       health,
-      views: {},
+      views: certificate,
       clock,
       logger,
     })

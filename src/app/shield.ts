@@ -52,7 +52,7 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
     const policies = await openConfiguredPolicies(config, { clock, logger, metrics })
     closers.push('policies', () => policies?.close())
     const health = createHealth({ clock, canary: 'none' })
-    startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
+    const certificate = startCertificateWatch(ports.watchCertificate, { metrics, health, closers })
     const telemetry = createTelemetryHub({ clock, bufferSize: 1_000 })
     // Not ready before clients can come, nor once they are sent away.
     health.report({ name: 'listener', state: 'down', detail: 'starting' })
@@ -64,7 +64,7 @@ export async function startShieldProgram(config: ShieldConfig, ports: ShieldProg
       authenticator,
       metrics,
       health,
-      views: {},
+      views: certificate,
       clock,
       logger,
     })

@@ -136,6 +136,11 @@ function environmentMismatches({ environment: certified }: Certificate, environm
   return [mismatch('OTHER_ENVIRONMENT', names.join(', '), fix)]
 }
 
+const firstStartCodes: ReadonlySet<MismatchCode> = new Set(['OTHER_POLICY', 'NOT_YET', 'EXPIRED'])
+
+/** Does it stand against a first start alone? */
+export const isOfFirstStart = ({ code }: Mismatch): boolean => firstStartCodes.has(code)
+
 /** Bounds the first start alone: a restart at night must not depend on a paper of last month. */
 function firstStartMismatches({ issued, activateBy, policy }: Certificate, facts: StartFacts): Mismatch[] {
   if (facts.isActivated) return []

@@ -137,7 +137,7 @@ function countsOf(results: readonly Result[]): Record<CountName, number> {
   return counts
 }
 
-const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID', 'PLUGIN_INVALID']
+const inputReasons: readonly unknown[] = ['WAIVER_INVALID', 'PREFLIGHT_POLICY_INVALID', 'PLUGIN_INVALID', 'BAD_RECORD']
 const mostFaultLines = 100
 
 /** A wrong call (USAGE), a file that is wrong, or a fault of ours; INCONCLUSIVE either way. */

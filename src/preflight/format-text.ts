@@ -173,21 +173,26 @@ function formatIncident(incident: Report['observations']['incident']): string[] 
 /** A green that was no GO proved some phases only, and is compared in those. */
 function formatSince({ observations: { since } }: Report): string[] {
   if (since === undefined) return []
-  const { verdict, phases: proved, checks, variables, isOtherCommit, at } = since
+  const { verdict, phases: proved, checks, variables, isOtherCommit, at, isBaseline } = since
   const count = (number: number, word: string): string => `${number} ${word}${number === 1 ? '' : 's'} changed`
   const commit = isOtherCommit ? ', another commit' : ''
+  const how = verdict === 'GO' ? '' : isBaseline ? `, ${verdict}` : `, no failure in ${proved.join(' ')}`
   return [
-    `since last green  ${count(checks, 'check')}, ${count(variables, 'variable')}${commit}`,
-    `                  ${at}${verdict === 'GO' ? '' : `, no failure in ${proved.join(' ')}`}`,
+    `since ${isBaseline ? 'the baseline' : 'last green'}  ${count(checks, 'check')}, ${count(variables, 'variable')}${commit}`,
+    `                  ${at}${how}`,
   ]
 }
 
 function formatMemory(since: Report['observations']['since']): string[] {
   if (since === undefined) return []
-  const seen = Object.entries(since.memory).flatMap(([id, { cases, medianMinutes }]) => {
+  const seen = Object.entries(since.memory).flatMap(([id, { cases, medianMinutes, usualFix }]) => {
     if (cases === 0) return []
     const usual = medianMinutes === undefined ? '' : `, usually passed again after ~${medianMinutes} min`
-    return [`         ${id}: ${cases === 1 ? '1 earlier case' : `${cases} earlier cases`} here${usual}`]
+    const fix =
+      usualFix === undefined
+        ? []
+        : [`         usual fix  a change of ${usualFix.change} (${usualFix.cases} of ${cases})`]
+    return [`         ${id}: ${cases === 1 ? '1 earlier case' : `${cases} earlier cases`} here${usual}`, ...fix]
   })
   return [...(since.cause === undefined ? [] : [`         most likely first  ${since.cause}`]), ...seen]
 }

@@ -144,6 +144,8 @@ export interface Report {
     readonly incident?: IncidentOutcome
     /** What it was judged in: for comparison with other runs. */
     readonly inputs?: RunInputs
+    /** The certificate that the environment names, where the pinned key signed it. */
+    readonly certificate?: { readonly digest: string; readonly activateBy: string }
     /** What changed since the last green run here, and what is remembered of the causes. */
     readonly since?: SinceGreen
     /** Only in a replay. */
@@ -164,6 +166,8 @@ export interface RunInputs {
 }
 
 export interface SinceGreen {
+  /** Compared with the run that --baseline names, green or not. */
+  readonly isBaseline?: true
   /** When that run started, and its verdict. */
   readonly at: string
   readonly verdict: Verdict
@@ -174,8 +178,15 @@ export interface SinceGreen {
   readonly isOtherCommit: boolean
   /** The likeliest first cause, in words; absent where nothing newly failed. */
   readonly cause?: string
-  /** By root cause: earlier cases here, and the usual time until it passed again. */
-  readonly memory: Readonly<Record<string, { readonly cases: number; readonly medianMinutes?: number }>>
+  /** By root cause. */
+  readonly memory: Readonly<Record<string, RememberedCause>>
+}
+
+/** Earlier cases here, the usual time until it passed again, and what had changed then most often. */
+export interface RememberedCause {
+  readonly cases: number
+  readonly medianMinutes?: number
+  readonly usualFix?: { readonly change: string; readonly cases: number }
 }
 
 /** Which judges ran again, and which results stand as they were recorded. */

@@ -21,6 +21,12 @@ export type PreflightStart =
   | { readonly refused: 'running'; readonly run: string }
   | { readonly refused: 'too-soon'; readonly retryAfterSeconds: number }
 
+export type PreflightDiff =
+  /** As `preflight diff --json` prints it. */
+  | { readonly diff: JsonObject }
+  /** One at a time; one of the runs is not kept here; it could not be worked out. */
+  | { readonly refused: 'running' | 'no-run' | 'failed' }
+
 export interface PreflightSink {
   /** `data` is one line. */
   event(name: string, data: string): void
@@ -32,29 +38,51 @@ export interface PreflightView {
   last(): LastPreflight | undefined
   /** `read`: nothing is changed, not even for a moment. */
   start(effects: 'read' | 'write'): PreflightStart
+  /** Two runs by their ids, or `last`; `before` may be `last-green`. Never rejects. */
+  diff(before: string, after: string): Promise<PreflightDiff>
   /** May one more follow? */
   hasRoom(): boolean
   /** Tells what the run that is going on has shown so far, then all that follows. Returns what ends that. */
   follow(sink: PreflightSink): () => void
 }
 
+/** What became of the certificate that the program started under. */
+export interface CertificateView {
+  /** `valid`, `drifted`, `violated`, or `none` after a start by break-glass. */
+  readonly state: string
+  /** An administrator's alone. */
+  readonly details: JsonObject
+}
+
 interface Context {
-  readonly views: { readonly preflight?: PreflightView }
+  readonly views: {
+    readonly preflight?: PreflightView
+    certificate?(): Promise<CertificateView | undefined>
+  }
   readonly admin: Parameters<typeof judgeAdmin>[1]
 }
 
 const notHere = refusal(503, 'FEATURE_DISABLED', 'This program does not offer that')
 
-/** The verdict for everybody; the report for who shows the key, and a wrong key is refused. */
-export function answerPreflight(request: IncomingMessage, { views, admin }: Context): HttpAnswer {
-  if (views.preflight === undefined) return notHere
+/** Verdict and state for everybody; report and details for who shows the key, and a wrong key is refused. */
+export async function answerPreflight(request: IncomingMessage, { views, admin }: Context): Promise<HttpAnswer> {
   const showsKey = request.headers['x-api-key'] !== undefined || request.headers.authorization !== undefined
   const refused = judgeAdmin(request, admin)
   if (showsKey && refused !== undefined) return refused
-  const last = views.preflight.last()
-  if (last === undefined) return refusal(404, 'NO_REPORT', 'No preflight has been run here: POST /preflight/runs')
-  const { verdict, digest, at, report } = last
-  return ok(refused === undefined ? { verdict, digest, at, report } : { verdict, digest, at })
+  const certificate = await views.certificate?.()
+  if (views.preflight === undefined && certificate === undefined) return notHere
+  const last = views.preflight?.last()
+  if (last === undefined && certificate === undefined) {
+    return refusal(404, 'NO_REPORT', 'No preflight has been run here: POST /preflight/runs')
+  }
+  const isAdmin = refused === undefined
+  return ok({
+    ...(last !== undefined && { verdict: last.verdict, digest: last.digest, at: last.at }),
+    ...(certificate !== undefined && {
+      certificate: { state: certificate.state, ...(isAdmin && certificate.details) },
+    }),
+    ...(last !== undefined && isAdmin && { report: last.report }),
+  })
 }
 
 export function startPreflight(request: IncomingMessage, { views, admin }: Context): HttpAnswer {
@@ -94,6 +122,29 @@ export function streamPreflight(request: IncomingMessage, { views, admin }: Cont
     body: '',
     contentType: 'text/event-stream; charset=utf-8',
     stream: (response) => pour(preflight, response),
+  }
+}
+
+/** A run's id, or a word for one. */
+const diffForm = /^\/preflight\/runs\/([0-9a-z]{1,32}|last-green|last)\/diff\/([0-9a-z]{1,32})$/
+
+export const isDiffPath = (path: string): boolean => diffForm.test(path)
+
+export async function diffPreflights(request: IncomingMessage, { views, admin }: Context): Promise<HttpAnswer> {
+  const refused = judgeAdmin(request, admin)
+  if (refused !== undefined) return refused
+  const { preflight } = views
+  if (preflight === undefined) return notHere
+  const [, before = '', after = ''] = diffForm.exec((request.url ?? '/').split('?', 1)[0]!) ?? []
+  const answer = await preflight.diff(before, after)
+  if ('diff' in answer) return ok(answer.diff)
+  switch (answer.refused) {
+    case 'no-run':
+      return refusal(404, 'NO_RUN', 'One of them is not kept here; runs are where ARQONBUS_DATA_DIR is set')
+    case 'running':
+      return refusal(429, 'TOO_SOON', 'Another diff is being worked out', { 'retry-after': '1' })
+    case 'failed':
+      return refusal(500, 'INTERNAL_ERROR', 'It could not be worked out; the log says why')
   }
 }
 

@@ -13,7 +13,15 @@ import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
 import { type HttpAnswer, ok, refusal } from './http-answer.ts'
 import { identify, judgeAdmin } from './http-guards.ts'
-import { answerPreflight, type PreflightView, startPreflight, streamPreflight } from './http-preflight.ts'
+import {
+  answerPreflight,
+  type CertificateView,
+  diffPreflights,
+  isDiffPath,
+  type PreflightView,
+  startPreflight,
+  streamPreflight,
+} from './http-preflight.ts'
 
 export interface HistoryQuery {
   readonly tenant: string
@@ -38,6 +46,8 @@ export interface HttpViews {
   history?(query: HistoryQuery): Promise<readonly object[]>
   readonly telemetry?: Pick<TelemetryHub, 'counts' | 'recent'>
   readonly preflight?: PreflightView
+  /** Undefined where no certificate is asked for. */
+  certificate?(): Promise<CertificateView | undefined>
 }
 
 export interface RouteContext {
@@ -90,7 +100,7 @@ const liveRoute: Route = {
   },
 }
 
-export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
+const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ['/live', liveRoute],
   ['/health', liveRoute],
   [
@@ -188,6 +198,15 @@ export const routes: ReadonlyMap<string, Route> = new Map<string, Route>([
   ['/preflight/runs', { method: 'POST', isGuarded: true, isAdmin: true, answer: startPreflight }],
   ['/admin/shutdown', { method: 'POST', isGuarded: true, isAdmin: true, answer: shutDown }],
 ])
+
+const diffRoute: Route = { method: 'GET', isGuarded: true, isAdmin: true, answer: diffPreflights }
+
+/** `name`: of the route in counts and metrics, whatever stands in the path. */
+export function findRoute(path: string): { readonly name: string; readonly route: Route } | undefined {
+  const route = routes.get(path)
+  if (route !== undefined) return { name: path, route }
+  return isDiffPath(path) ? { name: '/preflight/runs/diff', route: diffRoute } : undefined
+}
 
 const noHistory = refusal(503, 'FEATURE_DISABLED', 'History is off: set ARQONBUS_ENABLE_PERSISTENCE=true')
 const notHere = refusal(503, 'FEATURE_DISABLED', 'This program does not offer that')

@@ -11,7 +11,7 @@ import type { Health } from '../telemetry/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { answerError, type HttpAnswer, refusal } from './http-answer.ts'
 import { isLoopback, judgeHost } from './http-guards.ts'
-import { type HttpViews, type Route, type RouteContext, routes } from './http-routes.ts'
+import { findRoute, type HttpViews, type Route, type RouteContext } from './http-routes.ts'
 import { listen } from './listen.ts'
 
 export interface HttpServerOptions {
@@ -83,7 +83,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     const begunAtMs = clock.monotonic()
     const address = request.socket.remoteAddress // a request that was cut short has no socket any more
     const path = (request.url ?? '').split('?', 1)[0]!
-    const route = routes.get(path)
+    const { route, name = unknownRoute } = findRoute(path) ?? {}
     const { status, text, contentType, headers, after, stream } = await answerOf(request, route)
     if (route?.isAdmin === true) auditAdmin(request.method, path, status, address)
     if (after !== undefined) response.once('close', after)
@@ -97,7 +97,7 @@ export async function startHttpServer(options: HttpServerOptions): Promise<HttpS
     if (stream !== undefined && request.method !== 'HEAD') stream(response)
     else response.end(request.method === 'HEAD' ? undefined : text)
     const ms = Math.round((clock.monotonic() - begunAtMs) * 10) / 10
-    counts.add(route === undefined ? unknownRoute : path, ms, status >= 400)
+    counts.add(name, ms, status >= 400)
     // The query stays out: it can hold what must not be in a log.
     const line = { method: request.method, path: path.slice(0, 128), status, ms }
     if (route?.isProbe === true) logger.debug('http.request_completed', line)

@@ -40,7 +40,10 @@ async function bus(terminal: Terminal): Promise<void> {
       clock: systemClock,
       logger,
       preflight: openPreflightRuns(preflightRunsOf(terminal, terminal.env, logger)),
-      watchCertificate: certificateWatch(start.standing, resolution, { clock: systemClock, logger }),
+      watchCertificate: certificateWatch(start.standing, () => resolveKeys(terminal.env), {
+        clock: systemClock,
+        logger,
+      }),
       configRows: () => configRows(resolution),
       onShutdown,
       onFatal(error) {
@@ -54,7 +57,7 @@ async function bus(terminal: Terminal): Promise<void> {
         onShutdown()
       },
     })
-    start.begun({ logger, shutdown: onShutdown })
+    await start.begun({ logger, shutdown: onShutdown })
     terminal.out(`ArqonBus ${version}: bus at ws://${config.server.host}:${running.wsPort}`)
     return running
   })

@@ -3,10 +3,11 @@ import { Command } from 'commander'
 import type { InputChange, RunDiff } from '../../preflight/replay/diff.ts'
 import type { Report } from '../../preflight/report.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
-import { type Terminal, toPrintableJson } from '../terminal.ts'
+import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 import { orInput } from './preflight-replay.ts'
 
 interface Options {
+  readonly ofHistory?: boolean
   readonly since?: string
   readonly json?: boolean
 }
@@ -14,8 +15,9 @@ interface Options {
 export function diffCommand(terminal: Terminal): Command {
   return new Command('diff')
     .description('Compare two runs: 0 when they are the same, 50 when they are not')
-    .argument('[reports...]', 'two of: report as JSON, incident bundle, recording, run of the history')
+    .argument('[reports...]', 'two of: report as JSON, incident bundle, recording, file of the history')
     .option('--since <run>', 'compare with `last-green`, or a file; the other is the newest run, or the one given')
+    .option('--of-history', 'runs are named by their ids in the history of ARQONBUS_DATA_DIR, or `last`')
     .option('--json', 'print as JSON')
     .action((paths: string[], options: Options) => diff(paths, options, terminal))
 }
@@ -33,20 +35,30 @@ async function diff(paths: readonly string[], options: Options, terminal: Termin
   else for (const line of linesOf(result)) terminal.out(harmless(line))
 }
 
-async function sidesOf(paths: readonly string[], { since }: Options, terminal: Terminal): Promise<[Report, Report]> {
+async function sidesOf(
+  paths: readonly string[],
+  { since, ofHistory }: Options,
+  terminal: Terminal,
+): Promise<[Report, Report]> {
   const { readRun } = await import('../../preflight/replay/read-run.ts')
+  const { lastGreen, readHistory, readKeptRun } = await import('../../preflight/replay/history.ts')
+  const dataDir = terminal.env['ARQONBUS_DATA_DIR'] ?? ''
+  const read = async (name: string): Promise<Report> => {
+    if (ofHistory !== true) return await readRun(name)
+    const run = dataDir === '' ? undefined : readKeptRun(dataDir, name)
+    if (run === undefined) throw new ExitError(exitCodes.input, `no run ${toPrintable(name)} is in the history`)
+    return run
+  }
   const [first, second, ...more] = paths
   const isPair = since === undefined && first !== undefined && second !== undefined
-  if (isPair && more.length === 0) return [await readRun(first), await readRun(second)]
+  if (isPair && more.length === 0) return [await read(first), await read(second)]
   if (since === undefined || second !== undefined) {
     throw new ExitError(exitCodes.usage, 'diff takes two runs, or --since last-green and at most one')
   }
-  const { lastGreen, readHistory } = await import('../../preflight/replay/history.ts')
-  const dataDir = terminal.env['ARQONBUS_DATA_DIR'] ?? ''
   const runs = dataDir === '' ? [] : readHistory(dataDir)
-  const after = first === undefined ? runs.at(-1) : await readRun(first)
+  const after = first === undefined ? runs.at(-1) : await read(first)
   if (after === undefined) throw new ExitError(exitCodes.input, 'there is no run yet', 'Set ARQONBUS_DATA_DIR.')
-  if (since !== 'last-green') return [await readRun(since), after]
+  if (since !== 'last-green') return [await read(since), after]
   const earlier = runs.filter(({ observations }) => observations.startedAt < after.observations.startedAt)
   const green = lastGreen(earlier, after.canonical.profile)
   if (green === undefined) throw new ExitError(exitCodes.input, `no run of ${after.canonical.profile} was green yet`)

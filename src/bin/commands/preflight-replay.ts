@@ -1,6 +1,8 @@
 // `arqonbus preflight replay`: judges a recorded run again, without network or services, and compares.
 import { Command } from 'commander'
 import { allKeys } from '../../config/keys.ts'
+import type { RunRecord } from '../../preflight/replay/record.ts'
+import { isKeyText } from '../../waivers/sign.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 
@@ -8,6 +10,7 @@ interface Options {
   readonly set?: string[]
   readonly unset?: string[]
   readonly asRecorded?: boolean
+  readonly publicKey?: string
   readonly json?: boolean
 }
 
@@ -18,6 +21,7 @@ export function replayCommand(terminal: Terminal): Command {
     .option('--set <pairs...>', 'what if: VARIABLE=value, for public variables')
     .option('--unset <variables...>', 'what if: without these')
     .option('--as-recorded', 'with the checks of then; those that are new since are left out')
+    .option('--public-key <key>', 'ed25519:… that has to have signed it; any other, and none, is refused')
     .option('--json', 'print as JSON')
     .action((path: string, options: Options) => replay(path, options, terminal))
 }
@@ -31,6 +35,7 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
   const { harmless } = await import('../../preflight/report.ts')
   const changes = changesOf(options)
   const { record, notes: found } = await orInput(() => readRecord(path))
+  const signedBy = signerOf(record, options)
   const { asRecorded = false, json } = options
   const { report, isEqual, expected, differing, parts, notes } = await replayRecord(record, { changes, asRecorded })
   const said = [...found, ...notes]
@@ -38,7 +43,16 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
   const { rejudged = [], notRejudged = [] } = report.observations.replay ?? {}
   if (json === true) {
     terminal.out(
-      toPrintableJson({ equal: isEqual, expected, digest: report.digest, differing, parts, notes: said, report }),
+      toPrintableJson({
+        equal: isEqual,
+        signedBy: signedBy ?? null,
+        expected,
+        digest: report.digest,
+        differing,
+        parts,
+        notes: said,
+        report,
+      }),
     )
     return
   }
@@ -50,6 +64,7 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
   out('')
   out(`replayed ${rejudged.length} judged again, ${notRejudged.length} as recorded`)
   for (const { id, needs } of notRejudged) out(`         as recorded  ${id}: needs ${needs.join(', ')}`)
+  out(signatureLine(signedBy, options))
   for (const note of said) out(`note     ${note}`)
   if (isEqual) {
     out(`equal    ${expected}   exit ${verdicts.go}`)
@@ -58,6 +73,19 @@ async function replay(path: string, options: Options, terminal: Terminal): Promi
   out(`differs  ${report.digest} instead of ${expected}   exit ${verdicts.differs}`)
   for (const { id, recorded, now } of differing) out(`         ${id}: ${recorded} -> ${now}`)
   if (parts.length > 0) out(`         other parts: ${parts.join(', ')}`)
+}
+
+/** Undefined where nobody signed it. Its signature was judged when it was read. Exits with 65 where another key is asked for. */
+function signerOf({ signature }: RunRecord, { publicKey }: Options): string | undefined {
+  if (publicKey === undefined || publicKey === signature?.key) return signature?.key
+  if (!isKeyText(publicKey)) throw new ExitError(exitCodes.usage, '--public-key takes ed25519: and base64 of 32 bytes')
+  const found = signature === undefined ? 'nobody signed it' : `it was signed by ${signature.key}`
+  throw new ExitError(exitCodes.input, `The recording cannot be used: ${found}`)
+}
+
+function signatureLine(signedBy: string | undefined, { publicKey }: Options): string {
+  if (signedBy === undefined) return 'unsigned whoever can change all of it can make it agree with itself'
+  return `signed by ${signedBy}${publicKey === undefined ? ', whoever holds that key (--public-key)' : ', as asked for'}`
 }
 
 /** Throws USAGE for what is no variable of ours, and for a secret: those are not judged anew. */

@@ -1,12 +1,15 @@
 // `arqonbus preflight run`: one report, whatever happens, and the exit code of its verdict.
+import type { KeyObject } from 'node:crypto'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { isBusError } from '../../base/errors.ts'
+import { BusError, isBusError } from '../../base/errors.ts'
 import type { Profile } from '../../config/shapes.ts'
 import type { CandidateSystem } from '../../preflight/candidate/candidate-system.ts'
 import type { PreflightInputs, Progress } from '../../preflight/inputs.ts'
 import type { Report } from '../../preflight/report.ts'
 import { parseReportRequest, reportFormats, type ReportRequest } from '../../preflight/reporters/report-request.ts'
 import { parseDuration } from '../duration.ts'
+import { ExitError } from '../exit-codes.ts'
+import { signingKeyOf } from '../read-key.ts'
 import type { Terminal } from '../terminal.ts'
 import { inputsOf, type SelectionOptions, withSelection } from './preflight-selection.ts'
 
@@ -23,6 +26,9 @@ interface RunOptions extends SelectionOptions {
   readonly bundle?: string
   readonly route?: string[]
   readonly record?: string
+  readonly baseline?: string
+  readonly sign?: string
+  readonly runId?: string
   readonly output: 'text' | 'json' | 'ndjson'
   readonly report?: ReportRequest[]
   readonly reportCanonical?: boolean
@@ -50,7 +56,14 @@ export function runCommand(terminal: Terminal): Command {
     .option('--report-canonical', 'in these files only what is the same for the same system: no times, no found texts')
     .option('--json', 'short for --output json')
     .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+    .option('--baseline <run>', 'compare with this report, bundle or recording (default: last-green, of the history)')
     .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
+    .option(
+      '--run-id <id>',
+      'names the run, in the history too: up to 32 of 0-9 and a-z (default: by chance)',
+      parseRunId,
+    )
+    .option('--sign <key>', 'sign recordings, that of the bundle too, with this private key: Ed25519, PEM')
     .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
     .option('-q, --quiet', 'print the verdict only')
     .action((options: RunOptions) => run(options, terminal))
@@ -68,6 +81,12 @@ function collectReport(text: string, before: readonly ReportRequest[] = []): Rep
   } catch (error) {
     throw isBusError(error) ? new InvalidArgumentError(error.message) : error
   }
+}
+
+function parseRunId(text: string): string {
+  if (!/^[0-9a-z]{1,32}$/.test(text) || text === 'last')
+    throw new InvalidArgumentError('up to 32 of 0-9 and a-z, not `last`')
+  return text
 }
 
 function parseJobs(text: string): number {
@@ -140,6 +159,9 @@ async function judge(
     route,
     record,
     candidate: wantsCandidate,
+    baseline: baselinePath,
+    sign,
+    runId,
     ...rest
   } = options
   const selection: SelectionOptions = rest
@@ -153,6 +175,9 @@ async function judge(
     ...(checkTimeout !== undefined && { checkTimeoutsMs: checkTimeout }),
     ...(expectPlan !== undefined && { expectPlan }),
   }
+  const { readRun } = await import('../../preflight/replay/read-run.ts')
+  const isNamed = baselinePath !== undefined && baselinePath !== 'last-green'
+  const baseline = isNamed ? await readRun(baselinePath) : undefined
   const waiversFile = 'waiversPath' in inputs ? inputs.waiversPath : inputs.env['ARQONBUS_PREFLIGHT_WAIVERS']
   const report = await runWithIncident(
     inputs,
@@ -160,6 +185,8 @@ async function judge(
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
       ...(record !== undefined && { record }),
+      ...(baseline !== undefined && { baseline }),
+      ...(sign !== undefined && { signWith: signWith(sign) }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
       cwd: terminal.cwd,
@@ -169,6 +196,7 @@ async function judge(
     {
       progress,
       stop: terminal.stop,
+      ...(runId !== undefined && { runId }),
       async onPhase(phase, spool) {
         if (phase !== 'live' || candidate === undefined) return undefined
         const trouble = await candidate.start(spool)
@@ -184,12 +212,20 @@ async function judge(
 
 /** Throws USAGE where a running system is named too. */
 async function candidateOf({ env, targets }: Pick<PreflightInputs, 'env' | 'targets'>): Promise<CandidateSystem> {
-  const { BusError } = await import('../../base/errors.ts')
   const { systemClock } = await import('../../base/clock.ts')
   const { createCandidateSystem } = await import('../../preflight/candidate/candidate-system.ts')
   if (targets !== undefined)
     throw new BusError('USAGE', '--candidate starts the system that --target would name: give one')
   return createCandidateSystem({ env, clock: systemClock })
+}
+
+/** A wrong key is a wrong call, told in the report like any other. */
+function signWith(path: string): KeyObject {
+  try {
+    return signingKeyOf(path)
+  } catch (error) {
+    throw error instanceof ExitError ? new BusError('USAGE', `--sign: ${error.message}`) : error
+  }
 }
 
 /** One line that is written over, on a terminal only. */

@@ -29,7 +29,7 @@ export function verifyCommand(terminal: Terminal): Command {
 
 async function verify({ certificate, publicKey, envFrom, json }: Options, terminal: Terminal): Promise<void> {
   const { startInputs } = await import('../../preflight/env-from/start-environment.ts')
-  const { judgeStart } = await import('../../certificate/judge-start.ts')
+  const { judgeSharedStart, sharedActivations } = await import('../../app/shared-activations.ts')
   const { ownFactsOf, startFactsOf, findCertificate } = await import('../../certificate/start.ts')
   const resolution = resolveKeys(startInputs(envFrom, { env: terminal.env }).env)
   const found = await startFactsOf(resolution, ownFactsOf(resolution), { now: systemClock.now() })
@@ -38,14 +38,15 @@ async function verify({ certificate, publicKey, envFrom, json }: Options, termin
     ...(certificate !== undefined && { found: findCertificate(certificate) }),
     publicKey: publicKey ?? found.publicKey,
   }
-  const mismatches = judgeStart(facts)
+  const { mismatches, isActivated } = await judgeSharedStart(facts, sharedActivations(resolution))
   if (json === true) terminal.out(toPrintableJson({ matches: mismatches.length === 0, mismatches }))
-  else if (mismatches.length === 0 && 'certificate' in facts.found) showMatch(facts.found.certificate, facts, terminal)
+  else if (mismatches.length === 0 && 'certificate' in facts.found)
+    showMatch(facts.found.certificate, isActivated, terminal)
   else showMismatches(mismatches, terminal)
   terminal.exitWith(mismatches.length === 0 ? 0 : mismatched)
 }
 
-function showMatch(certificate: Certificate, { isActivated }: StartFacts, terminal: Terminal): void {
+function showMatch(certificate: Certificate, isActivated: boolean, terminal: Terminal): void {
   const { profile, commit, activateBy, waivers, environment } = certificate
   terminal.out(`matches: GO of ${profile} for commit ${commit.slice(0, 12)}, ${environment.variables.length} variables`)
   terminal.out(isActivated ? 'activated: restarts need no other' : `not activated yet: start by ${activateBy}`)

@@ -64,13 +64,16 @@ async function lane(terminal: Terminal): Promise<void> {
   const start = await requireCertifiedStart('projector', resolution)
   for (const note of start.notes) terminal.note(note)
   const logger = loggerOf(resolution, 'projector')
-  const watchCertificate = certificateWatch(start.standing, resolution, { clock: systemClock, logger })
+  const watchCertificate = certificateWatch(start.standing, () => resolveKeys(terminal.env), {
+    clock: systemClock,
+    logger,
+  })
   await runServer(terminal, async (shutdown) => {
     const running = await startProjectorProgram(
       { profile, projector, natsUrl },
       { clock: systemClock, logger, watchCertificate },
     )
-    start.begun({ logger, shutdown })
+    await start.begun({ logger, shutdown })
     const where = `http://${projector.metrics.host}:${running.metricsPort}`
     terminal.out(`ArqonBus ${version}: projector; health and metrics at ${where}`)
     return running

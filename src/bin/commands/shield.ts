@@ -40,10 +40,13 @@ async function shield(terminal: Terminal): Promise<void> {
     )
   }
   const logger = loggerOf(resolution, 'shield')
-  const watchCertificate = certificateWatch(start.standing, resolution, { clock: systemClock, logger })
+  const watchCertificate = certificateWatch(start.standing, () => resolveKeys(terminal.env), {
+    clock: systemClock,
+    logger,
+  })
   await runServer(terminal, async (shutdown) => {
     const running = await startShieldOnLink({ ...config, natsUrl }, { clock: systemClock, logger, watchCertificate })
-    start.begun({ logger, shutdown })
+    await start.begun({ logger, shutdown })
     const scheme = config.tls === undefined ? 'ws' : 'wss'
     terminal.out(`ArqonBus ${version}: Shield at ${scheme}://${config.server.host}:${running.wsPort}/ws`)
     return running

@@ -40,10 +40,13 @@ export const bootWorlds: Worlds<Facts> = {
     fails('it listens before it refuses', but(0, { opened: ['listen'] }), 'SOCKET_OPENED', [
       'bus missing SOCKET_OPENED',
     ]),
-    fails('Shield does not ask', but(4, { exit: 69, named: [], opened: ['connect'] }), 'SOCKET_OPENED', [
+    fails('Shield does not ask', but(4, { exit: 69, named: [], opened: ['connect', 'listen'] }), 'SOCKET_OPENED', [
       'shield stale NOT_REFUSED',
       'shield stale NOT_NAMED',
       'shield stale SOCKET_OPENED',
+    ]),
+    fails('it connects before it refuses', but(2, { opened: ['connect'] }), 'SOCKET_OPENED', [
+      'bus tampered SOCKET_OPENED',
     ]),
     fails('the projector does not ask', but(5, { exit: 0, named: [] }), 'NOT_REFUSED', [
       'projector stale NOT_REFUSED',
@@ -65,6 +68,7 @@ export const bootWorlds: Worlds<Facts> = {
       env: { ARQONBUS_ENVIRONMENT: 'staging' },
       facts: { ends: refused },
     },
+    { name: 'Postgres was asked of one not activated in time', facts: but(1, { opened: ['connect'] }) },
     { name: 'they ended in another order', facts: { ends: [...refused].reverse() } },
     { name: 'one more was tried', facts: { ends: [...refused, { ...refused[0], program: 'up', exit: 0 }] } },
   ] satisfies World<Facts>[],

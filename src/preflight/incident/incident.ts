@@ -1,5 +1,6 @@
 // A run with what the runbook asks for when it fails (L70-L77): evidence in a bundle, tickets to those who have to know,
 // and no secret in either, nor in the report. Nothing here changes a verdict.
+import type { KeyObject } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { digestOf } from '../../base/canonical-json.ts'
@@ -41,6 +42,10 @@ export interface IncidentRequest {
   readonly waiversFile?: string
   /** A file for the recording of the run, to judge it again from (preflight replay). */
   readonly record?: string
+  /** A run that this one is compared with, in place of the last green one. */
+  readonly baseline?: Report
+  /** What recordings are signed with, that of the bundle too: private, Ed25519. */
+  readonly signWith?: KeyObject
   /** What is printed, for `report.txt`. */
   readonly format: (report: Report) => string
 }
@@ -86,6 +91,8 @@ export async function runWithIncident(
       runId,
       recorder,
       ...(request.record !== undefined && { record: request.record }),
+      ...(request.baseline !== undefined && { baseline: request.baseline }),
+      ...(request.signWith !== undefined && { signWith: request.signWith }),
     })
     const text = request.format(report)
     self.write('stdout', text)
@@ -204,7 +211,7 @@ async function captured(run: Run): Promise<Capture> {
       ...(route !== undefined && { label: route.label }),
       classes: report.canonical.results.filter(({ id }) => causes.has(id)).map((result) => result.class),
     }
-    const bundle = makeBundle(into, head, redactor, keyOf())
+    const bundle = makeBundle(into, head, redactor, keyOf(), run.request.signWith)
     const path = await writeBundle(bundle, folder, redactor, clock.now())
     const missing = bundle.missing.length
     return {
@@ -227,7 +234,11 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)
   collectWaivers(into, request.waiversFile)
-  collectReplay(into, report, recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }))
+  collectReplay(
+    into,
+    report,
+    recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }, request.signWith),
+  )
   collectCommands(into, spool)
   return { into, ...(commit !== undefined && { commit }) }
 }

@@ -3,7 +3,7 @@
 import type { Values } from '../../config/keys.ts'
 import type { RuleContext } from '../../rules/rule.ts'
 
-export type PartName = 'history' | 'mirror' | 'audit' | 'projector'
+export type PartName = 'history' | 'mirror' | 'audit' | 'activation' | 'projector'
 
 export interface NeededObject {
   readonly kind: 'table' | 'sequence' | 'function'
@@ -61,6 +61,13 @@ export const parts: Readonly<Record<PartName, Part>> = {
     migrations: ['20260216_audit.sql'],
     objects: [table('audit', 'SELECT INSERT'), table('audit_head', 'SELECT UPDATE')],
     connections: 1,
+  },
+  activation: {
+    isOn: ({ postgresUrl, storageBackend, preflightPublicKey }) =>
+      preflightPublicKey !== undefined && (postgresUrl !== undefined || storageBackend === 'postgres'),
+    migrations: ['20260224_preflight_activations.sql'],
+    objects: [table('preflight_activations', 'SELECT INSERT'), table('preflight_break_glass', 'SELECT INSERT')],
+    connections: 0, // one for a moment, at a start
   },
   projector: {
     isOn: ({ projectorEnabled }) => projectorEnabled,

@@ -50,14 +50,23 @@ function compact({ schema, canonical, digest, observations }: Report): Report {
 /** Oldest first. A file that cannot be read is no run. */
 export function readHistory(dataDir: string): Report[] {
   const folder = historyFolder(dataDir)
-  return namesIn(folder).flatMap((name) => {
-    try {
-      const report = JSON.parse(gunzipSync(readFileSync(join(folder, name))).toString('utf8')) as Report // our own file
-      return report.schema === reportSchema ? [report] : []
-    } catch {
-      return []
-    }
-  })
+  return namesIn(folder).flatMap((name) => readKept(folder, name) ?? [])
+}
+
+/** The run of that id, or the newest one where it is `last`. */
+export function readKeptRun(dataDir: string, id: string): Report | undefined {
+  const folder = historyFolder(dataDir)
+  const name = namesIn(folder).findLast((one) => id === 'last' || one.endsWith(`-${id}.json.gz`))
+  return name === undefined ? undefined : readKept(folder, name)
+}
+
+function readKept(folder: string, name: string): Report | undefined {
+  try {
+    const report = JSON.parse(gunzipSync(readFileSync(join(folder, name))).toString('utf8')) as Report // our own file
+    return report.schema === reportSchema ? report : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** The newest GO of that profile, or else its newest run in which nothing failed and something was proved. */
@@ -81,24 +90,39 @@ export interface Memory {
   readonly medianMinutes?: number
 }
 
+/** What failed, and then passed: its last failing run, and the run in which it passed again. */
+export interface EndedCase {
+  readonly failed: Report
+  readonly passed: Report
+  readonly minutes: number
+}
+
 const hasFailed = ({ status }: Result): boolean => status === 'fail' || status === 'error'
 
 /** What the runs say about a check; runs in which it did not run say nothing. The one that lasts still is no earlier case. */
-export function memoryOf(runs: readonly Report[], id: string): Memory {
-  const minutes: number[] = []
-  let failingSince: number | undefined
-  for (const { canonical, observations } of runs) {
-    const result = canonical.results.find((one) => one.id === id)
+export function endedCases(runs: readonly Report[], id: string): EndedCase[] {
+  const cases: EndedCase[] = []
+  let since: number | undefined
+  let failed: Report | undefined
+  for (const run of runs) {
+    const result = run.canonical.results.find((one) => one.id === id)
     if (result === undefined) continue
-    const at = Date.parse(observations.startedAt)
-    if (hasFailed(result)) failingSince ??= at
-    else if (result.status === 'pass' && failingSince !== undefined) {
-      minutes.push((at - failingSince) / 60_000)
-      failingSince = undefined
+    const at = Date.parse(run.observations.startedAt)
+    if (hasFailed(result)) {
+      since ??= at
+      failed = run
+    } else if (result.status === 'pass' && since !== undefined && failed !== undefined) {
+      cases.push({ failed, passed: run, minutes: (at - since) / 60_000 })
+      since = undefined
     }
   }
-  const middle = median(minutes)
-  return { cases: minutes.length, ...(middle !== undefined && { medianMinutes: middle }) }
+  return cases
+}
+
+export function memoryOf(runs: readonly Report[], id: string): Memory {
+  const cases = endedCases(runs, id)
+  const middle = median(cases.map(({ minutes }) => minutes))
+  return { cases: cases.length, ...(middle !== undefined && { medianMinutes: middle }) }
 }
 
 /** Whole minutes, at least one. */

@@ -1,10 +1,11 @@
 // Writes a record, and reads one: a file of --record, or an incident bundle.
 import { readFileSync } from 'node:fs'
 import { resolve } from 'node:path'
-import { isJsonObject } from '../../base/json.ts'
+import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import { sha256, unpackFiles, writeArchive } from '../incident/archive.ts'
 import type { Redactor } from '../incident/redact.ts'
 import { badRecord, parseRecord, type RunRecord } from './record.ts'
+import { isSignatureWhole, type Signable } from './signature.ts'
 
 /** Throws where a known secret is left in it, and for a path that cannot be written. */
 export async function writeRecord(path: string, record: RunRecord, redactor: Redactor): Promise<void> {
@@ -24,7 +25,7 @@ export interface FoundRecord {
 
 const gzipStart = Buffer.from([0x1f, 0x8b])
 
-/** Throws CONFIG_INVALID (BAD_RECORD) for what is neither. */
+/** Throws CONFIG_INVALID (BAD_RECORD) for what is neither, and where a signature does not hold. */
 export async function readRecord(path: string): Promise<FoundRecord> {
   const bytes = readOrRefuse(path)
   if (!bytes.subarray(0, 2).equals(gzipStart)) return { record: parseRecord(bytes.toString('utf8')), notes: [] }
@@ -33,6 +34,9 @@ export async function readRecord(path: string): Promise<FoundRecord> {
   if (inputs === undefined) throw badRecord('the bundle has no replay/inputs.json')
   const record = parseRecord(inputs.toString('utf8'))
   const expected = files.get('replay/expected-digest')?.toString('utf8').trim()
+  if (record.signature !== undefined && (expected ?? record.digest) !== record.digest) {
+    throw badRecord('replay/expected-digest is not that of the signed recording')
+  }
   return {
     record: expected === undefined ? record : { ...record, digest: expected },
     notes: changedSince(files, ['replay/inputs.json', 'replay/expected-digest']),
@@ -55,21 +59,31 @@ export function readOrRefuse(path: string): Buffer {
   }
 }
 
-/** Those that are not as the bundle's own list has them. */
-function changedSince(files: ReadonlyMap<string, Buffer>, paths: readonly string[]): string[] {
-  const listed = hashesOf(files.get('MANIFEST.json'))
-  return paths.flatMap((path) => {
+/**
+ * Those that are not as the bundle's own list has them. Where somebody signed the list, one that differs, or a signature
+ * that does not hold, is refused.
+ */
+export function changedSince(files: ReadonlyMap<string, Buffer>, paths: readonly string[]): string[] {
+  const manifest = manifestIn(files.get('MANIFEST.json'))
+  const isSigned = 'signature' in manifest
+  if (isSigned && !isSignatureWhole(manifest)) throw badRecord('the signature of MANIFEST.json does not hold')
+  const list = Array.isArray(manifest['files']) ? manifest['files'].filter(isJsonObject) : []
+  const listed = new Map(list.map((entry) => [entry['path'], entry['sha256']]))
+  const changed = paths.flatMap((path) => {
     const bytes = files.get(path)
     return bytes === undefined || listed.get(path) === sha256(bytes) ? [] : [`${path} is not as MANIFEST.json has it`]
   })
+  if (isSigned && changed.length > 0) throw badRecord(changed.join(', '))
+  return changed
 }
 
-function hashesOf(bytes: Buffer | undefined): ReadonlyMap<unknown, unknown> {
+/** Whatever cannot be read lists nothing. */
+function manifestIn(bytes: Buffer | undefined): JsonObject & Signable {
   try {
     const manifest: unknown = JSON.parse(bytes?.toString('utf8') ?? '{}')
-    const list = isJsonObject(manifest) && Array.isArray(manifest['files']) ? manifest['files'] : []
-    return new Map(list.filter(isJsonObject).map((entry) => [entry['path'], entry['sha256']]))
+    if (isJsonObject(manifest)) return { schema: '', ...manifest } as JsonObject & Signable // judged by its signature
   } catch {
-    return new Map()
+    // As for one that is no object.
   }
+  return { schema: '' }
 }

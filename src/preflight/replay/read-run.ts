@@ -3,7 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import { isJsonObject } from '../../base/json.ts'
 import { toIsoTime } from '../../base/clock.ts'
 import { type Report, reportSchema } from '../report.ts'
-import { bundleFiles, readOrRefuse } from './keep-record.ts'
+import { bundleFiles, changedSince, readOrRefuse } from './keep-record.ts'
 import { badRecord, parseRecord, recordSchema } from './record.ts'
 
 /** Throws CONFIG_INVALID (BAD_RECORD) for anything else. */
@@ -32,8 +32,10 @@ async function unzipped(bytes: Buffer): Promise<string> {
   } catch {
     throw badRecord('it is broken')
   }
-  const report = (await bundleFiles(bytes)).get('report/report.json')
+  const files = await bundleFiles(bytes)
+  const report = files.get('report/report.json')
   if (report === undefined) throw badRecord('the bundle has no report/report.json')
+  changedSince(files, ['report/report.json'])
   return report.toString('utf8')
 }
 

@@ -1,5 +1,6 @@
 // What a run was judged from, so that it can be judged again elsewhere: answers of probes, results of judges, what applied,
 // and the public part of the environment. A secret is in it as the answer that a rule gave about it, never as a value.
+import type { KeyObject } from 'node:crypto'
 import { BusError } from '../../base/errors.ts'
 import { isJsonObject } from '../../base/json.ts'
 import { version } from '../../base/version.ts'
@@ -16,6 +17,7 @@ import type { Canonical, Report } from '../report.ts'
 import type { PreflightInputs } from '../inputs.ts'
 import { waiversOf } from '../ports.ts'
 import { targetTexts } from '../targets.ts'
+import { isSignatureWhole, type DigestSignature, signDigest } from './signature.ts'
 
 export const recordSchema = 'arqonbus/preflight-record/1.0'
 
@@ -55,6 +57,8 @@ export interface RunRecord {
   readonly warnings: readonly Problem[]
   readonly localAddresses: readonly string[]
   readonly checks: readonly RecordedCheck[]
+  /** Absent: nobody signed it. */
+  readonly signature?: DigestSignature
 }
 
 export interface Recorder {
@@ -95,11 +99,13 @@ export function createRecorder(catalogue: readonly Check[]): Recorder {
 
 const publicNames = new Set(allKeys.flatMap(({ names, secret }) => (secret === undefined ? names : [])))
 
-/** `report` is redacted already. Undefined for a run that came to no plan. Throws what a wrong file of waivers throws. */
+/** `report` is redacted already. Undefined for a run that came to no plan. `signWith`: private,
+ * Ed25519. Throws what a wrong file of waivers throws. */
 export function recordOf(
   recorder: Recorder,
   report: Report,
   { inputs, ports, redactor }: { inputs: PreflightInputs; ports: CheckPorts; redactor: Redactor },
+  signWith?: KeyObject,
 ): RunRecord | undefined {
   const { canonical, digest, observations } = report
   if (canonical.fault !== undefined) return undefined
@@ -123,7 +129,8 @@ export function recordOf(
     localAddresses,
     checks: recorder.catalogue.map((check) => checkOf(check, recorder, observations.results[check.id]?.answer)),
   }
-  return { ...redactor.value(record), canonical, digest, variables: variablesOf(ports, redactor) }
+  const whole = { ...redactor.value(record), canonical, digest, variables: variablesOf(ports, redactor) }
+  return signWith === undefined ? whole : signDigest(whole, signWith)
 }
 
 function checkOf(check: Check, { applies, judged }: Recorder, answer: Answer | undefined): RecordedCheck {
@@ -165,7 +172,7 @@ function variablesOf({ ctx }: CheckPorts, redactor: Redactor): Record<string, Re
   return variables
 }
 
-/** Throws CONFIG_INVALID (BAD_RECORD) for what is no record. */
+/** Throws CONFIG_INVALID (BAD_RECORD) for what is no record, and for one that was changed after it was signed. */
 export function parseRecord(text: string): RunRecord {
   let value: unknown
   try {
@@ -176,12 +183,17 @@ export function parseRecord(text: string): RunRecord {
   if (!isJsonObject(value) || value['schema'] !== recordSchema) throw badRecord(`its schema is not ${recordSchema}`)
   const lacking = needed.find(([name, isThere]) => !isThere(value[name]))
   if (lacking !== undefined) throw badRecord(`${lacking[0]} is missing, or of another form`)
-  return value as unknown as RunRecord // written by recordOf; what is judged from it is held to shapes again
+  const record = value as unknown as RunRecord // written by recordOf; what is judged from it is held to shapes again
+  if ('signature' in value && !isSignatureWhole(record)) {
+    throw badRecord('its signature does not hold: something was changed after it was signed')
+  }
+  return record
 }
 
 const needed: readonly (readonly [string, (value: unknown) => boolean])[] = [
   ...['digest', 'version', 'node'].map((name) => [name, (value: unknown) => typeof value === 'string'] as const),
   ['now', (value) => typeof value === 'number'],
+  ['signature', (value) => value === undefined || isJsonObject(value)],
   ...['canonical', 'policy', 'waivers', 'selection', 'targets', 'variables', 'sources'].map(
     (name) => [name, isJsonObject] as const,
   ),

@@ -1,6 +1,9 @@
 // After the verdict: what the run was made in, what it differs in from the last green one, its place in the history, and a
 // recording where one was asked for. Nothing of it changes the verdict; what cannot be done is a note.
+import type { KeyObject } from 'node:crypto'
 import { createCatalogue } from '../catalogue.ts'
+import { certificateDigest, isSignedBy } from '../../certificate/certificate.ts'
+import { findCertificate } from '../../certificate/start.ts'
 import type { CheckPorts } from '../check.ts'
 import { whyOf } from '../incident/collection.ts'
 import type { InstallationKey } from '../../certificate/installation-key.ts'
@@ -22,6 +25,10 @@ export interface Rememberer {
   readonly recorder: Recorder | undefined
   /** Path of the recording. */
   readonly record?: string
+  /** What it is compared with, in place of the last green run. */
+  readonly baseline?: Report
+  /** What it is signed with: private, Ed25519. */
+  readonly signWith?: KeyObject
 }
 
 export interface Remembered {
@@ -36,7 +43,7 @@ export async function remember(plain: Report, run: Rememberer): Promise<Remember
   if (canonical.fault !== undefined) {
     return { report: plain, notes: run.record === undefined ? [] : ['no recording: the run came to no plan'] }
   }
-  const report = await kept(withInputs(plain, run), run, notes)
+  const report = await kept(withCertificate(withInputs(plain, run), run), run, notes)
   if (run.record !== undefined) await recorded(run.record, report, run, notes)
   return { report, notes }
 }
@@ -46,19 +53,33 @@ const dataDirOf = ({ inputs, ports }: Rememberer): string | undefined =>
   (inputs.env['ARQONBUS_DATA_DIR'] ?? '') === '' ? undefined : ports.ctx.resolution.values.dataDir
 
 function withInputs(report: Report, run: Rememberer): Report {
-  const isOf = dataDirOf(run) !== undefined || run.record !== undefined || report.canonical.verdict === 'NO-GO'
+  const isOf =
+    dataDirOf(run) !== undefined ||
+    run.record !== undefined ||
+    report.canonical.verdict === 'NO-GO' ||
+    run.baseline !== undefined
   if (!isOf) return report
   const inputs = runInputs(run.ports.ctx.resolution, run.redactor, run.keyOf())
   return { ...report, observations: { ...report.observations, inputs } }
 }
 
+/** For reporters: whose next start rests on it has to know until when it counts. */
+function withCertificate(report: Report, { ports }: Rememberer): Report {
+  const { preflightCertificate, preflightPublicKey } = ports.ctx.resolution.values
+  const found = findCertificate(preflightCertificate)
+  if (!('certificate' in found) || !isSignedBy(found.certificate, preflightPublicKey ?? '')) return report
+  const { certificate } = found
+  const shown = { digest: certificateDigest(certificate), activateBy: certificate.activateBy }
+  return { ...report, observations: { ...report.observations, certificate: shown } }
+}
+
 async function kept(report: Report, run: Rememberer, notes: string[]): Promise<Report> {
   const dataDir = dataDirOf(run)
-  if (dataDir === undefined) return report
+  if (dataDir === undefined && run.baseline === undefined) return report
   try {
-    const runs = readHistory(dataDir)
-    await keepRun(dataDir, report, run.runId)
-    const since = sinceGreen(runs, report, run.recorder?.catalogue ?? createCatalogue())
+    const runs = dataDir === undefined ? [] : readHistory(dataDir)
+    if (dataDir !== undefined) await keepRun(dataDir, report, run.runId)
+    const since = sinceGreen(runs, report, run.recorder?.catalogue ?? createCatalogue(), run.baseline)
     return since === undefined ? report : { ...report, observations: { ...report.observations, since } }
   } catch (error) {
     notes.push(`the run is not in the history: ${whyOf(error)}`)
@@ -68,7 +89,7 @@ async function kept(report: Report, run: Rememberer, notes: string[]): Promise<R
 
 async function recorded(path: string, report: Report, run: Rememberer, notes: string[]): Promise<void> {
   try {
-    const record = run.recorder && recordOf(run.recorder, report, run)
+    const record = run.recorder && recordOf(run.recorder, report, run, run.signWith)
     if (record !== undefined) await writeRecord(path, record, run.redactor)
   } catch (error) {
     notes.push(`no recording: ${whyOf(error)}`)

@@ -26,6 +26,11 @@ export function formatOpenMetrics(report: Report): string {
       completed === undefined ? [] : [{ labels: [], value: completed / 1_000 }],
     ),
     family(
+      'arqon_preflight_certificate_expiry_timestamp_seconds',
+      'Until when the certificate that the environment names could be activated.',
+      expiryOf(report),
+    ),
+    family(
       'arqon_preflight_waiver_expiry_timestamp_seconds',
       'When each exception in use ends.',
       expiriesOf(canonical.results),
@@ -42,6 +47,11 @@ const labelsOf = (result: Result): Sample['labels'] => [
   ['class', result.class],
   ['status', statusOf(result)],
 ]
+
+function expiryOf({ observations }: Partial<Report>): Sample[] {
+  const ms = Date.parse(observations?.certificate?.activateBy ?? '')
+  return Number.isNaN(ms) ? [] : [{ labels: [], value: ms / 1_000 }]
+}
 
 /** Each waiver once. */
 function expiriesOf(results: readonly Result[]): Sample[] {

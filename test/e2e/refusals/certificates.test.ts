@@ -1,22 +1,27 @@
-// GO certificates at a real start: `arqonbus bus` of production with a pinned key. It starts under a certificate of this
-// build and environment, again after that has expired, and not under any other; break-glass and permit are bounded.
+// GO certificates at a real start: the programs of production with a pinned key. They start under a certificate of this
+// build and environment, again after that has expired, and not under any other; they show when it is no longer what they
+// run on; break-glass and permit are bounded.
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest'
+import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
 import { digestOf } from '../../../src/base/canonical-json.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { signBreakGlass } from '../../../src/certificate/break-glass.ts'
 import type { Certificate } from '../../../src/certificate/certificate.ts'
+import { parsePostgresAddress } from '../../../src/postgres/address.ts'
+import { migrateUp } from '../../../src/postgres/migrations.ts'
 import { bootCertificateCheck } from '../../../src/preflight/certificate/boot-checks.ts'
 import { spawnWithPermit } from '../../../src/preflight/certificate/spawn-with-permit.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { certificateFor, otherCertifier, pinned, resigned } from '../../support/certificates-go.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
+import { startEventServer } from '../../support/launch/projector-lab.ts'
 import { type Ended, type Started, start, type Variables } from '../../support/launch/watched-command.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
+import { startPostgresServer } from '../../support/servers/postgres-server.ts'
 import { startValkeyServer } from '../../support/servers/valkey-server.ts'
 import { approvers, fileOf, policyYaml, signed, site, waiverOf, yamlOf } from '../../support/waivers.ts'
 
@@ -25,9 +30,13 @@ const data = join(folder, 'data')
 const path = (name: string): string => join(folder, name)
 const started: Started[] = []
 let httpPort = 0
+const apiKey = 'an-api-key-for-tests-0123456789'
 let env: Variables = {}
+/** The same with services, which nobody reaches: what is refused asks none. */
+let whole: Variables = {}
 let good: Certificate
-let closeValkey: (() => Promise<void>) | undefined
+let waivers: Certificate['waivers'] = []
+const closers: (() => Promise<void>)[] = []
 
 afterEach(async () => {
   for (const { child, ended } of started.splice(0)) {
@@ -42,16 +51,29 @@ beforeAll(async () => {
   const socket = path('valkey.sock')
   if (!skipWithout('valkey')) {
     const valkey = await startValkeyServer({ settings: { unixsocket: socket } })
-    closeValkey = () => valkey.close()
+    closers.push(() => valkey.close())
+  }
+  let postgresUrl: string = productionEnvironment.ARQONBUS_POSTGRES_URL
+  if (!skipWithout('postgres')) {
+    // By its socket: production takes no address of this machine.
+    const postgres = await startPostgresServer({ settings: { fsync: 'off' } })
+    closers.push(() => postgres.close())
+    await migrateUp({ address: parsePostgresAddress(postgres.url) })
+    postgresUrl = `postgresql://arqonbus@db.internal/arqonbus?host=${postgres.dir}&port=${postgres.port}`
   }
   const [ws, http, telemetry] = await findFreePorts(3)
   httpPort = http!
   // One store, excused for a week: what it needs then is on this machine, without a port.
   writeFileSync(path('waivers.yaml'), yamlOf(fileOf(signed(waiverOf(now)))))
   writeFileSync(path('policy.yaml'), policyYaml())
-  const { NATS_URL: _, ...production } = productionEnvironment
+  // Whether schemas are strict stands in the file, which can change while the bus runs.
+  const { NATS_URL, ARQON_SCHEMA_STRICT: _, ...production } = productionEnvironment
+  writeFileSync(path('arqonbus.env'), 'ARQON_SCHEMA_STRICT=true\n')
   env = {
     ...production,
+    ARQONBUS_CONFIG_FILE: path('arqonbus.env'),
+    ARQONBUS_POSTGRES_URL: postgresUrl,
+    ARQONBUS_HTTP_API_KEY: apiKey,
     ARQONBUS_REQUIRE_DUAL_DATA_STACK: 'false',
     ARQONBUS_PREFLIGHT_WAIVERS: path('waivers.yaml'),
     ARQONBUS_PREFLIGHT_POLICY: path('policy.yaml'),
@@ -62,26 +84,33 @@ beforeAll(async () => {
     ARQONBUS_HTTP_PORT: String(http),
     ARQONBUS_TELEMETRY_PORT: String(telemetry),
   }
-  const waiver = signed(waiverOf(now))
-  good = await certificateFor(env, now, {
-    waivers: [{ id: waiver.id, check: waiver.check, expires: waiver.expires, digest: digestOf(waiver) }],
-  })
+  whole = { ...env, NATS_URL }
+  const { id, check, expires, ...more } = signed(waiverOf(now))
+  waivers = [{ id, check, expires, digest: digestOf({ id, check, expires, ...more }) }]
+  good = await certificateFor(env, now, { waivers })
 })
 afterAll(async () => {
-  await closeValkey?.()
+  for (const close of closers) await close()
   rmSync(folder, { recursive: true, force: true })
 })
 
 let count = 0
-function run(certificate: object | undefined, changes: Variables = {}): Started {
+/** `certificate`: as text, where it is no JSON. */
+function run(
+  certificate: object | string | undefined,
+  changes: Variables = {},
+  program: Parameters<typeof start>[0] = 'bus',
+): Started {
   const file = path(`certificate-${count++}.json`)
-  if (certificate !== undefined) writeFileSync(file, JSON.stringify(certificate))
-  const one = start('bus', { ...env, ARQONBUS_PREFLIGHT_CERTIFICATE: file, ...changes }, folder)
+  const text = typeof certificate === 'string' ? certificate : JSON.stringify(certificate)
+  if (certificate !== undefined) writeFileSync(file, text)
+  const one = start(program, { ...env, ARQONBUS_PREFLIGHT_CERTIFICATE: file, ...changes }, folder)
   started.push(one)
   return one
 }
 
-const metrics = async (): Promise<string> => await (await fetch(`http://127.0.0.1:${httpPort}/metrics`)).text()
+const metrics = async (port = httpPort): Promise<string> =>
+  await (await fetch(`http://127.0.0.1:${port}/metrics`)).text()
 
 async function stop(bus: Started): Promise<Ended> {
   bus.child.kill('SIGTERM')
@@ -93,6 +122,30 @@ function expectRefused({ code, stdout, stderr, hasListened }: Ended, mismatch: s
   expect(stderr).toContain(mismatch)
 }
 
+const preflight = async (headers: Record<string, string> = {}, port = httpPort): Promise<object> =>
+  (await (await fetch(`http://127.0.0.1:${port}/preflight`, { headers })).json()) as object
+
+/** The configuration that the next start would read is another, and then the certified one again. */
+async function expectDrift(): Promise<void> {
+  expect(await preflight()).toEqual({ certificate: { state: 'valid' } })
+  writeFileSync(path('arqonbus.env'), 'ARQON_SCHEMA_STRICT=false\n')
+  await vi.waitFor(async () => expect(await preflight()).toEqual({ certificate: { state: 'drifted' } }), 5_000)
+  expect(await preflight({ 'x-api-key': apiKey })).toMatchObject({
+    certificate: {
+      state: 'drifted',
+      mismatches: [{ code: 'OTHER_ENVIRONMENT', found: 'ARQON_SCHEMA_STRICT (changed)' }],
+      certificate: digestOf(good),
+      fingerprint: good.environment.fingerprint,
+      activateBy: good.activateBy,
+    },
+  })
+  const text = await metrics()
+  expect(text).toContain('arqonbus_preflight_state{state="drifted"} 1')
+  expect(text).toContain('arqonbus_preflight_mismatches{code="OTHER_ENVIRONMENT"} 1')
+  writeFileSync(path('arqonbus.env'), 'ARQON_SCHEMA_STRICT=true\n')
+  await vi.waitFor(async () => expect(await preflight()).toEqual({ certificate: { state: 'valid' } }), 5_000)
+}
+
 const anHourAgo = (certificate: Certificate): Certificate => {
   const ms = Date.parse(certificate.issued)
   return resigned(certificate, {
@@ -101,24 +154,32 @@ const anHourAgo = (certificate: Certificate): Certificate => {
   })
 }
 
-describe('a production bus with a pinned key', () => {
-  it('is refused under nine certificates that somebody tampered with', async () => {
-    const other = { ...good.build, artefact: digestOf('another build') }
-    const cases: readonly (readonly [object | undefined, string])[] = [
-      [undefined, 'CERTIFICATE_UNREADABLE: '],
-      [{ ...good, activateBy: new Date(Date.now() + 86_400_000).toISOString() }, 'BAD_SIGNATURE: '],
-      [{ ...good, sig: resigned(good, { commit: 'b'.repeat(40) }).sig }, 'BAD_SIGNATURE: '],
-      [{ ...resigned(good, {}, otherCertifier), key: pinned }, 'BAD_SIGNATURE: '],
-      [resigned(good, {}, otherCertifier), 'OTHER_KEY: '],
-      [{ ...good, force: true }, 'CERTIFICATE_MALFORMED: force is unknown'],
-      [resigned(good, { build: other }), 'OTHER_BUILD: '],
-      [resigned(good, { verdict: 'NO-GO' }), 'NOT_GO: '],
-      [resigned(good, { waivers: [{ ...good.waivers[0], digest: digestOf('x') }] }), 'WAIVER_CHANGED: EX-2026-014'],
+describe('production with a pinned key', () => {
+  it('starts nothing under nine certificates that somebody tampered with, nor without one', async () => {
+    const real = await certificateFor(whole, Date.now(), { waivers })
+    const other = { ...real.build, artefact: digestOf('another build') }
+    const { variables } = real.environment
+    const ways: readonly (readonly [object | string, string])[] = [
+      [{ ...real, activateBy: new Date(Date.now() + 86_400_000).toISOString() }, 'BAD_SIGNATURE: '],
+      [{ ...real, sig: resigned(real, { commit: 'b'.repeat(40) }).sig }, 'BAD_SIGNATURE: '],
+      [{ ...real, environment: { ...real.environment, variables: variables.slice(1) } }, 'BAD_SIGNATURE: '],
+      [{ ...resigned(real, {}, otherCertifier), key: pinned }, 'BAD_SIGNATURE: '],
+      [resigned(real, {}, otherCertifier), 'OTHER_KEY: '],
+      [{ ...real, force: true }, 'CERTIFICATE_MALFORMED: force is unknown'],
+      [JSON.stringify(real).slice(0, -1), 'CERTIFICATE_MALFORMED: no JSON'],
+      [resigned(real, { build: other }), 'OTHER_BUILD: '],
+      [resigned(real, { waivers: [{ ...real.waivers[0], digest: digestOf('x') }] }), 'WAIVER_CHANGED: EX-2026-014'],
     ]
-    for (const [certificate, mismatch] of cases) {
-      const end = await run(certificate).ended
+    expect(ways).toHaveLength(9)
+    const programs = ['bus', 'shield', 'projector'] as const
+    for (const [index, [certificate, mismatch]] of [
+      ...ways,
+      [undefined, 'CERTIFICATE_UNREADABLE: '] as const,
+    ].entries()) {
+      const program = programs[index % programs.length]!
+      const end = await run(certificate, whole, program).ended
       expectRefused(end, `  ${mismatch}`)
-      expect(end.stderr).toContain('bus: start refused, no GO certificate for it, 1 mismatch')
+      expect(end.stderr).toContain(`${program}: start refused, no GO certificate for it, 1 mismatch`)
     }
   }, 30_000)
 
@@ -132,7 +193,7 @@ describe('a production bus with a pinned key', () => {
     expect(end.stderr).not.toContain(changes.JWT_SECRET)
   })
 
-  it.skipIf(skipWithout('valkey'))(
+  it.skipIf(skipWithout('valkey', 'postgres'))(
     'starts under its certificate, and again once that has expired',
     async () => {
       const expired = anHourAgo(good)
@@ -144,24 +205,69 @@ describe('a production bus with a pinned key', () => {
       expect(text).toContain(
         `arqonbus_preflight_certificate_expiry_timestamp_seconds ${Date.parse(good.activateBy) / 1_000}`,
       )
+      await expectDrift()
       expect((await stop(bus)).code).toBe(0)
       const record = join(data, 'activation.json')
       expect(statSync(record).mode & 0o777).toBe(0o600)
       const { activations } = JSON.parse(readFileSync(record, 'utf8')) as { activations: { certificate: string }[] }
       expect(activations).toMatchObject([{ certificate: digestOf(good), artefact: good.build.artefact }])
+      rmSync(record) // as on another machine: the row in Postgres tells
 
       const again = run(expired)
       await again.until(/bus at ws:/)
       expect((await stop(again)).code).toBe(0)
       expectRefused(
-        await run(expired, { ARQON_SCHEMA_STRICT: '1' }).ended,
-        'OTHER_ENVIRONMENT: ARQON_SCHEMA_STRICT (changed)',
+        await run(expired, { ARQONBUS_STORAGE_MODE: 'Strict' }).ended,
+        'OTHER_ENVIRONMENT: ARQONBUS_STORAGE_MODE (changed)',
       )
     },
     30_000,
   )
 
-  it.skipIf(skipWithout('valkey'))(
+  it.skipIf(skipWithout('nats', 'postgres'))(
+    'shows at Shield and projector too when it is no longer what they run on',
+    async () => {
+      const events = await startEventServer()
+      try {
+        await events.makeStream()
+        const [shield, metricsOf, lane] = await findFreePorts(3)
+        const staging = {
+          ...env,
+          ARQONBUS_ENVIRONMENT: 'staging',
+          ARQONBUS_PREFLIGHT_WAIVERS: undefined,
+          NATS_URL: events.url,
+          SHIELD_PORT: String(shield),
+          SHIELD_METRICS_PORT: String(metricsOf),
+          ARQONBUS_PROJECTOR_METRICS_PORT: String(lane),
+        }
+        const certificate = await certificateFor(staging, Date.now())
+        const places = [
+          ['shield', metricsOf!, /Shield at ws:/],
+          ['projector', lane!, /projector; health/],
+        ] as const
+        const files = await Promise.all(
+          places.map(async ([program, _port, serves]) => {
+            const file = path(`certificate-${count}.json`)
+            await run(certificate, staging, program).until(serves)
+            return file
+          }),
+        )
+        for (const [index, [_program, port]] of places.entries()) {
+          expect(await preflight({}, port)).toEqual({ certificate: { state: 'valid' } })
+          expect(await metrics(port)).toContain('arqonbus_preflight_state{state="valid"} 1')
+          rmSync(files[index]!)
+          const isDrifted = async () => expect(await preflight({}, port)).toEqual({ certificate: { state: 'drifted' } })
+          await vi.waitFor(isDrifted, 5_000)
+          expect(await metrics(port)).toContain('arqonbus_preflight_mismatches{code="CERTIFICATE_UNREADABLE"} 1')
+        }
+      } finally {
+        await events.close()
+      }
+    },
+    30_000,
+  )
+
+  it.skipIf(skipWithout('valkey', 'postgres'))(
     'starts once without one by a break-glass, and says so everywhere',
     async () => {
       const now = Date.now()
@@ -193,6 +299,7 @@ describe('a production bus with a pinned key', () => {
       expect(code).toBe(0)
       expect(stderr).toContain('BREAK-GLASS: started without a GO certificate, signed by r.patel until ')
       expect(stderr).toContain('preflight.break_glass')
+      rmSync(join(data, 'break-glass'), { recursive: true }) // as on another machine
       expectRefused(await run(undefined, changes).ended, 'was used already; it is for one start')
     },
     30_000,
@@ -220,7 +327,7 @@ describe('a candidate of the preflight', () => {
     return { child, ended, serves, text: () => text }
   }
 
-  it.skipIf(skipWithout('valkey'))(
+  it.skipIf(skipWithout('valkey', 'postgres'))(
     'starts with a permit, on loopback',
     async () => {
       const candidate = launch({})

@@ -7,6 +7,7 @@ import { openPreflightRuns } from '../../../src/app/preflight-runs.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { launchBus, type LaunchedProgram } from '../../support/launch/launch-linked.ts'
+import { runCommand } from '../../support/run-command.ts'
 import { strongSecret } from '../../support/environments.ts'
 
 const apiKey = 'an-api-key-for-tests-0123456789'
@@ -39,6 +40,7 @@ async function readStream(response: Response, last: readonly string[]): Promise<
 describe('a bus that is asked for preflights', () => {
   let bus: LaunchedProgram
   let env: Record<string, string>
+  let run = ''
   const dataDir = mkdtempSync(join(tmpdir(), 'arqonbus-preflight-http-'))
   const call = (path: string, init: RequestInit = {}): Promise<Response> => fetch(`${bus.httpUrl}${path}`, init)
   const json = async (path: string, init: RequestInit = {}) => {
@@ -65,6 +67,7 @@ describe('a bus that is asked for preflights', () => {
     for (const [path, method] of [
       ['/preflight/stream', 'GET'],
       ['/preflight/runs', 'POST'],
+      ['/preflight/runs/last-green/diff/last', 'GET'],
     ] as const) {
       expect(await json(path, { method })).toMatchObject({ status: 401 })
       expect(await json(path, { method, headers: { 'x-api-key': 'wrong' } })).toMatchObject({ status: 401 })
@@ -84,10 +87,10 @@ describe('a bus that is asked for preflights', () => {
     const events = readStream(early, ['verdict', 'failed'])
     const started = await start()
     expect(started).toMatchObject({ status: 202, body: { effects: 'read', stream: '/preflight/stream' } })
-    const { run } = started.body
+    run = String(started.body['run'])
     const second = await start()
     expect(second).toMatchObject({ status: 409, body: { code: 'PREFLIGHT_RUNNING' } })
-    expect(String(second.body['details'])).toContain(String(run))
+    expect(String(second.body['details'])).toContain(run)
     // Who comes late gets what was shown before as well.
     const late = readStream(await call('/preflight/stream', { headers: withKey }), ['verdict', 'failed'])
 
@@ -123,6 +126,41 @@ describe('a bus that is asked for preflights', () => {
     const { status, body, headers } = await start()
     expect({ status, code: body['code'] }).toEqual({ status: 429, code: 'TOO_SOON' })
     expect(Number(headers.get('retry-after'))).toBeGreaterThan(0)
+  })
+
+  it('sets two runs side by side, by their ids or the words for them', { timeout: 30_000 }, async () => {
+    const diff = (before: string, after: string) =>
+      json(`/preflight/runs/${before}/diff/${after}`, { headers: withKey })
+    const shown = (await json('/preflight')).body
+    // Another run of the same history, with one variable that this bus was not started with.
+    const { exitCode } = await runCommand(
+      ['preflight', 'run', '--phase', 'static', '--bundle', 'never', '--run-id', 'byhand1'],
+      { ...env, ARQONBUS_SERVER_PORT: 'none' },
+    )
+    expect(exitCode).toBe(22)
+    const [one, other] = await Promise.all([diff(run, 'byhand1'), diff(run, 'byhand1')])
+    expect(new Set([one.status, other.status])).toEqual(new Set([200, 429]))
+    const { body } = one.status === 200 ? one : other
+    expect(body).toMatchObject({
+      before: { verdict: shown['verdict'], digest: shown['digest'] },
+      after: { verdict: 'NO-GO' },
+      isEqual: false,
+    })
+    expect(body['checks']).toContainEqual({
+      id: 'meta.config-valid',
+      before: 'pass',
+      after: expect.stringMatching(/^fail/),
+    })
+    expect(body['causes']).toContainEqual(expect.objectContaining({ kind: 'variable', name: 'ARQONBUS_SERVER_PORT' }))
+    expect(await diff('last-green', 'last')).toMatchObject({
+      status: 200,
+      body: { before: body['before'], after: body['after'] },
+    })
+    expect(await diff(run, '0123456789abcdef')).toMatchObject({ status: 404, body: { code: 'NO_RUN' } })
+    expect(await diff(run, '..%2Fetc')).toMatchObject({ status: 404, body: { code: 'NOT_FOUND' } })
+    expect(await json(`/preflight/runs/${run}/diff/last`, { method: 'POST', headers: withKey })).toMatchObject({
+      status: 405,
+    })
   })
 
   it('is ready and live whatever a preflight says', async () => {

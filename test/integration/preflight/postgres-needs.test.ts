@@ -1,9 +1,12 @@
 // The table of rights against the code that needs them: a user with exactly these does everything, and without any one
 // of them something fails.
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { sharedActivations } from '../../../src/app/shared-activations.ts'
 import { createChainWriter } from '../../../src/audit/chain-writer.ts'
 import { toContent } from '../../../src/audit/chain.ts'
 import { systemClock } from '../../../src/base/clock.ts'
+import type { BreakGlass } from '../../../src/certificate/break-glass.ts'
+import { resolveKeys } from '../../../src/config/resolve.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { openConnection, type PostgresConnection, slowLimits } from '../../../src/postgres/connection.ts'
 import { type NeededObject, objectsOf, type PartName } from '../../../src/preflight/postgres/needs.ts'
@@ -153,12 +156,28 @@ describe.skipIf(skipWithout('postgres'))('the rights that are asked for', () => 
     await backfill({ address, clock: systemClock, filter: {}, dryRun: false })
   }
 
-  const uses = { history: useHistory, mirror: useMirror, audit: useAudit, projector: useProjector }
+  async function useActivation({ url }: Granted): Promise<void> {
+    const shared = sharedActivations(resolveKeys({ ARQONBUS_POSTGRES_URL: url }))!
+    const pair = { artefact: `a-${++calls}`, fingerprint: 'f' }
+    await shared.record({ ...pair, certificate: 'c', at: '' })
+    expect(await shared.isActivated(pair)).toBe(true)
+    const breakGlass = { nonce: `n-${calls}`, program: 'bus', by: 's.kim', reason: 'Certifier is down.' } as BreakGlass
+    expect(await shared.use(breakGlass)).toBe(true)
+  }
+
+  const uses = {
+    history: useHistory,
+    mirror: useMirror,
+    audit: useAudit,
+    activation: useActivation,
+    projector: useProjector,
+  }
 
   it.each([
     ['history', ['history']],
     ['mirror', ['history', 'mirror']],
     ['audit', ['audit']],
+    ['activation', ['activation']],
     ['projector', ['projector']],
   ] as const)('are enough for %s, and none is too many', { timeout: 120_000 }, async (part, parts) => {
     const place = await granted(parts)

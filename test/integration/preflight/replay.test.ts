@@ -7,12 +7,15 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { formatText } from '../../../src/preflight/format-text.ts'
+import { verifyBundle } from '../../../src/preflight/incident/bundle.ts'
 import { packFiles, unpackFiles } from '../../../src/preflight/incident/archive.ts'
 import { runWithIncident } from '../../../src/preflight/incident/incident.ts'
 import { parseRecord, type RunRecord } from '../../../src/preflight/replay/record.ts'
 import { replayRecord } from '../../../src/preflight/replay/replay.ts'
 import { readHistory } from '../../../src/preflight/replay/history.ts'
 import type { Report } from '../../../src/preflight/report.ts'
+import { keyTextOf } from '../../../src/waivers/sign.ts'
+import { certifier, otherCertifier, pinned } from '../../support/certificates-go.ts'
 import { startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer } from '../../support/servers/valkey-server.ts'
@@ -55,7 +58,10 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
       JWT_SECRET: secret,
     }
     try {
-      report = await runWithIncident({ env, phases: ['static', 'deps'] }, { ...request, record: recording })
+      report = await runWithIncident(
+        { env, phases: ['static', 'deps'] },
+        { ...request, record: recording, signWith: certifier },
+      )
     } finally {
       await valkey.kill()
       await nats.kill()
@@ -86,8 +92,85 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
   it.each([['bundle'], ['recording']])('has the same digest from its %s, without services or environment', (from) => {
     const { exit, out } = replay(from === 'bundle' ? bundle : recording)
     expect(out).toContain(`equal    ${report.digest}`)
+    expect(out).toContain(`signed by ${pinned}, whoever holds that key`)
     expect(exit).toBe(0)
     expect(out).toContain('as recorded  shield.jwt-secret-strong: needs JWT_SECRET')
+  })
+
+  it('counts for whoever asks for the key that signed it, and for no other (65)', async () => {
+    expect(replay(recording, '--public-key', pinned)).toMatchObject({
+      exit: 0,
+      out: expect.stringContaining(`signed by ${pinned}, as asked for`),
+    })
+    const other = keyTextOf(otherCertifier)
+    expect(replay(recording, '--public-key', other)).toMatchObject({
+      exit: 65,
+      out: expect.stringContaining(`it was signed by ${pinned}`),
+    })
+    const { signature: _, ...unsigned } = record
+    const path = join(root, 'unsigned.json')
+    writeFileSync(path, JSON.stringify(unsigned))
+    expect(replay(path)).toMatchObject({ exit: 0, out: expect.stringContaining('\nunsigned ') })
+    expect(replay(path, '--public-key', pinned)).toMatchObject({
+      exit: 65,
+      out: expect.stringContaining('nobody signed it'),
+    })
+    expect((await runCommand(['preflight', 'replay', path, '--public-key', 'rsa:AAAA'], {})).exitCode).toBe(64)
+  })
+
+  it.each<[string, (changed: RunRecord) => object]>([
+    ['another digest', (changed) => ({ ...changed, digest: `sha256:${'0'.repeat(64)}` })],
+    ['one more field', (changed) => ({ ...changed, note: 'harmless' })],
+    [
+      'the key of another',
+      (changed) => ({ ...changed, signature: { ...changed.signature, key: keyTextOf(otherCertifier) } }),
+    ],
+    ['an empty signature', (changed) => ({ ...changed, signature: {} })],
+    ['no signature in its place', (changed) => ({ ...changed, signature: null })],
+  ])('is refused with %s: the signature does not hold', async (_what, change) => {
+    const path = join(root, 'changed.json')
+    writeFileSync(path, JSON.stringify(change(structuredClone(record))))
+    for (const command of [
+      ['replay', path],
+      ['diff', path, path],
+    ]) {
+      expect(await runCommand(['preflight', ...command], {})).toMatchObject({ exitCode: 65 })
+    }
+  })
+
+  it('is refused in a bundle that expects another digest than was signed', async () => {
+    const files = await unpackFiles(readFileSync(bundle))
+    files.set('replay/expected-digest', Buffer.from(`sha256:${'0'.repeat(64)}\n`))
+    const path = join(root, 'expects.tar.gz')
+    writeFileSync(path, await packFiles(files, 'preflight-incident-expects'))
+    const expects = replay(path)
+    expect(expects).toEqual({ exit: 65, out: expect.stringContaining('not that of the signed recording') })
+  })
+
+  it.each<[string, (files: Map<string, Buffer>) => void, string]>([
+    [
+      'a file that was changed',
+      (files) => files.set('report/report.json', Buffer.from(`${files.get('report/report.json')!.toString('utf8')}\n`)),
+      'report/report.json is not as MANIFEST.json has it',
+    ],
+    [
+      'a list that was changed',
+      (files) => {
+        const list = JSON.parse(files.get('MANIFEST.json')!.toString('utf8')) as object
+        files.set('MANIFEST.json', Buffer.from(JSON.stringify({ ...list, verdict: 'GO' })))
+      },
+      'the signature of MANIFEST.json does not hold',
+    ],
+  ])('is refused in a signed bundle with %s', async (_what, change, why) => {
+    expect(await verifyBundle(readFileSync(bundle))).toMatchObject({ signature: { key: pinned } })
+    const files = new Map(await unpackFiles(readFileSync(bundle)))
+    change(files)
+    const archive = await packFiles(files, 'preflight-incident-changed')
+    await expect(verifyBundle(archive)).rejects.toThrow(why)
+    const path = join(root, 'changed.tar.gz')
+    writeFileSync(path, archive)
+    const { exitCode, notes } = await runCommand(['preflight', 'diff', path, path], {})
+    expect({ exitCode, notes: notes.join('\n') }).toEqual({ exitCode: 65, notes: expect.stringContaining(why) })
   })
 
   it('holds no secret, and is for its owner only', () => {
@@ -111,7 +194,10 @@ describe.skipIf(skipWithout('valkey', 'nats'))('a NO-GO against real servers', (
     const answer = changed.checks.find(({ head }) => head.id === 'dep.valkey.eviction')!.answer as { facts: object }
     const healthy = createCatalogue().find(({ id }) => id === 'dep.valkey.eviction')!.worlds.passes[0]!.facts!
     Object.assign(answer, { facts: healthy })
+    Object.assign(changed, { signature: undefined }) // whoever tampers takes it away
     files.set('replay/inputs.json', Buffer.from(JSON.stringify(changed)))
+    const { signature: _, ...list } = JSON.parse(files.get('MANIFEST.json')!.toString('utf8')) as { signature: object }
+    files.set('MANIFEST.json', Buffer.from(JSON.stringify(list)))
     const path = join(root, 'tampered.tar.gz')
     writeFileSync(path, await packFiles(files, 'preflight-incident-tampered'))
     const { exit, out } = replay(path)

@@ -24,7 +24,7 @@ export interface Started {
 }
 
 /** `folder`: where it runs; its default data folder is inside. A command that does not end is killed after 20 s. */
-export function start(program: 'bus' | 'shield', env: Variables, folder: string): Started {
+export function start(program: 'bus' | 'shield' | 'projector', env: Variables, folder: string): Started {
   const { PATH } = process.env
   const child = spawn(process.execPath, ['--import', noteListen, command, program], {
     cwd: folder,

@@ -145,6 +145,52 @@ describe('the history', () => {
     expect(memoryOf(runs, 'b')).toEqual({ cases: 0 })
   })
 
+  it('remembers what had changed when it passed again, most often', () => {
+    const check = catalogue.find(({ id }) => id === 'dep.valkey.eviction')!
+    const { before, after } = plantCase(catalogue, check, check.worlds.fails[0]!, randomOf(7), 0)!
+    const at = (report: Report, minute: number): Report => ({
+      ...report,
+      observations: { ...report.observations, startedAt: new Date(Date.UTC(2026, 0, 1, 0, minute)).toISOString() },
+    })
+    const runs = [before, after, before, after, before].map((report, index) => at(report, index * 5))
+    const since = sinceGreen(runs, at(after, 30), catalogue)!
+    const memory = since.memory['dep.valkey.eviction']!
+    expect(memory).toEqual({
+      cases: 2,
+      medianMinutes: 5,
+      usualFix: { change: expect.stringMatching(/ of dep\.valkey\.eviction$/), cases: 2 },
+    })
+    const red = at(after, 30)
+    expect(formatText({ ...red, observations: { ...red.observations, since } })).toContain(
+      `2 earlier cases here, usually passed again after ~5 min\n         usual fix  a change of ${memory.usualFix!.change} (2 of 2)`,
+    )
+    expect(sinceGreen(runs.slice(0, 2), red, catalogue)!.memory['dep.valkey.eviction']).toEqual({ cases: 0 })
+  })
+
+  it('is not needed where a run is compared with a baseline, which a report can be', async () => {
+    const folder = join(root, 'baseline')
+    mkdirSync(folder)
+    const run = (env: Record<string, string>, ...more: string[]) =>
+      runCommand(['preflight', 'run', '--only', 'meta.config-valid', '--bundle', 'never', ...more], env)
+    const here = { ARQONBUS_DATA_DIR: folder }
+    const file = join(folder, 'before.json')
+    await run({ ...here, ARQONBUS_SERVER_PORT: 'none' }, '--report', `json=${file}`)
+    const { out } = await run(here, '--baseline', file)
+    expect(out.join('\n')).toMatch(/since the baseline {2}1 check changed, 1 variable changed\n +\S+, NO-GO\n/)
+    expect((await run(here)).out.join('\n')).toContain('since last green')
+    const wrong = await run(here, '--baseline', join(folder, 'none.json'))
+    expect({ exit: wrong.exitCode, out: wrong.out.join('\n') }).toEqual({
+      exit: 65,
+      out: expect.stringContaining('cannot be read (ENOENT)'),
+    })
+    const key = await run(here, '--sign', join(folder, 'none.pem'))
+    expect({ exit: key.exitCode, out: key.out.join('\n') }).toEqual({
+      exit: 64,
+      out: expect.stringContaining('--sign: '),
+    })
+    expect((await run(here, '--run-id', 'last')).exitCode).toBe(64)
+  })
+
   it('is what `preflight diff --since last-green` and the head of the report compare with', async () => {
     const folder = join(root, 'planted')
     mkdirSync(folder)

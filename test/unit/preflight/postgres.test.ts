@@ -33,18 +33,19 @@ describe('the Postgres chain', () => {
 })
 
 describe('the needs', () => {
-  const inUse = (env: Record<string, string>) => partsInUse(portsOfWorld({ name: '', env }).ctx)
+  const inUse = (env: Record<string, string | undefined>) => partsInUse(portsOfWorld({ name: '', env }).ctx)
 
   it('follow the configuration', () => {
-    expect(inUse({})).toEqual(['audit'])
-    expect(inUse({ ARQONBUS_POSTGRES_MIRROR: 'true' })).toEqual(['audit'])
+    expect(inUse({})).toEqual(['audit', 'activation'])
+    expect(inUse({ ARQONBUS_POSTGRES_MIRROR: 'true' })).toEqual(['audit', 'activation'])
+    expect(inUse({ ARQONBUS_PREFLIGHT_PUBLIC_KEY: undefined })).toEqual(['audit'])
     expect(
       inUse({
         ARQONBUS_STORAGE_BACKEND: 'postgres',
         ARQONBUS_POSTGRES_MIRROR: 'true',
         ARQONBUS_PROJECTOR_ENABLED: 'true',
       }),
-    ).toEqual(['history', 'mirror', 'audit', 'projector'])
+    ).toEqual(['history', 'mirror', 'audit', 'activation', 'projector'])
   })
 
   it('name each shipped migration once, and each object once', () => {

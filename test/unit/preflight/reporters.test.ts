@@ -147,6 +147,20 @@ describe('OpenMetrics', () => {
       ['EX-2', Date.UTC(2026, 2, 1) / 1_000],
     ])
   })
+
+  it('gives the end of the certificate that the environment names, and none where there is none', () => {
+    const expiry = (report: Report) =>
+      parseOpenMetrics(formatOpenMetrics(report)).filter(({ name }) => name.includes('certificate'))
+    const certificate = { digest: 'sha256:0', activateBy: '2026-02-19T13:00:00.500Z' }
+    expect(expiry({ ...passed, observations: { ...passed.observations, certificate } })).toEqual([
+      {
+        name: 'arqon_preflight_certificate_expiry_timestamp_seconds',
+        labels: {},
+        value: Date.UTC(2026, 1, 19, 13, 0, 0, 500) / 1_000,
+      },
+    ])
+    expect(expiry(passed)).toEqual([])
+  })
 })
 
 describe('SARIF', () => {
