@@ -1,12 +1,13 @@
 // What must refuse to start does, and what may start starts: the fail conditions of the runbook (L61-L65), proved on the
 // program itself and not on what it says of its configuration.
 import { sharedSecret } from '../../rules/predicates.ts'
-import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
+import { type Applicability, type Check, type CheckPorts, defineCheck, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
 import * as probes from './boot-probes.ts'
-import { judgeRefusals, type RefusalCase, refusalShape } from './refusal.ts'
+import { type RefusalCase, refusalShape } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
-import { refusalWorlds } from './refusal-worlds.ts'
+import { judgeRefusals } from './refusal-judges.ts'
+import { keyPair, refusalWorlds } from './refusal-worlds.ts'
 import { cleanStartCheck } from './start-check.ts'
 
 /** Where a production start is meant; what development starts with is nobody's risk. */
@@ -23,23 +24,19 @@ const withSharedSecret: Applicability = {
   },
 }
 
-/** Of a check: its starts one after the other, or two at once, and those of others before it. */
-export const bootDeadlineMs = 120_000
-
-export const loopbackEffects: readonly Effect[] = [
-  { kind: 'spawn', what: 'the candidate, its data in a temporary folder' },
-  { kind: 'net', what: 'loopback only; services of the environment are replaced' },
-]
-
 const common = {
   phase: 'boot',
   severity: 'blocker',
   class: 'regression',
-  deadlineMs: bootDeadlineMs,
+  // Its starts one after the other, or two at once, and those of others before it.
+  deadlineMs: 120_000,
   evidence:
     'Exit code, the sockets of the process in /proc while it ran, the rule or code that standard error names; the whole output is in the incident bundle.',
   fix: 'The finding names the program and the fault: run it by hand, and repair its start-up gate before anything is deployed.',
-  effects: loopbackEffects,
+  effects: [
+    { kind: 'spawn', what: 'the candidate, its data in a temporary folder' },
+    { kind: 'net', what: 'loopback only; services of the environment are replaced' },
+  ],
   shape: refusalShape,
 } as const satisfies Partial<Check>
 
@@ -56,7 +53,7 @@ function refuses(
     ...head,
     probe,
     judge: (facts) => judgeRefusals(facts, list),
-    worlds: refusalWorlds(list),
+    worlds: refusalWorlds(list, head.appliesWhen === withSharedSecret ? [keyPair] : []),
   })
 }
 
@@ -169,8 +166,8 @@ export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): re
     cleanStartCheck({
       host,
       appliesWhen: outsideDevelopment,
-      deadlineMs: bootDeadlineMs,
-      effects: loopbackEffects,
+      deadlineMs: common.deadlineMs,
+      effects: common.effects,
     }),
   ]
 }
