@@ -36,6 +36,13 @@ const userWith = (rights?: Rights): string => {
   return `${roomy}\nauthorization: { users: [ { user: shield, password: "${password}"${permissions} } ] }`
 }
 
+/** The same for the whole test, so that the server and NATS_URL have one. */
+const startedS = Math.floor(Date.now() / 1_000)
+const jwt = (days: number): string =>
+  [{ alg: 'EdDSA' }, { exp: startedS + days * 86_400 }, 'signature']
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
+
 describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
   const closing: (() => unknown)[] = []
   afterEach(async () => {
@@ -86,14 +93,22 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
   }
 
   const without = 'not-applicable'
-  const withoutJetStream = { jetstream: without, 'jetstream-roundtrip': without, streams: without }
-  const coreHealthy = { connect: 'pass', identity: 'pass', pubsub: 'pass', permissions: 'pass', ...withoutJetStream }
+  const withoutJetStream = { jetstream: without, 'jetstream-roundtrip': without, streams: without, skew: without }
+  const coreHealthy = {
+    connect: 'pass',
+    identity: 'pass',
+    pubsub: 'pass',
+    permissions: 'pass',
+    credential: without,
+    ...withoutJetStream,
+  }
   const blocked = 'blocked-by'
   const afterConnect = (connected: string): Record<string, string> => ({
     connect: connected,
     identity: blocked,
     pubsub: blocked,
     permissions: blocked,
+    credential: without,
     ...withoutJetStream,
   })
 
@@ -116,6 +131,11 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(urlOf(await start(userWith()), shield)))).toEqual(coreHealthy)
       const server = await start(`${roomy}\nauthorization: { token: "t0ken" }`)
       expect(outcomes(await run(urlOf(server, 't0ken')))).toEqual(coreHealthy)
+    })
+
+    test('a JWT for an authorization service, which ends in a year', async () => {
+      const server = await start(`${roomy}\nauthorization: { token: "${jwt(365)}" }`)
+      expect(outcomes(await run(urlOf(server, jwt(365))))).toEqual({ ...coreHealthy, credential: 'pass' })
     })
 
     test('a cluster of two', async () => {
@@ -232,6 +252,14 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       })
     })
 
+    test('a JWT that ends within a week', async () => {
+      const server = await start(`${roomy}\nauthorization: { token: "${jwt(6)}" }`)
+      expect(outcomes(await run(urlOf(server, jwt(6))))).toEqual({
+        ...coreHealthy,
+        credential: 'EXPIRES_SOON (dependency)',
+      })
+    })
+
     test('a user who may too much', async () => {
       const server = await start(
         userWith({ publish: [...gateway.publish, '$JS.API.>'], subscribe: [...gateway.subscribe, '$SYS.>'] }),
@@ -339,7 +367,12 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'pass',
         'jetstream-roundtrip': 'pass',
         streams: 'pass',
+        skew: 'pass',
       })
+      expect(outcomes(await run(urlOf(server), { env: projector }))).toMatchObject({ skew: 'pass' })
+      for (const name of ['KV_ARQON_SCHEMAS', 'CONTINUUM_EPISODES']) {
+        expect((await manager.streams.info(name)).state.consumer_count).toBe(0)
+      }
       const names: string[] = []
       for await (const { config } of manager.streams.list()) names.push(config.name)
       expect(names.sort()).toEqual(['CONTINUUM_EPISODES', 'KV_ARQON_SCHEMAS'])
@@ -351,6 +384,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'NO_JETSTREAM (dependency)',
         'jetstream-roundtrip': blocked,
         streams: blocked,
+        skew: blocked,
       })
     })
 
@@ -398,7 +432,13 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
     })
 
     test('a user of the link and of the bucket only, who may not see the account', async () => {
-      const rights = { ...gateway, publish: [...gateway.publish, '$JS.API.STREAM.INFO.KV_ARQON_SCHEMAS'] }
+      // docs/schemas.md shows these.
+      const bucket = [
+        'STREAM.INFO.KV_ARQON_SCHEMAS',
+        'CONSUMER.CREATE.KV_ARQON_SCHEMAS.>',
+        'CONSUMER.DELETE.KV_ARQON_SCHEMAS.>',
+      ]
+      const rights = { ...gateway, publish: [...gateway.publish, ...bucket.map((verb) => `$JS.API.${verb}`)] }
       const server = await start(inAccount('max_mem: -1, max_file: -1', rights))
       await prepare(server, { user: 'all', pass: 'p' })
       const report = await run(urlOf(server, shield), { env: schemas })
@@ -407,6 +447,26 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'pass',
         'jetstream-roundtrip': without,
         streams: 'pass',
+        skew: 'pass',
+      })
+    })
+
+    test('a JetStream a year ahead, by a proxy that changes what it says of consumers', async () => {
+      const server = await start(withJetStream)
+      await prepare(server)
+      const ahead = (text: string): string =>
+        text.replaceAll(/"created":"(\d{4})-/g, (_, year: string) => `"created":"${Number(year) + 1}-`)
+      const port = await listen(
+        createServer((near) => {
+          const far = createConnection({ host: '127.0.0.1', port: server.port })
+          near.pipe(far)
+          far.on('data', (bytes: Buffer) => near.write(ahead(bytes.toString('latin1')), 'latin1'))
+          for (const side of [near, far]) side.on('error', () => near.destroy())
+        }),
+      )
+      expect(outcomes(await run(urlOf({ port }), users))).toMatchObject({
+        streams: 'pass',
+        skew: 'SKEWED (dependency)',
       })
     })
 
