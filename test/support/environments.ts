@@ -101,10 +101,10 @@ export const healthyEnvironments: readonly EnvironmentCase[] = [
     ARQONBUS_REQUIRE_DUAL_DATA_STACK: 'True',
     ARQONBUS_SERVER_HOST: '0.0.0.0',
   }),
-  healthy('production with many hosts and a secret of the bus', {
+  healthy('production with many NATS servers and a secret of the bus', {
     ...production(),
     ARQONBUS_AUTH_JWT_SECRET: otherStrongSecret,
-    ARQONBUS_POSTGRES_URL: 'postgres://arqon:p%40ss@db-1.internal:5432,db-2.internal:5432/arqonbus',
+    ARQONBUS_POSTGRES_URL: 'postgres://arqon:p%40ss@db.internal/arqonbus?target_session_attrs=read-write',
     NATS_URL: 'tls://u:p@nats-1.internal:4222,tls://u:p@nats-2.internal:4222',
     ARQONBUS_VALKEY_URL: 'valkeys://:p%40ss@[2001:db8::7]:6379/0',
   }),
@@ -317,6 +317,13 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     production({ ARQONBUS_POSTGRES_URL: 'mysql://arqon:hunter-two@db.internal/arqonbus' }),
     bus,
     blocker('bus.postgres-url-configured', 'WRONG_SCHEME', 'ARQONBUS_POSTGRES_URL'),
+  ),
+  broken(
+    'L23',
+    'Postgres address with several hosts',
+    production({ ARQONBUS_POSTGRES_URL: 'postgresql://arqon:hunter-two@db-1.internal:5432,db-2.internal/arqonbus' }),
+    bus,
+    blocker('bus.postgres-url-configured', 'SEVERAL_HOSTS', 'ARQONBUS_POSTGRES_URL'),
   ),
   broken(
     'L23',

@@ -204,7 +204,7 @@ export const natsChecks: readonly Check[] = [
     severity: 'high',
     requires: ['dep.nats.connect'],
     appliesWhen: jwtInUse,
-    effects: [],
+    effects: [{ kind: 'env', what: 'NATS_URL' }],
     shape: { credentials: 'objects' },
     probe: probeCredential,
     judge: judgeCredential,
