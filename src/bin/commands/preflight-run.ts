@@ -20,6 +20,7 @@ interface RunOptions extends SelectionOptions {
   readonly plan?: string
   readonly bundle?: string
   readonly route?: string[]
+  readonly sign?: string
   readonly record?: string
   readonly output: 'text' | 'json' | 'ndjson'
   readonly report?: ReportRequest[]
@@ -44,6 +45,7 @@ export function runCommand(terminal: Terminal): Command {
     .option('--report-canonical', 'in these files only what is the same for the same system: no times, no found texts')
     .option('--json', 'short for --output json')
     .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
+    .option('--sign <file>', 'sign the bundle with this private Ed25519 key (preflight incident verify)')
     .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
     .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
     .option('-q, --quiet', 'print the verdict only')
@@ -132,6 +134,7 @@ async function judge(
     quiet: __,
     bundle,
     route,
+    sign,
     record,
     ...rest
   } = options
@@ -150,6 +153,7 @@ async function judge(
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
       ...(record !== undefined && { record }),
+      ...(sign !== undefined && { sign }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
       cwd: terminal.cwd,

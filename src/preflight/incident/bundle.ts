@@ -29,12 +29,13 @@ export interface MadeBundle {
 /** Newest bundles that stay in a folder. */
 export const keptBundles = 20
 
-/** Pure: equal contents give equal files. */
+/** Pure: equal contents, signed with the same key or with none, give equal files. */
 export function makeBundle(
   { files: collected, missing: lacking }: Collection,
   head: BundleHead,
   redactor: Redactor,
   { scope, because }: Omit<InstallationKey, 'key'>,
+  sign: (manifest: Manifest) => Manifest = (manifest) => manifest,
 ): MadeBundle {
   const files = new Map<string, Buffer>()
   const redacted = new Map<string, Readonly<Record<string, number>>>()
@@ -77,7 +78,7 @@ export function makeBundle(
   ]
   add('INCOMPLETE.json', json(incomplete))
   if (!files.has('INCOMPLETE.json')) throw new Error('what is missing could not be said without a secret')
-  const manifest = manifestOf(head, files, redacted)
+  const manifest = sign(manifestOf(head, files, redacted))
   files.set('MANIFEST.json', json(manifest))
   return { name: nameOf(head), files, manifest, missing, findings }
 }
@@ -149,5 +150,5 @@ function manifestOf(
       redacted: redacted.get(path) ?? {},
     }),
   )
-  return { schema: 'arqonbus/preflight-incident/1.0', ...head, files: rows }
+  return { schema: 'arqonbus/preflight-incident/1.0', ...head, files: rows, signature: null }
 }

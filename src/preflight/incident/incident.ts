@@ -1,5 +1,6 @@
 // A run with what the runbook asks for when it fails (L70-L77): evidence in a bundle, tickets to those who have to know,
 // and no secret in either, nor in the report. Nothing here changes a verdict.
+import type { KeyObject } from 'node:crypto'
 import { existsSync, readFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { digestOf } from '../../base/canonical-json.ts'
@@ -18,13 +19,18 @@ import { makeBundle, writeBundle } from './bundle.ts'
 import { collectDependencies, collectEnvironment, collectGit, collectHost } from './collect.ts'
 import { Collection, whyOf } from './collection.ts'
 import { type CommandSpool, openCommandSpool } from './commands.ts'
+import { collectCommits, collectComparison } from './compare.ts'
 import { collectCommands, collectReplay, collectReport, collectSummary } from './contents.ts'
 import { installationKey, type InstallationKey } from '../../certificate/installation-key.ts'
 import { addressSecrets, knownSecrets } from './known-secrets.ts'
+import type { Manifest } from './judge-bundle.ts'
 import { createRedactor, type Redactor } from './redact.ts'
 import { createRecorder, type Recorder, recordOf } from '../replay/record.ts'
+import { readHistory } from '../replay/history.ts'
 import { remember } from '../replay/remember.ts'
 import { type Route, routeOf } from './route.ts'
+import { readSigningKey, signManifest } from './signature.ts'
+import { keyTextOf } from '../../waivers/sign.ts'
 import { deliver, describeSink, parseSink, type Sink } from './sinks.ts'
 
 export interface IncidentRequest {
@@ -41,6 +47,8 @@ export interface IncidentRequest {
   readonly waiversFile?: string
   /** A file for the recording of the run, to judge it again from (preflight replay). */
   readonly record?: string
+  /** A private Ed25519 key in PEM that signs the bundle; absent: it says that nobody did. */
+  readonly sign?: string
   /** What is printed, for `report.txt`. */
   readonly format: (report: Report) => string
 }
@@ -52,6 +60,7 @@ export async function runWithIncident(
   ports: PreflightPorts = {},
 ): Promise<Report> {
   const sinks = (request.routes ?? []).map(parseSink)
+  const signer = request.sign === undefined ? undefined : readSigningKey(request.sign)
   const { clock = systemClock, runId = randomHex(8), canary = `canary-${randomHex(16)}` } = ports
   const checkPorts = checkPortsOf(inputs, { ...ports, runId }, clock)
   let key: InstallationKey | undefined
@@ -104,6 +113,7 @@ export async function runWithIncident(
       runId,
       keyOf,
       route,
+      signer,
       ...(plan !== undefined && { plan }),
     }
     const capture: Capture = isWanted(run) ? await captured(run) : { findings: [], notes: [] }
@@ -139,6 +149,7 @@ interface Run {
   readonly runId: string
   readonly keyOf: () => InstallationKey
   readonly route: Route | undefined
+  readonly signer: KeyObject | undefined
   /** Absent where the report says why there is none. */
   readonly plan?: Plan
 }
@@ -191,7 +202,7 @@ function folderOf({ request: { bundle, cwd }, checkPorts, inputs }: Run): string
 }
 
 async function captured(run: Run): Promise<Capture> {
-  const { report, redactor, runId, clock, keyOf, route } = run
+  const { report, redactor, runId, clock, keyOf, route, signer } = run
   try {
     const folder = folderOf(run)
     const { into, commit } = await collect(run)
@@ -204,7 +215,8 @@ async function captured(run: Run): Promise<Capture> {
       ...(route !== undefined && { label: route.label }),
       classes: report.canonical.results.filter(({ id }) => causes.has(id)).map((result) => result.class),
     }
-    const bundle = makeBundle(into, head, redactor, keyOf())
+    const sign = signer && ((manifest: Manifest) => signManifest(manifest, signer))
+    const bundle = makeBundle(into, head, redactor, keyOf(), sign)
     const path = await writeBundle(bundle, folder, redactor, clock.now())
     const missing = bundle.missing.length
     return {
@@ -218,11 +230,17 @@ async function captured(run: Run): Promise<Capture> {
 }
 
 async function collect(run: Run): Promise<{ into: Collection; commit?: string }> {
-  const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route } = run
+  const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route, signer } = run
   const into = new Collection()
-  const { commit } = await collectGit(into, spool, toolEnvironment(request.env))
+  const env = toolEnvironment(request.env)
+  const { commit } = await collectGit(into, spool, env)
   collectReport(into, report, text, planOf(run))
-  collectSummary(into, report, route)
+  const comparison = collectComparison(into, report, {
+    earlier: earlierRuns(run),
+    ...(recorder !== undefined && { catalogue: recorder.catalogue }),
+  })
+  if (comparison !== undefined) await collectCommits(into, comparison, { spool, env })
+  collectSummary(into, report, { route, comparison, signer: signer && keyTextOf(signer) })
   collectEnvironment(into, checkPorts.ctx.resolution, redactor)
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)
@@ -230,6 +248,14 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   collectReplay(into, report, recorder && recordOf(recorder, report, { inputs, ports: checkPorts, redactor }))
   collectCommands(into, spool)
   return { into, ...(commit !== undefined && { commit }) }
+}
+
+/** Those of the history, or why there are none. */
+function earlierRuns({ inputs, checkPorts, report }: Run): readonly Report[] | string {
+  if ((inputs.env['ARQONBUS_DATA_DIR'] ?? '') === '') return 'no ARQONBUS_DATA_DIR, so that no history is kept'
+  const { startedAt } = report.observations
+  const isEarlier = ({ observations }: Report): boolean => observations.startedAt < startedAt
+  return readHistory(checkPorts.ctx.resolution.values.dataDir).filter(isEarlier)
 }
 
 function collectWaivers(into: Collection, path: string | undefined): void {

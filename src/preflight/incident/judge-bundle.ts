@@ -16,6 +16,8 @@ export interface Manifest {
   readonly classes: readonly string[]
   /** Everything but MANIFEST.json itself, by path in code-unit order. */
   readonly files: readonly ManifestFile[]
+  /** Over all of the above (signature.ts); null: nobody signed it. */
+  readonly signature: { readonly key: string; readonly sig: string } | null
 }
 
 export interface ManifestFile {
