@@ -446,7 +446,6 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     production({ JWT_SECRET: 'replace-with-strong-secret' }),
     both,
     blocker('shield.jwt-secret-not-default', 'PUBLISHED', 'JWT_SECRET'),
-    critical('shield.jwt-secret-strong', 'TOO_SHORT', 'JWT_SECRET'),
   ),
   broken(
     'L61',
@@ -461,7 +460,6 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     production({ JWT_SECRET: 'Arqon-Shield-Test-Secret' }),
     both,
     blocker('shield.jwt-secret-not-default', 'PUBLISHED', 'JWT_SECRET'),
-    critical('shield.jwt-secret-strong', 'TOO_SHORT', 'JWT_SECRET'),
   ),
   broken(
     'L61',
@@ -503,7 +501,6 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     'a JWT secret with a newline',
     production({ JWT_SECRET: `${strongSecret}\n` }),
     both,
-    invalidConfig('TRAILING_NEWLINE', 'JWT_SECRET'),
     high('shield.jwt-secret-hygiene', 'SURROUNDING_SPACE', 'JWT_SECRET'),
   ),
   broken(
@@ -519,7 +516,6 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     production({ ARQONBUS_AUTH_JWT_SECRET: 'changeme' }),
     bus,
     blocker('shield.jwt-secret-not-default', 'PUBLISHED', 'ARQONBUS_AUTH_JWT_SECRET'),
-    critical('shield.jwt-secret-strong', 'TOO_SHORT', 'ARQONBUS_AUTH_JWT_SECRET'),
   ),
 
   broken(
@@ -776,7 +772,6 @@ export const brokenEnvironments: readonly EnvironmentCase[] = [
     { JWT_SECRET: 'dev-secret' },
     shield,
     blocker('shield.jwt-secret-not-default', 'PUBLISHED', 'JWT_SECRET'),
-    critical('shield.jwt-secret-strong', 'TOO_SHORT', 'JWT_SECRET'),
   ),
   broken(
     undefined,

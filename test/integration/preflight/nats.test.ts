@@ -8,6 +8,9 @@ import { jetstreamManager } from '@nats-io/jetstream'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
 import { probeNats } from '../../../src/link/nats-probe.ts'
+import { natsChecks } from '../../../src/preflight/nats/nats-checks.ts'
+import { checkPortsOf } from '../../../src/preflight/ports.ts'
+import { lookHere } from '../../../src/preflight/prober.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { standingStream, standingSubjects } from '../../../src/preflight/nats/jetstream-probes.ts'
@@ -103,11 +106,11 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
     ...withoutJetStream,
   }
   const blocked = 'blocked-by'
+  const waiting = { pubsub: blocked, permissions: blocked }
   const afterConnect = (connected: string): Record<string, string> => ({
     connect: connected,
     identity: blocked,
-    pubsub: blocked,
-    permissions: blocked,
+    ...waiting,
     credential: without,
     ...withoutJetStream,
   })
@@ -222,6 +225,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(urlOf(await start('max_payload: 1064959'))))).toEqual({
         ...coreHealthy,
         identity: 'PAYLOAD_TOO_SMALL (dependency)',
+        ...waiting,
       })
     })
 
@@ -230,16 +234,20 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(url))).toEqual({
         ...coreHealthy,
         identity: 'NOT_ONE_CLUSTER (dependency)',
-        pubsub: 'NOT_RECEIVED (dependency)',
+        ...waiting,
       })
+      // What waits would have seen the same.
+      const inputs = { env: { ARQONBUS_ENVIRONMENT: 'staging', NATS_URL: url } }
+      const pubsub = natsChecks.find(({ id }) => id === 'dep.nats.pubsub')!
+      expect(await lookHere(pubsub, checkPortsOf(inputs, {}))).toEqual({ facts: { proof: 'loop', received: 0 } })
     })
 
     test('a user who may publish nothing', async () => {
       const server = await start(userWith({ ...gateway, publish: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'blocked-by',
-        permissions: 'DENIED DENIED DENIED DENIED DENIED (config)',
+        pubsub: 'NO_PERMISSION (config)',
+        permissions: blocked,
       })
     })
 
@@ -247,9 +255,24 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ publish: [...gateway.publish, '_INBOX.>'], subscribe: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'blocked-by',
-        permissions: expect.stringMatching(/^(?:DENIED ){6}DENIED \(config\)$/),
+        pubsub: 'NO_PERMISSION (config)',
+        permissions: blocked,
       })
+    })
+
+    test('a user who may neither ask for leases nor hear that it lost a channel', async () => {
+      const without = (list: readonly string[], subject: string) => list.filter((one) => one !== subject)
+      const rights = {
+        publish: without(gateway.publish, 'ctl.bus.lease'),
+        subscribe: [
+          ...without(gateway.subscribe, 'ctl.edge.>'),
+          'ctl.edge.resync',
+          'ctl.edge.heads',
+          'ctl.edge.close.>',
+        ],
+      }
+      const report = await run(urlOf(await start(userWith(rights)), shield))
+      expect(outcomes(report)).toEqual({ ...coreHealthy, permissions: 'DENIED DENIED (config)' })
     })
 
     test('a JWT that ends within a week', async () => {
