@@ -361,6 +361,20 @@ const postgresFaults: readonly FaultyWorld[] = [
     return { env: { ARQONBUS_POSTGRES_URL: server.url.replace('arqonbus@', 'bus:hush@') } }
   }),
   fault(
+    'no connection left for the user',
+    blockedByDependency('dep.postgres.connect', 'TOO_MANY_CONNECTIONS'),
+    async (lab) => {
+      await lab.postgres.server.query('CREATE ROLE crowded LOGIN CONNECTION LIMIT 0')
+      lab.closing.push(() => lab.postgres.server.query('DROP ROLE crowded'))
+      return { env: { ARQONBUS_POSTGRES_URL: lab.env['ARQONBUS_POSTGRES_URL']!.replace('//bus@', '//crowded@') } }
+    },
+  ),
+  fault(
+    'several hosts of Postgres',
+    blockedByConfig('bus.postgres-url-configured', 'SEVERAL_HOSTS'),
+    set({ ARQONBUS_POSTGRES_URL: 'postgresql://bus@db-1:5432,db-2:5432/arqonbus?target_session_attrs=read-write' }),
+  ),
+  fault(
     'a database that only reads',
     blockedByDependency('dep.postgres.writable', 'READ_ONLY'),
     postgres((database) => database.query(`ALTER DATABASE ${database.name} SET default_transaction_read_only = on`)),
@@ -369,6 +383,11 @@ const postgresFaults: readonly FaultyWorld[] = [
     'a right that is missing',
     blockedByConfig('dep.postgres.privileges', 'MISSING_GRANT'),
     postgres((database) => database.query('REVOKE INSERT ON arqonbus_audit FROM bus')),
+  ),
+  fault(
+    'a migration that is missing',
+    blockedByDependency('dep.postgres.migrations', 'PENDING'),
+    postgres((database) => database.query("DELETE FROM arqonbus_migrations WHERE name = '20260216_audit.sql'")),
   ),
   fault(
     'a migration that was edited',
