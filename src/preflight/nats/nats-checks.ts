@@ -224,7 +224,10 @@ export const natsChecks: readonly Check[] = [
     appliesWhen: jetStreamInUse,
     effects: [
       { kind: 'net', what: 'requests to the JetStream API' },
-      { kind: 'write', what: 'a consumer that reads nothing, of the bucket or the probe stream, for a moment' },
+      {
+        kind: 'write',
+        what: 'for a moment, a consumer that reads nothing: of the bucket, or of the stream of the round trip',
+      },
     ],
     hints: { NO_PERMISSION: needsJetStream },
     shape: { offsetMs: 'number', uncertaintyMs: 'number' },

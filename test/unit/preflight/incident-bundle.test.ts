@@ -5,6 +5,7 @@ import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, ut
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
 import { packFiles, prune, unpackFiles } from '../../../src/preflight/incident/archive.ts'
@@ -91,6 +92,20 @@ describe('an archive', () => {
     const files = new Map(bundleOf({ a: '1' }).files)
     change(files)
     await expect(verifyBundle(await packFiles(files, 'x'))).rejects.toThrow(why)
+  })
+
+  it('is refused with two files of one path', async () => {
+    const { files } = bundleOf({ a: '1' })
+    const twice = new Map([...files, ['elsewhere/../a', Buffer.from('2')]])
+    const archive = gunzipSync(await packFiles(twice, 'x'))
+    // As a tar would hold it that was put together by hand: the name of the second entry, and the sum of its header.
+    const at = archive.indexOf('x/elsewhere/../a')
+    const header = archive.subarray(at, at + 512)
+    header.fill(0, 0, 100).write('other/a')
+    header.fill(' ', 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+    await expect(verifyBundle(gzipSync(archive))).rejects.toThrow('a is in it twice')
   })
 
   it('is not made when a known secret is left in it', async () => {
