@@ -1,7 +1,7 @@
 // `arqonbus preflight incident verify`: is a bundle as it was made, and who says so?
 import { readFileSync } from 'node:fs'
 import { Command } from 'commander'
-import type { Standing } from '../../preflight/incident/signature.ts'
+import type { Standing } from '../../preflight/incident/verify-bundle.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
 import { type Terminal, toPrintable, toPrintableJson } from '../terminal.ts'
 
@@ -18,7 +18,6 @@ const advice: Readonly<Record<Standing['code'], string>> = {
   UNSIGNED: 'sign bundles: arqonbus preflight run --sign <file>',
   NO_KEY: 'name the key that has to have signed it: --public-key, or ARQONBUS_PREFLIGHT_PUBLIC_KEY',
   OTHER_KEY: 'ask whose key that is; this one does not vouch for the bundle',
-  BAD_SIGNATURE: 'do not rely on it: its list was changed after it was signed',
   NOT_WHOLE: 'do not rely on it: take the copy that the run left',
 }
 
@@ -36,7 +35,7 @@ export function incidentCommand(terminal: Terminal): Command {
 }
 
 async function verify(path: string, options: Options, terminal: Terminal): Promise<void> {
-  const { judgeArchive } = await import('../../preflight/incident/signature.ts')
+  const { judgeArchive } = await import('../../preflight/incident/verify-bundle.ts')
   const { harmless } = await import('../../preflight/report.ts')
   const { isKeyText } = await import('../../waivers/sign.ts')
   const { publicKey = terminal.env['ARQONBUS_PREFLIGHT_PUBLIC_KEY'] } = options

@@ -1,11 +1,14 @@
 // `arqonbus preflight run`: one report, whatever happens, and the exit code of its verdict.
+import type { KeyObject } from 'node:crypto'
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { isBusError } from '../../base/errors.ts'
+import { BusError, isBusError } from '../../base/errors.ts'
 import type { Profile } from '../../config/shapes.ts'
 import type { Progress } from '../../preflight/inputs.ts'
 import type { Report } from '../../preflight/report.ts'
 import { parseReportRequest, reportFormats, type ReportRequest } from '../../preflight/reporters/report-request.ts'
 import { parseDuration } from '../duration.ts'
+import { ExitError } from '../exit-codes.ts'
+import { signingKeyOf } from '../read-key.ts'
 import type { Terminal } from '../terminal.ts'
 import { inputsOf, type SelectionOptions, withSelection } from './preflight-selection.ts'
 
@@ -20,8 +23,8 @@ interface RunOptions extends SelectionOptions {
   readonly plan?: string
   readonly bundle?: string
   readonly route?: string[]
-  readonly sign?: string
   readonly record?: string
+  readonly sign?: string
   readonly output: 'text' | 'json' | 'ndjson'
   readonly report?: ReportRequest[]
   readonly reportCanonical?: boolean
@@ -45,8 +48,8 @@ export function runCommand(terminal: Terminal): Command {
     .option('--report-canonical', 'in these files only what is the same for the same system: no times, no found texts')
     .option('--json', 'short for --output json')
     .option('--bundle <where>', 'incident bundle: a folder, never or always (default: when it failed)')
-    .option('--sign <file>', 'sign the bundle with this private Ed25519 key (preflight incident verify)')
     .option('--record <file>', 'keep what the run was judged from, for `preflight replay`')
+    .option('--sign <key>', 'sign the bundle with this private key: Ed25519, PEM')
     .option('--route <sinks...>', 'tickets for root causes: file=PATH, webhook=URL, slack=URL, command=ARGV')
     .option('-q, --quiet', 'print the verdict only')
     .action((options: RunOptions) => run(options, terminal))
@@ -134,8 +137,8 @@ async function judge(
     quiet: __,
     bundle,
     route,
-    sign,
     record,
+    sign,
     ...rest
   } = options
   const selection: SelectionOptions = rest
@@ -153,7 +156,7 @@ async function judge(
       ...(bundle !== undefined && { bundle }),
       ...(route !== undefined && { routes: route }),
       ...(record !== undefined && { record }),
-      ...(sign !== undefined && { sign }),
+      ...(sign !== undefined && { signWith: signWith(sign) }),
       ...(waiversFile !== undefined && waiversFile !== '' && { waiversFile }),
       argv: terminal.argv,
       cwd: terminal.cwd,
@@ -165,6 +168,15 @@ async function judge(
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
   return report
+}
+
+/** A wrong key is a wrong call, told in the report like any other. */
+function signWith(path: string): KeyObject {
+  try {
+    return signingKeyOf(path)
+  } catch (error) {
+    throw error instanceof ExitError ? new BusError('USAGE', `--sign: ${error.message}`) : error
+  }
 }
 
 /** One line that is written over, on a terminal only. */

@@ -1,7 +1,7 @@
 // What must refuse to start does, and what may start starts: the fail conditions of the runbook (L61-L65), proved on the
 // program itself and not on what it says of its configuration.
 import { sharedSecret } from '../../rules/predicates.ts'
-import { type Applicability, type Check, type CheckPorts, defineCheck, type FactsOf } from '../check.ts'
+import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
 import * as probes from './boot-probes.ts'
 import { type RefusalCase, refusalShape } from './refusal.ts'
@@ -24,19 +24,23 @@ const withSharedSecret: Applicability = {
   },
 }
 
+/** Of a check: its starts one after the other, or two at once, and those of others before it. */
+export const bootDeadlineMs = 120_000
+
+export const loopbackEffects: readonly Effect[] = [
+  { kind: 'spawn', what: 'the candidate, its data in a temporary folder' },
+  { kind: 'net', what: 'loopback only; services of the environment are replaced' },
+]
+
 const common = {
   phase: 'boot',
   severity: 'blocker',
   class: 'regression',
-  // Its starts one after the other, or two at once, and those of others before it.
-  deadlineMs: 120_000,
+  deadlineMs: bootDeadlineMs,
   evidence:
     'Exit code, the sockets of the process in /proc while it ran, the rule or code that standard error names; the whole output is in the incident bundle.',
   fix: 'The finding names the program and the fault: run it by hand, and repair its start-up gate before anything is deployed.',
-  effects: [
-    { kind: 'spawn', what: 'the candidate, its data in a temporary folder' },
-    { kind: 'net', what: 'loopback only; services of the environment are replaced' },
-  ],
+  effects: loopbackEffects,
   shape: refusalShape,
 } as const satisfies Partial<Check>
 
@@ -166,8 +170,8 @@ export function createBootChecks(host: Host, limits = { refusalMs: 10_000 }): re
     cleanStartCheck({
       host,
       appliesWhen: outsideDevelopment,
-      deadlineMs: common.deadlineMs,
-      effects: common.effects,
+      deadlineMs: bootDeadlineMs,
+      effects: loopbackEffects,
     }),
   ]
 }

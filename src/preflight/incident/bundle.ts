@@ -1,11 +1,13 @@
 // From what was collected to an archive that holds no known secret: redacted, checked file by file, packed, written,
 // read back and checked again. What cannot be made clean is left out and named; an archive that is not clean is not made.
+import type { KeyObject } from 'node:crypto'
 import { join } from 'node:path'
 import type { BundleFinding } from '../report.ts'
 import { openFolder, packFiles, prune, sha256, unpackFiles, writeArchive } from './archive.ts'
 import type { Collection, Missing } from './collection.ts'
 import { judgeBundle, type Manifest, type ManifestFile } from './judge-bundle.ts'
 import type { InstallationKey } from '../../certificate/installation-key.ts'
+import { isSignatureWhole, signDigest } from '../replay/signature.ts'
 import type { Redactor } from './redact.ts'
 
 export interface BundleHead {
@@ -29,13 +31,13 @@ export interface MadeBundle {
 /** Newest bundles that stay in a folder. */
 export const keptBundles = 20
 
-/** Pure: equal contents, signed with the same key or with none, give equal files. */
+/** Pure: equal contents give equal files. `signWith`: private, Ed25519. */
 export function makeBundle(
   { files: collected, missing: lacking }: Collection,
   head: BundleHead,
   redactor: Redactor,
   { scope, because }: Omit<InstallationKey, 'key'>,
-  sign: (manifest: Manifest) => Manifest = (manifest) => manifest,
+  signWith?: KeyObject,
 ): MadeBundle {
   const files = new Map<string, Buffer>()
   const redacted = new Map<string, Readonly<Record<string, number>>>()
@@ -78,7 +80,8 @@ export function makeBundle(
   ]
   add('INCOMPLETE.json', json(incomplete))
   if (!files.has('INCOMPLETE.json')) throw new Error('what is missing could not be said without a secret')
-  const manifest = sign(manifestOf(head, files, redacted))
+  const bare = manifestOf(head, files, redacted)
+  const manifest = signWith === undefined ? bare : signDigest(bare, signWith)
   files.set('MANIFEST.json', json(manifest))
   return { name: nameOf(head), files, manifest, missing, findings }
 }
@@ -105,6 +108,8 @@ export async function verifyBundle(archive: Uint8Array, redactor?: Redactor): Pr
   const text = files.get('MANIFEST.json')?.toString('utf8')
   if (text === undefined) throw new Error('there is no MANIFEST.json')
   const manifest = JSON.parse(text) as Manifest // its files are compared one by one below
+  if ('signature' in manifest && !isSignatureWhole(manifest))
+    throw new Error('the signature of MANIFEST.json does not hold')
   const listed = manifest.files.map(({ path }) => path)
   const there = [...files.keys()].filter((path) => path !== 'MANIFEST.json').sort()
   if (there.join('\n') !== listed.join('\n')) throw new Error('its files are not those of MANIFEST.json')
@@ -150,5 +155,5 @@ function manifestOf(
       redacted: redacted.get(path) ?? {},
     }),
   )
-  return { schema: 'arqonbus/preflight-incident/1.0', ...head, files: rows, signature: null }
+  return { schema: 'arqonbus/preflight-incident/1.0', ...head, files: rows }
 }

@@ -23,13 +23,11 @@ import { collectCommits, collectComparison } from './compare.ts'
 import { collectCommands, collectReplay, collectReport, collectSummary } from './contents.ts'
 import { installationKey, type InstallationKey } from '../../certificate/installation-key.ts'
 import { addressSecrets, knownSecrets } from './known-secrets.ts'
-import type { Manifest } from './judge-bundle.ts'
 import { createRedactor, type Redactor } from './redact.ts'
 import { createRecorder, type Recorder, recordOf } from '../replay/record.ts'
 import { readHistory } from '../replay/history.ts'
 import { remember } from '../replay/remember.ts'
 import { type Route, routeOf } from './route.ts'
-import { readSigningKey, signManifest } from './signature.ts'
 import { keyTextOf } from '../../waivers/sign.ts'
 import { deliver, describeSink, parseSink, type Sink } from './sinks.ts'
 
@@ -47,8 +45,8 @@ export interface IncidentRequest {
   readonly waiversFile?: string
   /** A file for the recording of the run, to judge it again from (preflight replay). */
   readonly record?: string
-  /** A private Ed25519 key in PEM that signs the bundle; absent: it says that nobody did. */
-  readonly sign?: string
+  /** What the bundle is signed with: private, Ed25519. Absent: it says that nobody did. */
+  readonly signWith?: KeyObject
   /** What is printed, for `report.txt`. */
   readonly format: (report: Report) => string
 }
@@ -60,7 +58,6 @@ export async function runWithIncident(
   ports: PreflightPorts = {},
 ): Promise<Report> {
   const sinks = (request.routes ?? []).map(parseSink)
-  const signer = request.sign === undefined ? undefined : readSigningKey(request.sign)
   const { clock = systemClock, runId = randomHex(8), canary = `canary-${randomHex(16)}` } = ports
   const checkPorts = checkPortsOf(inputs, { ...ports, runId }, clock)
   let key: InstallationKey | undefined
@@ -113,7 +110,6 @@ export async function runWithIncident(
       runId,
       keyOf,
       route,
-      signer,
       ...(plan !== undefined && { plan }),
     }
     const capture: Capture = isWanted(run) ? await captured(run) : { findings: [], notes: [] }
@@ -149,7 +145,6 @@ interface Run {
   readonly runId: string
   readonly keyOf: () => InstallationKey
   readonly route: Route | undefined
-  readonly signer: KeyObject | undefined
   /** Absent where the report says why there is none. */
   readonly plan?: Plan
 }
@@ -202,7 +197,7 @@ function folderOf({ request: { bundle, cwd }, checkPorts, inputs }: Run): string
 }
 
 async function captured(run: Run): Promise<Capture> {
-  const { report, redactor, runId, clock, keyOf, route, signer } = run
+  const { report, redactor, runId, clock, keyOf, route } = run
   try {
     const folder = folderOf(run)
     const { into, commit } = await collect(run)
@@ -215,8 +210,7 @@ async function captured(run: Run): Promise<Capture> {
       ...(route !== undefined && { label: route.label }),
       classes: report.canonical.results.filter(({ id }) => causes.has(id)).map((result) => result.class),
     }
-    const sign = signer && ((manifest: Manifest) => signManifest(manifest, signer))
-    const bundle = makeBundle(into, head, redactor, keyOf(), sign)
+    const bundle = makeBundle(into, head, redactor, keyOf(), run.request.signWith)
     const path = await writeBundle(bundle, folder, redactor, clock.now())
     const missing = bundle.missing.length
     return {
@@ -230,7 +224,7 @@ async function captured(run: Run): Promise<Capture> {
 }
 
 async function collect(run: Run): Promise<{ into: Collection; commit?: string }> {
-  const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route, signer } = run
+  const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route } = run
   const into = new Collection()
   const env = toolEnvironment(request.env)
   const { commit } = await collectGit(into, spool, env)
@@ -240,7 +234,7 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
     ...(recorder !== undefined && { catalogue: recorder.catalogue }),
   })
   if (comparison !== undefined) await collectCommits(into, comparison, { spool, env })
-  collectSummary(into, report, { route, comparison, signer: signer && keyTextOf(signer) })
+  collectSummary(into, report, { route, comparison, signer: request.signWith && keyTextOf(request.signWith) })
   collectEnvironment(into, checkPorts.ctx.resolution, redactor)
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)

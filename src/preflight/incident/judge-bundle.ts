@@ -1,4 +1,5 @@
 // Capture is itself judged (preflight 2.8): what a bundle lacks is said beside the verdict, which it never softens.
+import type { DigestSignature } from '../replay/signature.ts'
 import type { BundleFinding } from '../report.ts'
 import type { Missing } from './collection.ts'
 
@@ -16,8 +17,8 @@ export interface Manifest {
   readonly classes: readonly string[]
   /** Everything but MANIFEST.json itself, by path in code-unit order. */
   readonly files: readonly ManifestFile[]
-  /** Over all of the above (signature.ts); null: nobody signed it. */
-  readonly signature: { readonly key: string; readonly sig: string } | null
+  /** Over all the rest, and so over every file. Absent: nobody signed it. */
+  readonly signature?: DigestSignature
 }
 
 export interface ManifestFile {
