@@ -72,7 +72,7 @@ export const busRules: readonly Rule[] = [
   rule({
     id: 'bus.postgres-url-configured',
     title: 'Postgres is configured',
-    proves: 'ARQONBUS_POSTGRES_URL is a well-formed address with host, user and database.',
+    proves: 'ARQONBUS_POSTGRES_URL is a well-formed address with one host, user and database.',
     runbook: ['L23', 'L63'],
     severity: 'blocker',
     judge: judgePostgresUrl,
@@ -196,16 +196,28 @@ function judgePostgresUrl(ctx: RuleContext): Judgement {
   const { postgresUrl } = ctx.resolution.values
   const fix = 'set ARQONBUS_POSTGRES_URL, for example postgresql://user:password@db.internal:5432/arqonbus'
   return judgeExplicit(ctx, 'postgresUrl', fix, () => {
-    const url = parseServiceUrl(postgresUrl!.reveal())
+    const text = postgresUrl!.reveal()
+    const url = parseServiceUrl(text)
     if (url === undefined) return malformed
     if (url.scheme !== 'postgres' && url.scheme !== 'postgresql') {
       return { code: 'WRONG_SCHEME', found: `scheme ${url.scheme}, not postgresql` }
     }
+    if (url.hosts.length > 1 || listInQuery.test(text)) return severalHosts
     // Without a host there is no user either: the address of a socket.
     return url.user === undefined || url.path.length < 2
       ? { code: 'INCOMPLETE', found: describeMissing(url) }
       : undefined
   })
+}
+
+/** As libpq has it too: `?host=one,two`. */
+const listInQuery = /[?&]host=[^&]*(?:,|%2c)/i
+
+/** Which of several is the writer has to be known in one place, for all buses and all of their connections. */
+const severalHosts = {
+  code: 'SEVERAL_HOSTS',
+  found: 'names several hosts (value hidden); the bus connects to one, and does not read target_session_attrs',
+  fix: 'name one host that always leads to the writer, the service name of the cluster or a proxy before it: postgresql://user:password@db-writer.internal:5432/arqonbus',
 }
 
 function describeMissing({ hosts, user, path }: ServiceUrl): string {

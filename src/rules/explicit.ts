@@ -35,18 +35,18 @@ export function explicitFault(ctx: RuleContext, name: KeyName, fix: string): Fin
   return problem === undefined ? undefined : { code: problem.code, variable, found: problem.found, fix }
 }
 
-/** Explicit, understood, and accepted by `accept`, which gives a finding's code and words when it is not. */
+/** Explicit, understood, and accepted by `accept`, which gives a finding's code and words, and better advice, when not. */
 export function judgeExplicit(
   ctx: RuleContext,
   name: KeyName,
   fix: string,
-  accept: () => { readonly code: string; readonly found: string } | undefined = () => undefined,
+  accept: () => { readonly code: string; readonly found: string; readonly fix?: string } | undefined = () => undefined,
 ): Judgement {
   const fault = explicitFault(ctx, name, fix)
   if (fault !== undefined) return { status: 'fail', findings: [fault] }
   const refused = accept()
   const variable = variableOf(ctx, name)
-  if (refused !== undefined) return fail(refused.code, variable, refused.found, fix)
+  if (refused !== undefined) return fail(refused.code, variable, refused.found, refused.fix ?? fix)
   return pass(describeValue(ctx, name))
 }
 

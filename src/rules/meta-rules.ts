@@ -1,9 +1,10 @@
 // The rules about the configuration as a whole.
 import { type KeyName, type KeySpec, keys, limitKeys, type Program } from '../config/keys.ts'
-import { showFound } from '../config/resolution.ts'
+import { type Problem, showFound } from '../config/resolution.ts'
 import { explicitFault, variableOf } from './explicit.ts'
-import { always, production, profileAsked } from './predicates.ts'
+import { always, isProduction, production, profileAsked, secretInUseInProduction } from './predicates.ts'
 import { fail, failIfAny, type Finding, type Judgement, pass, type Rule, type RuleContext } from './rule.ts'
+import { tokenSecrets } from './token-secrets.ts'
 
 export const metaRules: readonly Rule[] = [
   {
@@ -20,16 +21,17 @@ export const metaRules: readonly Rule[] = [
   {
     id: 'meta.config-valid',
     title: 'Every variable is understood',
-    proves: 'Each variable has a value of its type, no name is misspelt, and no two contradict each other.',
+    proves:
+      'Each variable has a value of its type, no name is misspelt, and no two contradict each other. White space around a token secret is said by shield.jwt-secret-hygiene, where that applies.',
     runbook: [],
     severity: 'high',
     class: 'config',
     programs: ['bus', 'shield'],
     appliesWhen: always,
-    judge: ({ resolution, programs }) =>
+    judge: (ctx) =>
       failIfAny(
-        resolution.problems
-          .filter((problem) => concerns(problem.programs, programs))
+        ctx.resolution.problems
+          .filter((problem) => concerns(problem.programs, ctx.programs) && !isSaidByHygiene(problem, ctx))
           .map(({ code, variable, found, fix }) => ({ code, variable, found, fix })),
         'no problem',
       ),
@@ -50,6 +52,13 @@ export const metaRules: readonly Rule[] = [
   capRule('bus', 'bus.limits-within-caps'),
   capRule('shield', 'shield.limits-within-caps'),
 ]
+
+/** One fault is one finding, of the rule that knows more of it. */
+function isSaidByHygiene({ code, variable }: Problem, ctx: RuleContext): boolean {
+  if (code !== 'SURROUNDING_SPACE' && code !== 'TRAILING_NEWLINE') return false
+  const isJudged = secretInUseInProduction.test(ctx).holds
+  return isJudged && tokenSecrets(ctx, isProduction(ctx)).some((secret) => secret.variable === variable)
+}
 
 const concerns = (theirs: readonly Program[], judged: readonly Program[]): boolean =>
   theirs.some((program) => judged.includes(program))

@@ -5,6 +5,7 @@ import type { Terminal } from '../terminal.ts'
 import { attestCommand } from './preflight-attest.ts'
 import { breakGlassCommand, certifyCommand } from './preflight-certify.ts'
 import { diffCommand } from './preflight-diff.ts'
+import { incidentCommand } from './preflight-incident.ts'
 import { explainCommand, listCommand } from './preflight-list.ts'
 import { planCommand } from './preflight-plan.ts'
 import { pluginCommand } from './preflight-plugin.ts'
@@ -25,6 +26,7 @@ const subCommands = [
   breakGlassCommand,
   replayCommand,
   diffCommand,
+  incidentCommand,
   selftestCommand,
   pluginCommand,
 ]

@@ -5,9 +5,10 @@ import { sharedSecret } from '../../rules/predicates.ts'
 import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
 import * as probes from './boot-probes.ts'
-import { judgeRefusals, type RefusalCase, refusalShape } from './refusal.ts'
+import { type RefusalCase, refusalShape } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
-import { refusalWorlds } from './refusal-worlds.ts'
+import { judgeRefusals } from './refusal-judges.ts'
+import { keyPair, refusalWorlds } from './refusal-worlds.ts'
 import { redHealthCheck } from './red-health-checks.ts'
 import { routedCheck } from './routed-checks.ts'
 import { cleanStartCheck } from './start-check.ts'
@@ -59,7 +60,7 @@ function refuses(
     ...head,
     probe,
     judge: (facts) => judgeRefusals(facts, list),
-    worlds: refusalWorlds(list),
+    worlds: refusalWorlds(list, head.appliesWhen === withSharedSecret ? [keyPair] : []),
   })
 }
 

@@ -1,6 +1,6 @@
 // Worlds of the refusals: a start as it has to be, and every way in which one can be wrong, for each case of a check.
 import type { JsonObject } from '../../base/json.ts'
-import type { FailingWorld, Worlds } from '../check.ts'
+import type { FailingWorld, World, Worlds } from '../check.ts'
 import type { RefusalCase, RefusalFacts } from './refusal.ts'
 
 const good = ({ name, exit, named }: RefusalCase): JsonObject => ({
@@ -13,7 +13,17 @@ const good = ({ name, exit, named }: RefusalCase): JsonObject => ({
   reasons: [named[0]!],
 })
 
-export function refusalWorlds(list: readonly RefusalCase[]): Worlds<RefusalFacts> {
+/** Nothing reads a shared secret there. */
+export const keyPair: World<RefusalFacts> = {
+  name: 'tokens by key pair',
+  env: { ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256' },
+}
+
+/** `skips`: beyond development, which every refusal leaves alone. */
+export function refusalWorlds(
+  list: readonly RefusalCase[],
+  skips: readonly World<RefusalFacts>[],
+): Worlds<RefusalFacts> {
   const healthy = list.map(good)
   const but = (one: RefusalCase, changes: JsonObject): RefusalFacts => ({
     starts: healthy.map((start) => (start['name'] === one.name ? { ...start, ...changes } : start)),
@@ -67,6 +77,6 @@ export function refusalWorlds(list: readonly RefusalCase[]): Worlds<RefusalFacts
         facts: but(first, { reasons: ['meta.config-valid BLANK', first.named[0]!] }),
       },
     ],
-    skips: [{ name: 'development', env: { ARQONBUS_ENVIRONMENT: 'development' } }],
+    skips: [{ name: 'development', env: { ARQONBUS_ENVIRONMENT: 'development' } }, ...skips],
   }
 }

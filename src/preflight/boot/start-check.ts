@@ -2,32 +2,9 @@
 // nothing else. A program that never starts would refuse everything.
 import type { JsonObject } from '../../base/json.ts'
 import { version } from '../../base/version.ts'
-import type { Finding } from '../../rules/rule.ts'
-import { type Check, defineCheck, judgeAll, type World } from '../check.ts'
-import { listed, word } from '../runtime/host.ts'
-import { proveSystem, servers, unborn } from './system.ts'
-
-function faultsOf(program: string, facts: JsonObject | undefined): Finding[] {
-  const findings: Finding[] = []
-  const add = (code: string, found: string, fix: string): void =>
-    void findings.push({ code, variable: program, found: `${program} ${found}`, fix })
-  if (facts === undefined || facts['isUp'] !== true) {
-    const reasons = Array.isArray(facts?.['reasons']) ? facts['reasons'].map(word) : []
-    const why = reasons.length === 0 ? 'without a reason that is known' : `because of ${listed(reasons)}`
-    add('DID_NOT_START', `did not start, ${why}`, 'read its standard error in the incident bundle')
-    return findings
-  }
-  const { health, version: own, exit, signal, isLate } = facts
-  if (health !== 200) add('NOT_HEALTHY', `answered /health with ${word(health)}`, 'see which component is down')
-  if (own !== version) {
-    add('OTHER_VERSION', `says that it is ${word(own)}`, 'start the preflight of the package that is deployed')
-  }
-  if (isLate === true || signal !== '' || exit !== 0) {
-    const how = isLate === true ? 'did not end' : signal === '' ? `ended with ${word(exit)}` : `died of ${word(signal)}`
-    add('BAD_END', `was asked to end and ${how}`, 'see what its drain waits for')
-  }
-  return findings
-}
+import { type Check, defineCheck, type World } from '../check.ts'
+import { judgeStarts } from './start-judges.ts'
+import { proveSystem, unborn } from './system.ts'
 
 const good = (program: string): JsonObject => ({
   program,
@@ -72,15 +49,7 @@ export function cleanStartCheck({ at, ...given }: Given): Check {
     requires: ['meta.config-valid', 'runtime.tree-matches-lock'],
     shape: { programs: 'objects' },
     probe: async (ports, signal) => ({ programs: (await proveSystem(ports, signal, at)).programs }),
-    judge({ programs }) {
-      const findings = servers.flatMap((name) =>
-        faultsOf(
-          name,
-          programs.find(({ program }) => program === name),
-        ),
-      )
-      return judgeAll(findings, 'bus and shield started, answered and ended', { version })
-    },
+    judge: judgeStarts,
     worlds: {
       passes: [world('both start', bus, shield)],
       fails: [

@@ -39,7 +39,10 @@ export async function unpackFiles(archive: Uint8Array): Promise<Map<string, Buff
   for await (const entry of tar) {
     const chunks: Buffer[] = []
     for await (const chunk of entry) chunks.push(chunk as Buffer) // as above
-    files.set(entry.header.name.slice(entry.header.name.indexOf('/') + 1), Buffer.concat(chunks))
+    const path = entry.header.name.slice(entry.header.name.indexOf('/') + 1)
+    // Whoever unpacks it otherwise could find the other one.
+    if (files.has(path)) throw new Error(`${path} is in it twice`)
+    files.set(path, Buffer.concat(chunks))
   }
   return files
 }

@@ -24,23 +24,36 @@ export interface GitFacts {
 
 const gitDeadlineMs = 10_000
 
-/** Through the spool, so that what git said stands among the commands too. */
+export interface GitPlace {
+  readonly spool: CommandSpool
+  readonly env: Readonly<Record<string, string>>
+  readonly root?: string
+}
+
+/**
+ * What it wrote. Through the spool, so that it stands among the commands too. No hook, pager or lock: looking at a
+ * repository changes nothing and runs nothing of it. Rejects where it ends with anything but 0.
+ */
+export async function runGit(
+  args: readonly string[],
+  { spool, env, root = installationRoot }: GitPlace,
+): Promise<string> {
+  const argv = ['git', '--no-pager', '-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null', ...args]
+  const { exit, failure, stdout } = await spool.run(
+    { id: `git-${args[0]}`, argv, cwd: root },
+    { env: { ...env, GIT_OPTIONAL_LOCKS: '0', LC_ALL: 'C' }, deadlineMs: gitDeadlineMs },
+  )
+  if (exit !== 0) throw new Error(failure ?? `git ${args[0]} ended with ${exit}`)
+  return stdout.toString('utf8')
+}
+
 export async function collectGit(
   into: Collection,
   spool: CommandSpool,
   env: Readonly<Record<string, string>>,
   root: string = installationRoot,
 ): Promise<GitFacts> {
-  const git = async (...args: string[]): Promise<string> => {
-    // No hook, pager or lock: looking at a repository changes nothing and runs nothing of it.
-    const argv = ['git', '--no-pager', '-c', 'core.fsmonitor=false', '-c', 'core.hooksPath=/dev/null', ...args]
-    const { exit, failure, stdout } = await spool.run(
-      { id: `git-${args[0]}`, argv, cwd: root },
-      { env: { ...env, GIT_OPTIONAL_LOCKS: '0', LC_ALL: 'C' }, deadlineMs: gitDeadlineMs },
-    )
-    if (exit !== 0) throw new Error(failure ?? `git ${args[0]} ended with ${exit}`)
-    return stdout.toString('utf8')
-  }
+  const git = (...args: string[]): Promise<string> => runGit(args, { spool, env, root })
   try {
     const [top = '', commit = ''] = (await git('rev-parse', '--show-toplevel', 'HEAD')).split('\n')
     // Installed below another repository, its commit would be somebody else's.

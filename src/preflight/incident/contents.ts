@@ -5,6 +5,7 @@ import type { RunRecord } from '../replay/record.ts'
 import type { Report } from '../report.ts'
 import type { Collection } from './collection.ts'
 import type { CommandSpool } from './commands.ts'
+import { type Comparison, comparisonLines } from './compare.ts'
 import type { Route } from './route.ts'
 
 export function collectReport(into: Collection, report: Report, text: string, plan: object | undefined): void {
@@ -56,7 +57,15 @@ export function collectReplay(into: Collection, report: Report, record: RunRecor
   into.text('replay/expected-digest', `${report.digest}\n`)
 }
 
-export function collectSummary(into: Collection, { canonical, digest, observations }: Report, route?: Route): void {
+export interface SummaryParts {
+  readonly route: Route | undefined
+  readonly comparison: Comparison | undefined
+  /** The public key that signs the bundle. */
+  readonly signer: string | undefined
+}
+
+export function collectSummary(into: Collection, report: Report, { route, comparison, signer }: SummaryParts): void {
+  const { canonical, digest, observations } = report
   const { verdict, profile, version, unproven, counts, fault } = canonical
   const lines = [
     `# Preflight ${verdict}`,
@@ -78,7 +87,9 @@ export function collectSummary(into: Collection, { canonical, digest, observatio
         .split('\n')
         .map((line) => (line === '' ? '' : `    ${line}`)),
     ]),
+    ...(comparison === undefined ? [] : ['', '## Since it was green', '', ...comparisonLines(comparison)]),
     '',
+    signer === undefined ? 'This bundle is not signed.' : `This bundle is signed with ${signer}.`,
     'What could not be captured stands in INCOMPLETE.json, what was taken out in redaction/report.json.',
   ]
   into.text('SUMMARY.md', `${lines.join('\n')}\n`)

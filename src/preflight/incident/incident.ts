@@ -19,13 +19,16 @@ import { makeBundle, writeBundle } from './bundle.ts'
 import { collectDependencies, collectEnvironment, collectGit, collectHost } from './collect.ts'
 import { Collection, whyOf } from './collection.ts'
 import { type CommandSpool, openCommandSpool } from './commands.ts'
+import { collectCommits, collectComparison } from './compare.ts'
 import { collectCommands, collectReplay, collectReport, collectSummary } from './contents.ts'
 import { installationKey, type InstallationKey } from '../../certificate/installation-key.ts'
 import { addressSecrets, knownSecrets } from './known-secrets.ts'
 import { createRedactor, type Redactor } from './redact.ts'
 import { createRecorder, type Recorder, recordOf } from '../replay/record.ts'
+import { readHistory } from '../replay/history.ts'
 import { remember } from '../replay/remember.ts'
 import { type Route, routeOf } from './route.ts'
+import { keyTextOf } from '../../waivers/sign.ts'
 import { deliver, describeSink, parseSink, type Sink } from './sinks.ts'
 
 export interface IncidentRequest {
@@ -227,9 +230,15 @@ async function captured(run: Run): Promise<Capture> {
 async function collect(run: Run): Promise<{ into: Collection; commit?: string }> {
   const { inputs, recorder, request, report, text, checkPorts, redactor, spool, clock, route } = run
   const into = new Collection()
-  const { commit } = await collectGit(into, spool, toolEnvironment(request.env))
+  const env = toolEnvironment(request.env)
+  const { commit } = await collectGit(into, spool, env)
   collectReport(into, report, text, planOf(run))
-  collectSummary(into, report, route)
+  const comparison = collectComparison(into, report, {
+    earlier: earlierRuns(run),
+    ...(recorder !== undefined && { catalogue: recorder.catalogue }),
+  })
+  if (comparison !== undefined) await collectCommits(into, comparison, { spool, env })
+  collectSummary(into, report, { route, comparison, signer: request.signWith && keyTextOf(request.signWith) })
   collectEnvironment(into, checkPorts.ctx.resolution, redactor)
   collectHost(into, clock.now(), request.cwd)
   collectDependencies(into)
@@ -241,6 +250,14 @@ async function collect(run: Run): Promise<{ into: Collection; commit?: string }>
   )
   collectCommands(into, spool)
   return { into, ...(commit !== undefined && { commit }) }
+}
+
+/** Those of the history, or why there are none. */
+function earlierRuns({ inputs, checkPorts, report }: Run): readonly Report[] | string {
+  if ((inputs.env['ARQONBUS_DATA_DIR'] ?? '') === '') return 'no ARQONBUS_DATA_DIR, so that no history is kept'
+  const { startedAt } = report.observations
+  const isEarlier = ({ observations }: Report): boolean => observations.startedAt < startedAt
+  return readHistory(checkPorts.ctx.resolution.values.dataDir).filter(isEarlier)
 }
 
 function collectWaivers(into: Collection, path: string | undefined): void {

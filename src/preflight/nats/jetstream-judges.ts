@@ -2,9 +2,9 @@
 import type { JsonObject } from '../../base/json.ts'
 import { episodeSubject } from '../../projector/stream.ts'
 import type { Finding } from '../../rules/rule.ts'
-import { type CheckResult, failed, judgeAll } from '../check.ts'
+import { type CheckResult, failed, judgeAll, passed } from '../check.ts'
 import { listIn, numberIn, textIn } from '../json-fields.ts'
-import type { JetStreamFacts, RoundTripFacts, StreamsFacts } from './jetstream-probes.ts'
+import type { JetStreamFacts, RoundTripFacts, SkewFacts, StreamsFacts } from './jetstream-probes.ts'
 
 const variable = 'NATS_URL'
 const finding = (code: string, found: string, fix: string): Finding => ({ code, variable, found, fix })
@@ -47,6 +47,16 @@ export function judgeRoundTrip({ stream, isAcked, isEqual, left }: RoundTripFact
     )
   }
   return judgeAll([], 'stored, given, acknowledged', { stream })
+}
+
+/** As of Valkey and Postgres. */
+const mostSkewMs = 2_000
+
+export function judgeSkew({ offsetMs, uncertaintyMs }: SkewFacts): CheckResult {
+  const found = `${Math.round(offsetMs)} ms, within ${Math.ceil(uncertaintyMs)} ms`
+  return Math.abs(offsetMs) - uncertaintyMs > mostSkewMs
+    ? failed('SKEWED', 'clock', found, 'mend the time service (chronyc tracking) of this host and of the server')
+    : passed(found, { offset: '<=2s' })
 }
 
 /** As NATS' own command line has them. */

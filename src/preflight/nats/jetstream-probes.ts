@@ -136,19 +136,65 @@ export interface RoundTripFacts {
 }
 
 export const probeRoundTrip = (ports: CheckPorts): Promise<RoundTripFacts> =>
-  withServer(ports, async (probe) => {
-    const own = `${ownPrefix}${ports.runId}`
-    const mayMake = await probe.mayPublish(`$JS.API.STREAM.CREATE.${own}`)
-    const isOwn = mayMake && (await probe.mayPublish(`$JS.API.STREAM.DELETE.${own}`))
-    if (!isOwn) return { stream: 'standing', ...(await roundTrip(probe, standingStream, ports)) }
-    await sweep(probe, ports.now)
-    await makeStream(probe, own, subjectOf(ports))
-    try {
-      return { stream: 'own', ...(await roundTrip(probe, own, ports)) }
-    } finally {
-      await call(probe, `STREAM.DELETE.${own}`)
-    }
+  withServer(ports, (probe) =>
+    onProbeStream(probe, ports, async (name, stream) => ({ stream, ...(await roundTrip(probe, name, ports)) })),
+  )
+
+/** One of our own for as long as it takes; the operator's where the user may not make and delete it. */
+async function onProbeStream<T>(
+  probe: NatsProbe,
+  ports: CheckPorts,
+  run: (name: string, whose: 'own' | 'standing') => Promise<T>,
+): Promise<T> {
+  const own = `${ownPrefix}${ports.runId}`
+  const mayMake = await probe.mayPublish(`$JS.API.STREAM.CREATE.${own}`)
+  const isOwn = mayMake && (await probe.mayPublish(`$JS.API.STREAM.DELETE.${own}`))
+  if (!isOwn) return await run(standingStream, 'standing')
+  await sweep(probe, ports.now)
+  await makeStream(probe, own, subjectOf(ports))
+  try {
+    return await run(own, 'own')
+  } finally {
+    await call(probe, `STREAM.DELETE.${own}`)
+  }
+}
+
+export interface SkewFacts {
+  /** How far the server's clock is ahead, ms, and how wrong that can be. */
+  readonly offsetMs: number
+  readonly uncertaintyMs: number
+}
+
+/**
+ * A greeting has no time in it, and $SYS is not for us. JetStream writes down when it makes a consumer, so one is made
+ * that reads nothing and is deleted at once, with the rights that Shield and the projector need anyway.
+ */
+export const probeSkew = (ports: CheckPorts): Promise<SkewFacts> =>
+  withServer(ports, (probe) => {
+    const look = (stream: string): Promise<SkewFacts> => clockOf(probe, stream, ports)
+    return jetStreamUsers(ports.ctx).includes('schemas') ? look(schemaStream) : onProbeStream(probe, ports, look)
   })
+
+async function clockOf(probe: NatsProbe, stream: string, { clock, runId }: CheckPorts): Promise<SkewFacts> {
+  const name = `arqon-preflight-${runId}`
+  const idle = {
+    deliver_policy: 'new',
+    ack_policy: 'none',
+    mem_storage: true,
+    num_replicas: 1,
+    inactive_threshold: 10e9,
+  }
+  const [wall, before] = [clock.now(), clock.monotonic()]
+  const made = await call(probe, `CONSUMER.CREATE.${stream}.${name}`, {
+    stream_name: stream,
+    config: { name, ...idle },
+  })
+  const uncertaintyMs = (clock.monotonic() - before) / 2
+  await call(probe, `CONSUMER.DELETE.${stream}.${name}`).catch(() => undefined) // it ends by itself when idle
+  const created = Date.parse(textIn(made, 'created'))
+  if (Number.isNaN(created)) throw new ProbeStop('MALFORMED', 'JetStream made a consumer at no time', 'answer')
+  return { offsetMs: created - (wall + uncertaintyMs), uncertaintyMs }
+}
 
 const leftOverMs = 3_600_000
 

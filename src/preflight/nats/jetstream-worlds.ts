@@ -1,7 +1,7 @@
 // Worlds of the JetStream checks.
 import type { JsonObject } from '../../base/json.ts'
 import type { Worlds } from '../check.ts'
-import type { JetStreamFacts, RoundTripFacts, StreamsFacts } from './jetstream-probes.ts'
+import type { JetStreamFacts, RoundTripFacts, SkewFacts, StreamsFacts } from './jetstream-probes.ts'
 
 const schemas = { SHIELD_SCHEMA_SOURCE: 'nats' }
 const projector = { ARQONBUS_PROJECTOR_METRICS_HOST: '10.0.0.5' }
@@ -164,4 +164,31 @@ export const streams: Worlds<StreamsFacts> = {
     { name: 'a wider stream', env: projector, facts: only({ ...episodes, subjects: ['a.b', 'continuum.>'] }) },
     { name: 'a stream with a star', env: projector, facts: only({ ...episodes, subjects: ['continuum.*.v1'] }) },
   ],
+}
+
+const apart = (offsetMs: number, uncertaintyMs: number) => ({ env: schemas, facts: { offsetMs, uncertaintyMs } })
+
+export const skew: Worlds<SkewFacts> = {
+  passes: [
+    { name: 'together', ...apart(3, 1) },
+    { name: '2 s ahead, beyond what can be known', ...apart(2_010, 10) },
+    { name: '2 s behind', ...apart(-2_010, 10) },
+  ],
+  fails: [
+    {
+      name: 'more than 2 s ahead',
+      ...apart(2_011, 10),
+      expect: { code: 'SKEWED', findings: ['clock SKEWED'] },
+    },
+    { name: 'more than 2 s behind', ...apart(-2_011, 10), expect: { code: 'SKEWED' } },
+    { name: 'no time', env: schemas, ...stopped('MALFORMED'), expect: { status: 'error', code: 'MALFORMED' } },
+    {
+      name: 'may make no consumer',
+      env: schemas,
+      ...stopped('NO_PERMISSION'),
+      expect: { code: 'NO_PERMISSION', class: 'config' },
+    },
+  ],
+  ignores: [{ name: 'a slow way, the same time', ...apart(900, 900) }],
+  skips: [{ name: 'nobody of us uses JetStream' }],
 }

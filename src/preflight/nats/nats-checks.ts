@@ -1,15 +1,19 @@
 // The NATS chain (runbook L13, L33). What the servers of NATS_URL are, whether our user can do there what Shield does,
 // and, where somebody of us needs it, JetStream.
-//
-// Two rows of the specification have no check. The expiry of a credential: NATS_URL takes a user and password or a
-// token, which do not expire; files with a JWT are not supported. The clock of the server: the only way to it is HTTP of
-// its monitoring port, which no variable names.
 import { type Check, type CheckHead, defineCheck } from '../check.ts'
-import { judgeJetStream, judgeRoundTrip, judgeStreams } from './jetstream-judges.ts'
-import { probeJetStream, probeRoundTrip, probeStreams, standingStream, standingSubjects } from './jetstream-probes.ts'
+import { jwtInUse, probeCredential } from './credential.ts'
+import { judgeJetStream, judgeRoundTrip, judgeSkew, judgeStreams } from './jetstream-judges.ts'
+import {
+  probeJetStream,
+  probeRoundTrip,
+  probeSkew,
+  probeStreams,
+  standingStream,
+  standingSubjects,
+} from './jetstream-probes.ts'
 import * as jetStreamWorlds from './jetstream-worlds.ts'
 import { jetStreamInUse, natsInUse, projectorOnNats } from './nats-facts.ts'
-import { judgeConnect, judgeIdentity, judgePermissions, judgePubSub } from './nats-judges.ts'
+import { judgeConnect, judgeCredential, judgeIdentity, judgePermissions, judgePubSub } from './nats-judges.ts'
 import { probeConnect, probeIdentity, probePermissions, probePubSub } from './nats-probes.ts'
 import * as worlds from './nats-worlds.ts'
 
@@ -92,7 +96,7 @@ export const natsChecks: readonly Check[] = [
     fix: 'See the finding: rights, routes, or what stands between.',
     runbook: ['L13', 'L33'],
     severity: 'blocker',
-    requires: ['dep.nats.permissions'],
+    requires: ['dep.nats.identity'],
     appliesWhen: natsInUse,
     effects: [{ kind: 'net', what: 'two messages to an inbox of its own, which nobody else hears and nothing keeps' }],
     hints: { NO_PERMISSION: needsSubjects },
@@ -106,14 +110,14 @@ export const natsChecks: readonly Check[] = [
     id: 'dep.nats.permissions',
     title: 'The user of NATS_URL may what Shield does, and no more',
     proves:
-      'It may use each family of subjects of the link; it may neither listen to $SYS.> nor delete streams (judged where it has a list of rights, and in prod).',
+      'It may use each family of subjects of the link; it may neither listen to $SYS.> nor delete streams (judged where it has a list of rights, and in prod), and in prod neither publish nor hear what is of no family of ours.',
     evidence:
       'Each right, asked for with a publish that the server judges and does not route, or a subscription undone at once.',
     fix: 'Give the user of NATS_URL the permissions of docs/link.md.',
     runbook: ['L13', 'L33'],
     severity: 'critical',
     class: 'config',
-    requires: ['dep.nats.connect'],
+    requires: ['dep.nats.pubsub'],
     appliesWhen: natsInUse,
     effects: [{ kind: 'net', what: 'one connection; publishes that are judged and not delivered' }],
     shape: { isAuthRequired: 'boolean', isRestricted: 'boolean', allowed: 'strings' },
@@ -130,7 +134,7 @@ export const natsChecks: readonly Check[] = [
     fix: 'Start nats-server with -js, or with jetstream {} in its configuration, and enable it for the account.',
     runbook: ['L13'],
     severity: 'blocker',
-    requires: ['dep.nats.connect'],
+    requires: ['dep.nats.pubsub'],
     appliesWhen: jetStreamInUse,
     effects: [{ kind: 'net', what: 'requests to the JetStream API' }],
     hints: { NO_PERMISSION: needsJetStream },
@@ -185,5 +189,50 @@ export const natsChecks: readonly Check[] = [
     probe: probeStreams,
     judge: judgeStreams,
     worlds: jetStreamWorlds.streams,
+  }),
+  defineCheck({
+    phase: 'deps',
+    class: 'dependency',
+    deadlineMs: 5_000,
+    id: 'dep.nats.credential',
+    title: 'The credential of NATS lasts',
+    proves:
+      'Each JWT that NATS_URL gives as token or password is good for more than seven days. What is no JWT does not end.',
+    evidence: 'The days that each JWT has left, by its own word.',
+    fix: 'The finding names the server whose JWT has to be issued anew.',
+    runbook: ['L13', 'L33'],
+    severity: 'high',
+    requires: ['dep.nats.connect'],
+    appliesWhen: jwtInUse,
+    effects: [{ kind: 'env', what: 'NATS_URL' }],
+    shape: { credentials: 'objects' },
+    probe: probeCredential,
+    judge: judgeCredential,
+    worlds: worlds.credential,
+  }),
+  defineCheck({
+    ...common,
+    id: 'dep.nats.skew',
+    title: 'JetStream and this machine agree on the time',
+    proves:
+      'The time at which JetStream says that it made a consumer is within 2 s of the clock here. Without JetStream a NATS server tells its time to nobody but the users of $SYS.',
+    evidence: 'Offset and uncertainty by the midpoint of that request.',
+    fix: 'Mend the time service of this host and of the server.',
+    runbook: ['L13'],
+    severity: 'advisory',
+    requires: ['dep.nats.streams', 'dep.nats.jetstream-roundtrip'],
+    appliesWhen: jetStreamInUse,
+    effects: [
+      { kind: 'net', what: 'requests to the JetStream API' },
+      {
+        kind: 'write',
+        what: 'for a moment, a consumer that reads nothing: of the bucket, or of the stream of the round trip',
+      },
+    ],
+    hints: { NO_PERMISSION: needsJetStream },
+    shape: { offsetMs: 'number', uncertaintyMs: 'number' },
+    probe: probeSkew,
+    judge: judgeSkew,
+    worlds: jetStreamWorlds.skew,
   }),
 ]

@@ -127,14 +127,17 @@ export function judgePermissions(
   { isAuthRequired, isRestricted, allowed }: PermissionFacts,
   { ctx }: JudgePorts,
 ): CheckResult {
-  const { needed, forbidden } = rightsOf(ctx, '')
+  const { needed, forbidden, nobodys } = rightsOf(ctx, '')
   const findings = needed
     .filter(({ name }) => !allowed.includes(name))
     .map(({ name }) =>
       finding('DENIED', `the user of NATS_URL may not ${name}`, `grant it: ${name} (docs/link.md has the whole list)`),
     )
-  const isJudged = isAuthRequired && (isRestricted || ctx.profile === 'prod')
-  const tooMuch = forbidden.filter(({ name }) => isJudged && allowed.includes(name))
+  const isProd = ctx.profile === 'prod'
+  const isJudged = isAuthRequired && (isRestricted || isProd)
+  const tooMuch = (isProd ? [...forbidden, ...nobodys] : forbidden).filter(
+    ({ name }) => isJudged && allowed.includes(name),
+  )
   for (const { name } of tooMuch) {
     const fix = `take it away: ${name}; allow only what docs/link.md lists`
     findings.push(finding('TOO_MUCH', `the user of NATS_URL may ${name}`, fix))
@@ -143,4 +146,25 @@ export function judgePermissions(
     findings,
     isRestricted ? 'what is needed, and not what is forbidden' : 'the user has no list of rights',
   )
+}
+
+const dayMs = 86_400_000
+/** A JWT has to be good for longer. */
+const leastDays = 7
+
+export function judgeCredential(
+  { credentials }: { readonly credentials: readonly JsonObject[] },
+  { now }: JudgePorts,
+): CheckResult {
+  if (credentials.length === 0) return { status: 'error', code: 'BAD_FACTS', observed: 'no JWT', class: 'unknown' }
+  const ending = credentials.filter((one) => typeof one['expires'] === 'number')
+  const findings = ending.flatMap((one): Finding[] => {
+    const leftMs = numberIn(one, 'expires') * 1_000 - now
+    if (leftMs > leastDays * dayMs) return []
+    const fix = 'have a JWT issued that is good for longer, and put it into NATS_URL'
+    const where = textIn(one, 'server')
+    if (leftMs <= 0) return [finding('EXPIRED', `the JWT for ${where} has ended`, fix)]
+    return [finding('EXPIRES_SOON', `the JWT for ${where} has ${Math.floor(leftMs / dayMs)} days left`, fix)]
+  })
+  return judgeAll(findings, `${ending.length} of ${credentials.length} end, none of them soon`, { left: '>7d' })
 }

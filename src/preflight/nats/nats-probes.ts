@@ -196,8 +196,7 @@ export const probePermissions = (
     const has = (right: Right): Promise<boolean> =>
       right.action === 'publish' ? probe.mayPublish(right.subject) : probe.maySubscribe(right.subject)
     const allowed: string[] = []
-    for (const right of [...needed, ...forbidden]) if (await has(right)) allowed.push(right.name)
-    let isRestricted = false
-    for (const right of nobodys) if (!(await has(right))) isRestricted = true
+    for (const right of [...needed, ...forbidden, ...nobodys]) if (await has(right)) allowed.push(right.name)
+    const isRestricted = nobodys.some(({ name }) => !allowed.includes(name))
     return { isAuthRequired: probe.greeting.isAuthRequired, isRestricted, allowed }
   })

@@ -198,9 +198,10 @@ export const pubSub: Worlds<PubSubFacts> = {
   ignores: [{ name: 'nothing to compare', facts: { proof: 'receipt', received: 1, isEqual: false } }],
 }
 
-const { needed: rights, forbidden } = rightsOf(portsOfWorld({ name: 'healthy' }).ctx, '')
+const { needed: rights, forbidden, nobodys } = rightsOf(portsOfWorld({ name: 'healthy' }).ctx, '')
 const needs = rights.map(({ name }) => name)
 const both = forbidden.map(({ name }) => name)
+const others = nobodys.map(({ name }) => name)
 const may = (allowed: readonly string[], change: Partial<PermissionFacts> = {}): PermissionFacts => ({
   isAuthRequired: true,
   isRestricted: true,
@@ -220,7 +221,11 @@ export const permissions: Worlds<PermissionFacts> = {
       facts: may(needs.filter((other) => other !== name)),
       expect: { code: 'DENIED' },
     })),
-    ...both.map((name) => ({ name: `may ${name}`, facts: may([...needs, name]), expect: { code: 'TOO_MUCH' } })),
+    ...[...both, ...others].map((name) => ({
+      name: `may ${name}`,
+      facts: may([...needs, name]),
+      expect: { code: 'TOO_MUCH', findings: ['NATS_URL TOO_MUCH'] },
+    })),
     {
       name: 'staging: too long a list',
       facts: may([...needs, ...both]),
@@ -229,8 +234,8 @@ export const permissions: Worlds<PermissionFacts> = {
     },
     {
       name: 'production: no list at all',
-      facts: may([...needs, ...both], { isRestricted: false }),
-      expect: { code: 'TOO_MUCH' },
+      facts: may([...needs, ...both, ...others], { isRestricted: false }),
+      expect: { code: 'TOO_MUCH', findings: [...both, ...others].map(() => 'NATS_URL TOO_MUCH') },
     },
     {
       name: 'a mirror without the right',
@@ -241,10 +246,15 @@ export const permissions: Worlds<PermissionFacts> = {
     { name: 'nothing', facts: may([]), expect: { code: 'DENIED' } },
   ],
   ignores: [
-    { name: 'staging: no list at all', facts: may([...needs, ...both], { isRestricted: false }), env: staging },
+    {
+      name: 'staging: no list at all',
+      facts: may([...needs, ...both, ...others], { isRestricted: false }),
+      env: staging,
+    },
+    { name: 'staging: may publish what is nobody’s', facts: may([...needs, others[0]!]), env: staging },
     {
       name: 'a server without users',
-      facts: may([...needs, ...both], { isAuthRequired: false, isRestricted: false }),
+      facts: may([...needs, ...both, ...others], { isAuthRequired: false, isRestricted: false }),
     },
     { name: 'more that is harmless', facts: may([...needs, 'publish elsewhere.>']) },
     {
@@ -252,5 +262,45 @@ export const permissions: Worlds<PermissionFacts> = {
       facts: may(needs),
       env: { ...mirrored, SHIELD_MIRROR_NATS_URL: 'tls://u:p@shadow.internal:4222' },
     },
+  ],
+}
+
+const dayS = 86_400
+const at = '2026-11-23T00:00:00Z'
+const jwt = (days?: number): JsonObject => ({
+  server: one,
+  ...(days !== undefined && { expires: Date.parse(at) / 1_000 + days * dayS }),
+})
+/** `{"alg":"none"}.{}.`: somebody's form, nobody's credential. */
+const withJwt = { NATS_URL: 'nats://eyJhbGciOiJub25lIn0.e30.@nats.internal:4222' }
+const credentialWorld = (name: string, ...credentials: JsonObject[]) => ({
+  name,
+  env: withJwt,
+  now: at,
+  facts: { credentials },
+})
+
+export const credential: Worlds<{ readonly credentials: readonly JsonObject[] }> = {
+  passes: [
+    credentialWorld('a little more than seven days', jwt(7.001)),
+    credentialWorld('one of two ends, late', jwt(), jwt(90)),
+  ],
+  fails: [
+    {
+      ...credentialWorld('seven days', jwt(7)),
+      expect: { code: 'EXPIRES_SOON', findings: ['NATS_URL EXPIRES_SOON'] },
+    },
+    { ...credentialWorld('the second ends', jwt(90), jwt(1)), expect: { code: 'EXPIRES_SOON' } },
+    { ...credentialWorld('a moment', jwt(1 / dayS)), expect: { code: 'EXPIRES_SOON' } },
+    { ...credentialWorld('ended now', jwt(0)), expect: { code: 'EXPIRED', findings: ['NATS_URL EXPIRED'] } },
+    { ...credentialWorld('none was found'), expect: { status: 'error', code: 'BAD_FACTS', class: 'unknown' } },
+  ],
+  ignores: [credentialWorld('a JWT without an end', jwt())],
+  skips: [
+    { name: 'user and password', env: { NATS_URL: 'nats://u:a.b.c@nats.internal:4222' } },
+    { name: 'a token', env: { NATS_URL: 'nats://t0ken@nats.internal:4222' } },
+    { name: 'dots in a token', env: { NATS_URL: 'nats://e30.e30.e30@nats.internal:4222' } },
+    { name: 'an address that is none', env: { NATS_URL: 'http://eyJhbGciOiJub25lIn0.e30.@nats.internal' } },
+    { name: 'dev without NATS', env: { ARQONBUS_ENVIRONMENT: 'development', NATS_URL: undefined } },
   ],
 }

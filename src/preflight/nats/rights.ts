@@ -44,10 +44,10 @@ export function rightsOf(
       right('subscribe', '$SYS.>'),
       right('publish', '$JS.API.STREAM.DELETE.>', `$JS.API.STREAM.DELETE.arqon-preflight-${runId}`),
     ],
-    // Nobody would grant these by name: who has them has no list of rights.
+    // Of no family of ours, and nobody would grant them by name: who has both has no list of rights.
     nobodys: [
-      right('publish', 'anything', `arqon-preflight-nobodys.${runId}`),
-      right('subscribe', 'anything', `arqon-preflight-nobodys.${runId}`),
+      right('publish', "others' subjects", `arqon-preflight-nobodys.${runId}`),
+      right('subscribe', "others' subjects", `arqon-preflight-nobodys.${runId}`),
     ],
   }
 }

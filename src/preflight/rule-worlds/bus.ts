@@ -94,6 +94,16 @@ export const busWorlds: Readonly<Record<string, Worlds>> = {
     fails: [
       bad('a bare slash in the password', 'ARQONBUS_POSTGRES_URL MALFORMED', postgres('postgres://a:b/c@db/arqonbus')),
       bad('another protocol', 'ARQONBUS_POSTGRES_URL WRONG_SCHEME', postgres('mysql://arqon:p@db.internal/arqonbus')),
+      bad(
+        'several hosts',
+        'ARQONBUS_POSTGRES_URL SEVERAL_HOSTS',
+        postgres('postgresql://arqon:p%40ss@db-1:5432,db-2:5432/arqonbus?target_session_attrs=read-write'),
+      ),
+      bad(
+        'several hosts in the query',
+        'ARQONBUS_POSTGRES_URL SEVERAL_HOSTS',
+        postgres('postgresql://arqon:p@db-1/a?sslmode=require&host=db-1%2Cdb-2'),
+      ),
       bad('no user', 'ARQONBUS_POSTGRES_URL INCOMPLETE', postgres('postgresql://db.internal/arqonbus')),
       bad('no host', 'ARQONBUS_POSTGRES_URL INCOMPLETE', postgres('postgresql:///arqonbus')),
       bad('no path', 'ARQONBUS_POSTGRES_URL INCOMPLETE', postgres('postgresql://arqon:p@db.internal')),
@@ -101,7 +111,8 @@ export const busWorlds: Readonly<Record<string, Worlds>> = {
     ],
     ignores: [
       fine('a database of one letter', postgres('postgres://arqon:p@db.internal/a')),
-      fine('several hosts', postgres('postgresql://arqon:p%40ss@db-1:5432,db-2:5432/arqonbus')),
+      fine('attributes for a choice of one', postgres('postgresql://arqon:p@db-1/a?target_session_attrs=read-write')),
+      fine('a comma elsewhere', postgres('postgresql://arqon:p%2C@db-1/a?application_name=a,b&hostaddr=1,2')),
       fine('this machine, the identity check’s business', postgres('postgresql://arqon:p@localhost/arqonbus')),
       fine('no password', postgres('postgresql://arqon@db.internal/arqonbus')),
     ],

@@ -1,5 +1,6 @@
 // Worlds of the rules about the configuration as a whole.
 import type { FailingWorld, World, Worlds } from '../check.ts'
+import { healthySecret } from '../healthy-world.ts'
 import { bad, fine, healthy, inDevelopment, strictDevelopment } from './make.ts'
 
 const file = '/etc/arqon/file'
@@ -54,6 +55,19 @@ export const metaWorlds: Readonly<Record<string, Worlds>> = {
         ARQONBUS_LIMIT_MAX_JOINS: '0',
         SHIELD_LIMIT_MAX_JOINS: '100 ',
       }),
+      bad('a newline after a secret, in development', 'JWT_SECRET TRAILING_NEWLINE', {
+        ARQONBUS_ENVIRONMENT: 'development',
+        JWT_SECRET: `${healthySecret}\n`,
+      }),
+      bad('a blank after a secret that nobody reads', 'JWT_SECRET SURROUNDING_SPACE', {
+        ARQONBUS_AUTH_JWT_ALGORITHM: 'RS256',
+        ARQONBUS_AUTH_JWKS_URL: 'https://id.example/keys',
+        JWT_SECRET: `${healthySecret} `,
+      }),
+      bad('a blank after another secret', 'ARQONBUS_HTTP_API_KEY SURROUNDING_SPACE', {
+        ARQONBUS_HTTP_API_KEY: `${healthySecret} `,
+      }),
+      bad('a secret that is blank', 'JWT_SECRET BLANK', { JWT_SECRET: ' ' }),
       bad('in development', 'ARQONBUS_ENVIRONMENT NOT_ONE_OF', { ARQONBUS_ENVIRONMENT: 'prodution' }),
       bad(
         'of the bus alone',
@@ -63,6 +77,8 @@ export const metaWorlds: Readonly<Record<string, Worlds>> = {
       ),
     ],
     ignores: [
+      fine('a newline after a token secret, the hygiene’s business', { JWT_SECRET: `${healthySecret}\n` }),
+      fine('a blank before it', { JWT_SECRET: ` ${healthySecret}` }),
       fine('names of others', { PATH: '/usr/bin', NATS_SERVER: 'x' }),
       fine('a file that cannot be read', { SHIELD_SCHEMA_FILE: '/nowhere' }),
       fine('a fault of the other program', { SHIELD_LIMIT_MAX_JOINS: '0' }, { programs: ['bus'] }),

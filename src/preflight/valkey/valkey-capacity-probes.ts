@@ -1,6 +1,8 @@
 // The second half of the chain: what the server does with data, room and time. Only read.
+import type { JsonObject } from '../../base/json.ts'
 import { ErrorReply } from '../../valkey/resp.ts'
 import type { CheckPorts } from '../check.ts'
+import type { Report } from '../report.ts'
 import { ProbeStop } from '../stops.ts'
 import { listOf, numberIn, readInfo, textOf, withValkey } from './valkey-session.ts'
 
@@ -93,6 +95,21 @@ export async function probeLatency(ports: CheckPorts, signal: AbortSignal) {
     }
     took.sort((a, b) => a - b)
     const percentile = (share: number): number => took[Math.ceil(share * pings) - 1]!
-    return { samples: pings, p50Ms: percentile(0.5), p99Ms: percentile(0.99) }
+    const green = await greenLatency(ports)
+    return { samples: pings, p50Ms: percentile(0.5), p99Ms: percentile(0.99), ...(green !== undefined && { green }) }
   })
+}
+
+/** What the last green run that asked was answered, from the history in the data folder. */
+async function greenLatency({ ctx }: CheckPorts): Promise<JsonObject | undefined> {
+  const { lastGreen, readHistory } = await import('../replay/history.ts')
+  const factsOf = ({ observations }: Report): JsonObject | undefined => {
+    const answer = observations.results['dep.valkey.latency']?.answer
+    return answer !== undefined && 'facts' in answer ? answer.facts : undefined
+  }
+  const asked = readHistory(ctx.resolution.values.dataDir).filter((run) => factsOf(run) !== undefined)
+  const green = lastGreen(asked, ctx.profile)
+  if (green === undefined) return undefined
+  const { p50Ms = 0, p99Ms = 0 } = factsOf(green)!
+  return { p50Ms, p99Ms }
 }

@@ -1,7 +1,7 @@
 // Runs that fail, against a port that really refuses: their bundles, their tickets at a real receiver, and no secret in
 // anything that leaves the run.
 import { spawn } from 'node:child_process'
-import { createHmac } from 'node:crypto'
+import { createHmac, generateKeyPairSync } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingHttpHeaders, type ServerResponse } from 'node:http'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
@@ -23,6 +23,9 @@ import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import type { PreflightInputs } from '../../../src/preflight/inputs.ts'
 import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
+import { productionEnvironment } from '../../support/environments.ts'
+import { runCommand } from '../../support/run-command.ts'
+import { keyTextOf } from '../../../src/waivers/sign.ts'
 import { plantedSecrets, printedForms } from '../../support/planted-secrets.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'arqonbus-incident-'))
@@ -100,6 +103,75 @@ describe('a run that fails', () => {
     expect(text('report/canonical.json')).toBe(canonicalJson(report.canonical))
     expect(text('replay/expected-digest')).toBe(`${report.digest}\n`)
     expect(formatText(report)).toContain(`bundle   ${bundle!.path}   ${bundle!.files} files`)
+  })
+
+  it('is compared with the run that was green last', async () => {
+    const cwd = newFolder()
+    const run = (env: Record<string, string>, only: string) =>
+      runWithIncident(
+        { env: { ...productionEnvironment, ARQONBUS_DATA_DIR: cwd, ...env }, only: [only] },
+        requestIn(cwd),
+      )
+    const id = 'shield.jwt-skip-absent'
+    const comparedIn = async (report: Report) => {
+      const files = await bundleOf(report)
+      return {
+        json: JSON.parse(files.get('compare/diff-vs-last-green.json')!.toString()),
+        summary: files.get('SUMMARY.md')!.toString(),
+      }
+    }
+    const first = await comparedIn(await run({ JWT_SKIP_VALIDATION: '' }, id))
+    expect(first.json).toEqual({ green: null, why: 'no run of prod was green here yet' })
+    expect(first.summary).not.toContain('Since it was green')
+    expect(first.summary).toContain('This bundle is not signed.')
+    const green = await run({ JWT_ISSUER: 'old' }, id)
+    expect(green.canonical.rootCauses).toEqual([])
+    const failed = await run({ JWT_SKIP_VALIDATION: '1', JWT_ISSUER: 'new' }, id)
+    const { json, summary } = await comparedIn(failed)
+    expect(json).toMatchObject({
+      green: { digest: green.digest, at: green.observations.startedAt, phases: ['static'] },
+      variables: { changed: ['JWT_ISSUER'], added: ['JWT_SKIP_VALIDATION'], gone: [] },
+      versions: {},
+      checks: [{ id, before: 'pass', after: 'fail PRESENT' }],
+      causes: [{ kind: 'variable', name: 'JWT_SKIP_VALIDATION', explains: id }],
+      notes: [],
+    })
+    expect(summary).toContain('## Since it was green')
+    expect(summary).toContain('- variable JWT_SKIP_VALIDATION')
+    expect(summary).toContain(`- ${id}: pass -> fail PRESENT`)
+    expect(summary).toContain(`Most likely first: variable JWT_SKIP_VALIDATION, for ${id}.`)
+    expect(JSON.parse((await bundleOf(failed)).get('INCOMPLETE.json')!.toString())).toEqual([])
+  })
+
+  it('is signed where a key was given, and verified with the other half of it', async () => {
+    const cwd = newFolder()
+    const { privateKey } = generateKeyPairSync('ed25519')
+    const path = join(cwd, 'key.pem')
+    writeFileSync(path, privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 })
+    const env = { ...productionEnvironment, JWT_SKIP_VALIDATION: '1', ARQONBUS_DATA_DIR: cwd }
+    const run = await runCommand(
+      ['preflight', 'run', '--only', 'shield.jwt-skip-absent', '--json', '--sign', path],
+      env,
+    )
+    expect(run.exitCode).toBe(20)
+    const report = JSON.parse(run.out.join('\n')) as Report
+    expect((await bundleOf(report)).get('SUMMARY.md')!.toString()).toContain(`signed with ${keyTextOf(privateKey)}.`)
+    const archive = report.observations.incident!.bundle!.path
+    const verify = (...args: string[]) => runCommand(['preflight', 'incident', 'verify', archive, ...args], {})
+    const verified = await verify('--public-key', keyTextOf(privateKey))
+    expect(verified).toMatchObject({
+      exitCode: 0,
+      out: [expect.stringMatching(/^VERIFIED: \d+ files/), expect.any(String)],
+    })
+    expect(verified.out[1]).toContain(`NO-GO, label blocker, commit `)
+    expect(await verify()).toMatchObject({
+      exitCode: 40,
+      out: [expect.stringMatching(/^NO_KEY: /), expect.any(String), expect.any(String)],
+    })
+    const other = keyTextOf(generateKeyPairSync('ed25519').privateKey)
+    expect(await verify('--public-key', other, '--json')).toMatchObject({ exitCode: 40 })
+    expect((await verify('--public-key', 'ed25519:x')).exitCode).toBe(64)
+    expect((await runCommand(['preflight', 'incident', 'verify', join(cwd, 'none')], {})).exitCode).toBe(65)
   })
 
   it('shows none of forty secrets in any form, anywhere, but that two are equal', async () => {
@@ -235,6 +307,7 @@ describe('the command line', () => {
     ['for a part that did not fail', ['--only', 'live.*'], 30],
     ['for a wrong call', ['--only', 'no.such.check'], 64],
     ['for a wrong route', ['--route', 'mail=x'], 64],
+    ['for a key that is not there', ['--sign', 'none.pem'], 64],
   ])('leaves none %s', async (_name, args, code) => {
     const cwd = newFolder()
     expect((await preflight(cwd, args)).code).toBe(code)

@@ -8,6 +8,9 @@ import { jetstreamManager } from '@nats-io/jetstream'
 import { afterEach, describe, expect, test } from 'vitest'
 import type { Environment } from '../../../src/config/resolution.ts'
 import { probeNats } from '../../../src/link/nats-probe.ts'
+import { natsChecks } from '../../../src/preflight/nats/nats-checks.ts'
+import { checkPortsOf } from '../../../src/preflight/ports.ts'
+import { lookHere } from '../../../src/preflight/prober.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { standingStream, standingSubjects } from '../../../src/preflight/nats/jetstream-probes.ts'
@@ -35,6 +38,13 @@ const userWith = (rights?: Rights): string => {
   const permissions = rights === undefined ? '' : `, permissions: ${JSON.stringify(rights)}`
   return `${roomy}\nauthorization: { users: [ { user: shield, password: "${password}"${permissions} } ] }`
 }
+
+/** The same for the whole test, so that the server and NATS_URL have one. */
+const startedS = Math.floor(Date.now() / 1_000)
+const jwt = (days: number): string =>
+  [{ alg: 'EdDSA' }, { exp: startedS + days * 86_400 }, 'signature']
+    .map((part) => Buffer.from(JSON.stringify(part)).toString('base64url'))
+    .join('.')
 
 describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
   const closing: (() => unknown)[] = []
@@ -86,14 +96,22 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
   }
 
   const without = 'not-applicable'
-  const withoutJetStream = { jetstream: without, 'jetstream-roundtrip': without, streams: without }
-  const coreHealthy = { connect: 'pass', identity: 'pass', pubsub: 'pass', permissions: 'pass', ...withoutJetStream }
+  const withoutJetStream = { jetstream: without, 'jetstream-roundtrip': without, streams: without, skew: without }
+  const coreHealthy = {
+    connect: 'pass',
+    identity: 'pass',
+    pubsub: 'pass',
+    permissions: 'pass',
+    credential: without,
+    ...withoutJetStream,
+  }
   const blocked = 'blocked-by'
+  const waiting = { pubsub: blocked, permissions: blocked }
   const afterConnect = (connected: string): Record<string, string> => ({
     connect: connected,
     identity: blocked,
-    pubsub: blocked,
-    permissions: blocked,
+    ...waiting,
+    credential: without,
     ...withoutJetStream,
   })
 
@@ -116,6 +134,11 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(urlOf(await start(userWith()), shield)))).toEqual(coreHealthy)
       const server = await start(`${roomy}\nauthorization: { token: "t0ken" }`)
       expect(outcomes(await run(urlOf(server, 't0ken')))).toEqual(coreHealthy)
+    })
+
+    test('a JWT for an authorization service, which ends in a year', async () => {
+      const server = await start(`${roomy}\nauthorization: { token: "${jwt(365)}" }`)
+      expect(outcomes(await run(urlOf(server, jwt(365))))).toEqual({ ...coreHealthy, credential: 'pass' })
     })
 
     test('a cluster of two', async () => {
@@ -202,6 +225,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(urlOf(await start('max_payload: 1064959'))))).toEqual({
         ...coreHealthy,
         identity: 'PAYLOAD_TOO_SMALL (dependency)',
+        ...waiting,
       })
     })
 
@@ -210,16 +234,20 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       expect(outcomes(await run(url))).toEqual({
         ...coreHealthy,
         identity: 'NOT_ONE_CLUSTER (dependency)',
-        pubsub: 'NOT_RECEIVED (dependency)',
+        ...waiting,
       })
+      // What waits would have seen the same.
+      const inputs = { env: { ARQONBUS_ENVIRONMENT: 'staging', NATS_URL: url } }
+      const pubsub = natsChecks.find(({ id }) => id === 'dep.nats.pubsub')!
+      expect(await lookHere(pubsub, checkPortsOf(inputs, {}))).toEqual({ facts: { proof: 'loop', received: 0 } })
     })
 
     test('a user who may publish nothing', async () => {
       const server = await start(userWith({ ...gateway, publish: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'blocked-by',
-        permissions: 'DENIED DENIED DENIED DENIED DENIED (config)',
+        pubsub: 'NO_PERMISSION (config)',
+        permissions: blocked,
       })
     })
 
@@ -227,8 +255,31 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
       const server = await start(userWith({ publish: [...gateway.publish, '_INBOX.>'], subscribe: ['elsewhere'] }))
       expect(outcomes(await run(urlOf(server, shield)))).toMatchObject({
         connect: 'pass',
-        pubsub: 'blocked-by',
-        permissions: expect.stringMatching(/^(?:DENIED ){6}DENIED \(config\)$/),
+        pubsub: 'NO_PERMISSION (config)',
+        permissions: blocked,
+      })
+    })
+
+    test('a user who may neither ask for leases nor hear that it lost a channel', async () => {
+      const without = (list: readonly string[], subject: string) => list.filter((one) => one !== subject)
+      const rights = {
+        publish: without(gateway.publish, 'ctl.bus.lease'),
+        subscribe: [
+          ...without(gateway.subscribe, 'ctl.edge.>'),
+          'ctl.edge.resync',
+          'ctl.edge.heads',
+          'ctl.edge.close.>',
+        ],
+      }
+      const report = await run(urlOf(await start(userWith(rights)), shield))
+      expect(outcomes(report)).toEqual({ ...coreHealthy, permissions: 'DENIED DENIED (config)' })
+    })
+
+    test('a JWT that ends within a week', async () => {
+      const server = await start(`${roomy}\nauthorization: { token: "${jwt(6)}" }`)
+      expect(outcomes(await run(urlOf(server, jwt(6))))).toEqual({
+        ...coreHealthy,
+        credential: 'EXPIRES_SOON (dependency)',
       })
     })
 
@@ -339,7 +390,12 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'pass',
         'jetstream-roundtrip': 'pass',
         streams: 'pass',
+        skew: 'pass',
       })
+      expect(outcomes(await run(urlOf(server), { env: projector }))).toMatchObject({ skew: 'pass' })
+      for (const name of ['KV_ARQON_SCHEMAS', 'CONTINUUM_EPISODES']) {
+        expect((await manager.streams.info(name)).state.consumer_count).toBe(0)
+      }
       const names: string[] = []
       for await (const { config } of manager.streams.list()) names.push(config.name)
       expect(names.sort()).toEqual(['CONTINUUM_EPISODES', 'KV_ARQON_SCHEMAS'])
@@ -351,6 +407,7 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'NO_JETSTREAM (dependency)',
         'jetstream-roundtrip': blocked,
         streams: blocked,
+        skew: blocked,
       })
     })
 
@@ -398,7 +455,13 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
     })
 
     test('a user of the link and of the bucket only, who may not see the account', async () => {
-      const rights = { ...gateway, publish: [...gateway.publish, '$JS.API.STREAM.INFO.KV_ARQON_SCHEMAS'] }
+      // docs/schemas.md shows these.
+      const bucket = [
+        'STREAM.INFO.KV_ARQON_SCHEMAS',
+        'CONSUMER.CREATE.KV_ARQON_SCHEMAS.>',
+        'CONSUMER.DELETE.KV_ARQON_SCHEMAS.>',
+      ]
+      const rights = { ...gateway, publish: [...gateway.publish, ...bucket.map((verb) => `$JS.API.${verb}`)] }
       const server = await start(inAccount('max_mem: -1, max_file: -1', rights))
       await prepare(server, { user: 'all', pass: 'p' })
       const report = await run(urlOf(server, shield), { env: schemas })
@@ -407,6 +470,26 @@ describe.skipIf(skipWithout('nats'))('the NATS chain', () => {
         jetstream: 'pass',
         'jetstream-roundtrip': without,
         streams: 'pass',
+        skew: 'pass',
+      })
+    })
+
+    test('a JetStream a year ahead, by a proxy that changes what it says of consumers', async () => {
+      const server = await start(withJetStream)
+      await prepare(server)
+      const ahead = (text: string): string =>
+        text.replaceAll(/"created":"(\d{4})-/g, (_, year: string) => `"created":"${Number(year) + 1}-`)
+      const port = await listen(
+        createServer((near) => {
+          const far = createConnection({ host: '127.0.0.1', port: server.port })
+          near.pipe(far)
+          far.on('data', (bytes: Buffer) => near.write(ahead(bytes.toString('latin1')), 'latin1'))
+          for (const side of [near, far]) side.on('error', () => near.destroy())
+        }),
+      )
+      expect(outcomes(await run(urlOf({ port }), users))).toMatchObject({
+        streams: 'pass',
+        skew: 'SKEWED (dependency)',
       })
     })
 

@@ -117,8 +117,14 @@ describe.skipIf(skipWithout('postgres'))('the Postgres chain', () => {
       expect((await faultOf('postgresql://a@nowhere.invalid/b', 'dep.postgres.connect')).word).toMatch(
         /ENOTFOUND|EAI_AGAIN/,
       )
-      const many = await faultOf('postgresql://a@localhost/b?host=one,two', 'dep.postgres.connect')
-      expect(many.word).toBe('fail BAD_ADDRESS config')
+      const id = 'bus.postgres-url-configured'
+      for (const url of ['postgresql://a@localhost/b?host=one,two', 'postgresql://a@one:5432,two:5433/b']) {
+        const report = await runChecks(envOf(url), [id, 'dep.postgres.connect'])
+        expect(wordOf(report, id)).toBe('fail SEVERAL_HOSTS config')
+        expect(fixesOf(report, id)).toEqual([expect.stringContaining('name one host that always leads to the writer')])
+        expect(report.canonical.rootCauses).toEqual([id])
+        expect(wordOf(report, 'dep.postgres.connect')).toBe(`blocked-by ${id}`)
+      }
     })
 
     it('something takes the connection and never answers', async () => {

@@ -99,7 +99,7 @@ describe.skipIf(skipWithout('nats'))('schemas in a bucket', () => {
   let server: NatsServerProcess
   let dir: string
   beforeEach(async () => {
-    server = await startNatsServer({ config: 'jetstream: { store_dir: "./js" }' })
+    server = await startNatsServer({ config: 'max_payload: 2MB\njetstream: { store_dir: "./js" }' })
     dir = await mkdtemp(join(tmpdir(), 'arqonbus-schemas-'))
     await writeFile(join(dir, 'user.binpb'), setOf([userCreated]))
   })

@@ -15,6 +15,7 @@ import { lookHere } from '../../../src/preflight/prober.ts'
 import type { Report, Result } from '../../../src/preflight/report.ts'
 import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import type { PreflightInputs, PreflightPorts } from '../../../src/preflight/inputs.ts'
+import { keepRun } from '../../../src/preflight/replay/history.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
 import { valkeyChecks } from '../../../src/preflight/valkey/valkey-checks.ts'
 import { probeConnect } from '../../../src/preflight/valkey/valkey-probes.ts'
@@ -144,6 +145,22 @@ describe('a healthy server', () => {
     expect(answer.facts.samples).toBe(50)
     expect(answer.facts.p50Ms).toBeGreaterThan(0)
     expect(answer.facts.p99Ms).toBeGreaterThanOrEqual(answer.facts.p50Ms)
+  })
+
+  it('is measured beside the last green run, which leaves no trace in what is signed', async () => {
+    const { url } = await server()
+    const dataDir = mkdtempSync(join(tmpdir(), 'arqonbus-history-'))
+    onTestFinished(() => rmSync(dataDir, { recursive: true }))
+    const look = () => run(url, { ARQONBUS_DATA_DIR: dataDir }, only('latency'))
+    const shown = ({ observations }: Report) => observations.results['dep.valkey.latency']!.observed
+    const first = await look()
+    expect(shown(first)).not.toContain('when last green')
+    await keepRun(dataDir, first, 'a')
+    // Nothing was asked in this newer one.
+    await keepRun(dataDir, { ...first, observations: { ...first.observations, results: {} } }, 'b')
+    const second = await look()
+    expect(shown(second)).toMatch(/^50 answers: p50 .* ms when last green.*, p99 .* ms when last green/)
+    expect(second.digest).toBe(first.digest)
   })
 
   it('says the same thing of the same server, whatever the run', async () => {

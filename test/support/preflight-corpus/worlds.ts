@@ -211,7 +211,6 @@ const configFaults: readonly FaultyWorld[] = [
     'a default secret',
     blockedByConfig('shield.jwt-secret-not-default', 'PUBLISHED'),
     set({ JWT_SECRET: 'replace-with-strong-secret' }),
-    ['shield.jwt-secret-strong'],
   ),
   fault(
     'a short secret',
@@ -222,7 +221,6 @@ const configFaults: readonly FaultyWorld[] = [
     'a secret with a newline at its end',
     highConfig('shield.jwt-secret-hygiene', 'SURROUNDING_SPACE'),
     set({ JWT_SECRET: `${strongSecret}\n` }),
-    ['meta.config-valid'],
   ),
   fault(
     'a secret that is used elsewhere',
@@ -309,11 +307,22 @@ const valkeyFaults: readonly FaultyWorld[] = [
     client.close()
     return { env: { ARQONBUS_VALKEY_URL: `redis://bus:secret@127.0.0.1:${server.port}` } }
   }),
-  fault(
-    'Valkey that is loading',
-    blockedByDependency('dep.valkey.connect', 'LOADING'),
-    valkeyThrough(() => Buffer.from('-LOADING Redis is loading the dataset in memory\r\n')),
-  ),
+  // It greets, takes passwords and tells of itself while it loads; everything else it refuses.
+  fault('Valkey that is loading', blockedByDependency('dep.valkey.ping', 'LOADING'), async (lab) => {
+    const settings = { appendonly: 'no', rdbcompression: 'no' }
+    const before = await startValkeyServer({ settings })
+    lab.closing.push(() => before.close())
+    const client = await dialProbe(parseValkeyUrl(before.url), { signal: new AbortController().signal })
+    for (let n = 0; n < 200; n++) await client.send(['SET', `key-${n}`, 'x'.repeat(2_000)])
+    await client.send(['SAVE'])
+    const [, dir] = (await client.send(['CONFIG', 'GET', 'dir'])) as [unknown, string]
+    client.close()
+    const slow = { 'key-load-delay': '100000', 'loading-process-events-interval-bytes': '1024' }
+    // With a password, since a server that loads is up as soon as it asks for one.
+    const server = await startValkeyServer({ settings: { ...settings, ...slow, dir }, password: labPassword })
+    lab.closing.push(() => server.close())
+    return { env: { ARQONBUS_VALKEY_URL: server.url } }
+  }),
   fault(
     'Valkey with a clock that is five seconds off',
     highDependency('dep.valkey.skew', 'SKEWED'),
@@ -352,6 +361,20 @@ const postgresFaults: readonly FaultyWorld[] = [
     return { env: { ARQONBUS_POSTGRES_URL: server.url.replace('arqonbus@', 'bus:hush@') } }
   }),
   fault(
+    'no connection left for the user',
+    blockedByDependency('dep.postgres.connect', 'TOO_MANY_CONNECTIONS'),
+    async (lab) => {
+      await lab.postgres.server.query('CREATE ROLE crowded LOGIN CONNECTION LIMIT 0')
+      lab.closing.push(() => lab.postgres.server.query('DROP ROLE crowded'))
+      return { env: { ARQONBUS_POSTGRES_URL: lab.env['ARQONBUS_POSTGRES_URL']!.replace('//bus@', '//crowded@') } }
+    },
+  ),
+  fault(
+    'several hosts of Postgres',
+    blockedByConfig('bus.postgres-url-configured', 'SEVERAL_HOSTS'),
+    set({ ARQONBUS_POSTGRES_URL: 'postgresql://bus@db-1:5432,db-2:5432/arqonbus?target_session_attrs=read-write' }),
+  ),
+  fault(
     'a database that only reads',
     blockedByDependency('dep.postgres.writable', 'READ_ONLY'),
     postgres((database) => database.query(`ALTER DATABASE ${database.name} SET default_transaction_read_only = on`)),
@@ -360,6 +383,11 @@ const postgresFaults: readonly FaultyWorld[] = [
     'a right that is missing',
     blockedByConfig('dep.postgres.privileges', 'MISSING_GRANT'),
     postgres((database) => database.query('REVOKE INSERT ON arqonbus_audit FROM bus')),
+  ),
+  fault(
+    'a migration that is missing',
+    blockedByDependency('dep.postgres.migrations', 'PENDING'),
+    postgres((database) => database.query("DELETE FROM arqonbus_migrations WHERE name = '20260216_audit.sql'")),
   ),
   fault(
     'a migration that was edited',
@@ -464,7 +492,7 @@ const natsFaults: readonly FaultyWorld[] = [
   ),
   fault(
     'a user who may publish nothing',
-    criticalConfig('dep.nats.permissions', 'DENIED'),
+    blockedByConfig('dep.nats.pubsub', 'NO_PERMISSION'),
     nats(natsConfig(', permissions: { publish: { deny: ">" }, subscribe: ">" }')),
   ),
   fault(
@@ -475,6 +503,11 @@ const natsFaults: readonly FaultyWorld[] = [
         ', permissions: { publish: ">", subscribe: { allow: ["in.t.>", "shadow.>", "out.t.>", "_INBOX.>"] } }',
       ),
     ),
+  ),
+  fault(
+    'a user with too long a list of rights',
+    criticalConfig('dep.nats.permissions', 'TOO_MUCH'),
+    nats(natsConfig(', permissions: { publish: ">", subscribe: { allow: ["out.t.>", "ctl.edge.>", "_INBOX.>"] } }')),
   ),
   fault(
     'no JetStream, and schemas are kept there',

@@ -1,20 +1,26 @@
 // A bundle: the same bytes for the same content, whole or not there, and never with a known secret.
 import { spawn } from 'node:child_process'
+import { generateKeyPairSync, type KeyObject } from 'node:crypto'
 import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, utimesSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { gunzipSync, gzipSync } from 'node:zlib'
 import { afterAll, describe, expect, it } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
 import { packFiles, prune, unpackFiles } from '../../../src/preflight/incident/archive.ts'
 import { type BundleHead, makeBundle, verifyBundle, writeBundle } from '../../../src/preflight/incident/bundle.ts'
-import { collectGit } from '../../../src/preflight/incident/collect.ts'
+import { collectGit, runGit } from '../../../src/preflight/incident/collect.ts'
 import { Collection } from '../../../src/preflight/incident/collection.ts'
 import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
+import { collectCommits } from '../../../src/preflight/incident/compare.ts'
 import { collectCommands } from '../../../src/preflight/incident/contents.ts'
 import { installationKey } from '../../../src/certificate/installation-key.ts'
 import { judgeBundle, type Manifest } from '../../../src/preflight/incident/judge-bundle.ts'
 import { createRedactor, type Redactor } from '../../../src/preflight/incident/redact.ts'
+import { judgeArchive, type Standing } from '../../../src/preflight/incident/verify-bundle.ts'
+import { signDigest } from '../../../src/preflight/replay/signature.ts'
+import { keyTextOf } from '../../../src/waivers/sign.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'arqonbus-bundle-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -87,6 +93,20 @@ describe('an archive', () => {
     const files = new Map(bundleOf({ a: '1' }).files)
     change(files)
     await expect(verifyBundle(await packFiles(files, 'x'))).rejects.toThrow(why)
+  })
+
+  it('is refused with two files of one path', async () => {
+    const { files } = bundleOf({ a: '1' })
+    const twice = new Map([...files, ['elsewhere/../a', Buffer.from('2')]])
+    const archive = gunzipSync(await packFiles(twice, 'x'))
+    // As a tar would hold it that was put together by hand: the name of the second entry, and the sum of its header.
+    const at = archive.indexOf('x/elsewhere/../a')
+    const header = archive.subarray(at, at + 512)
+    header.fill(0, 0, 100).write('other/a')
+    header.fill(' ', 148, 156)
+    const sum = header.reduce((total, byte) => total + byte, 0)
+    header.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148)
+    await expect(verifyBundle(gzipSync(archive))).rejects.toThrow('a is in it twice')
   })
 
   it('is not made when a known secret is left in it', async () => {
@@ -187,6 +207,61 @@ describe('the contents of a bundle', () => {
   })
 })
 
+describe('the signature of a bundle', () => {
+  const [ours, theirs] = [generateKeyPairSync('ed25519').privateKey, generateKeyPairSync('ed25519').privateKey]
+  const signedWith = (with_: KeyObject) => makeBundle(collected({ ...whole, a: '1' }), head, redactor, key, with_)
+  const standing = async (files: ReadonlyMap<string, Buffer>, publicKey: string | undefined = keyTextOf(ours)) =>
+    (await judgeArchive(await packFiles(files, 'x'), publicKey)).code
+  const changed = (change: (manifest: Manifest) => object): Map<string, Buffer> => {
+    const { files, manifest } = signedWith(ours)
+    return new Map(files).set('MANIFEST.json', Buffer.from(JSON.stringify(change(manifest))))
+  }
+
+  it('holds under the key of whoever made it, and gives equal bytes', async () => {
+    expect(await standing(signedWith(ours).files)).toBe('VERIFIED')
+    const [one, two] = [await packFiles(signedWith(ours).files, 'x'), await packFiles(signedWith(ours).files, 'x')]
+    expect(one.equals(two)).toBe(true)
+  })
+
+  it('is not there where nobody signed', async () => {
+    const { files, manifest } = bundleOf({ a: '1' })
+    expect(Object.keys(manifest)).not.toContain('signature')
+    expect(await standing(files)).toBe('UNSIGNED')
+  })
+
+  it.each<[string, Standing['code'], () => ReadonlyMap<string, Buffer>]>([
+    ['a file that was changed', 'NOT_WHOLE', () => new Map(signedWith(ours).files).set('a', Buffer.from('2'))],
+    ['another verdict', 'NOT_WHOLE', () => changed((manifest) => ({ ...manifest, verdict: 'GO' }))],
+    ['another field beside', 'NOT_WHOLE', () => changed((manifest) => ({ ...manifest, more: true }))],
+    [
+      'the signature of another bundle',
+      'NOT_WHOLE',
+      () => changed((manifest) => ({ ...manifest, signature: signDigest({ ...manifest, runId: '' }, ours).signature })),
+    ],
+    [
+      'our name over their signature',
+      'NOT_WHOLE',
+      () => {
+        const { sig } = signedWith(theirs).manifest.signature!
+        return changed((manifest) => ({ ...manifest, signature: { key: keyTextOf(ours), sig } }))
+      },
+    ],
+    ['all of it made anew by somebody else', 'OTHER_KEY', () => signedWith(theirs).files],
+    ['a signature that is none', 'NOT_WHOLE', () => changed((manifest) => ({ ...manifest, signature: {} }))],
+    ['a signature that is nothing', 'NOT_WHOLE', () => changed((manifest) => ({ ...manifest, signature: null }))],
+    ['its signature taken away', 'UNSIGNED', () => changed((manifest) => ({ ...manifest, signature: undefined }))],
+    ['a manifest that is none', 'NOT_WHOLE', () => changed(() => ({}))],
+  ])('does not stand with %s', async (_name, code, make) => {
+    expect(await standing(make())).toBe(code)
+  })
+
+  it('proves nothing without a key from elsewhere, and nothing of what is no bundle', async () => {
+    const archive = await packFiles(signedWith(ours).files, 'x')
+    expect((await judgeArchive(archive, undefined)).code).toBe('NO_KEY')
+    expect((await judgeArchive(Buffer.from('nonsense'), keyTextOf(ours))).code).toBe('NOT_WHOLE')
+  })
+})
+
 describe('a bundle is judged', () => {
   const manifest: Manifest = {
     schema: 'arqonbus/preflight-incident/1.0',
@@ -280,6 +355,35 @@ describe('the commit', () => {
     expect(into.files.get('git/status')?.toString()).toContain(' M a')
     expect(into.files.get('git/diffstat')?.toString()).toContain('a | 2 +-')
     expect(into.missing).toEqual([])
+  })
+
+  it('is told with all that came since the last green run', async () => {
+    const repository = newFolder()
+    const spool = openCommandSpool(systemClock)
+    const place = { spool, env, root: repository }
+    const who = ['-c', 'user.name=n', '-c', 'user.email=e@example.org', '-c', 'commit.gpgsign=false']
+    await runGit(['init', '-q'], place)
+    const commits: string[] = []
+    for (const subject of ['green', 'the fault', 'and more']) {
+      await runGit([...who, 'commit', '-q', '--allow-empty', '-m', subject], place)
+      commits.push((await runGit(['rev-parse', 'HEAD'], place)).trim())
+    }
+    const told = async (before?: string, after?: string): Promise<Collection> => {
+      const into = new Collection()
+      await collectCommits(into, { versions: { commit: { before: before!, after: after! } } }, place)
+      return into
+    }
+    const textOf = ({ files }: Collection) => files.get('compare/commits.txt')?.toString()
+    expect(textOf(await told(commits[0], commits[2]))).toMatch(
+      new RegExp(`^${commits[2]} \\S+ and more\n${commits[1]} \\S+ the fault\n$`),
+    )
+    expect(textOf(await told(commits[2], commits[0]))).toContain('it went back')
+    expect((await told('a'.repeat(40), commits[2])).missing).toEqual([
+      { path: 'compare/commits.txt', why: expect.stringContaining('git log ended') },
+    ])
+    expect((await told(undefined, commits[2])).files.size).toBe(0)
+    expect((await told('--output=x', commits[2])).files.size).toBe(0)
+    spool.close()
   })
 
   it('is that of the build where there is no checkout, and missing where there is neither', async () => {

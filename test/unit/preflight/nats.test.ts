@@ -24,12 +24,12 @@ describe('the NATS checks', () => {
     [
       'schemas in a bucket',
       { ...url, SHIELD_SCHEMA_SOURCE: 'nats' },
-      [...core, 'dep.nats.jetstream', 'dep.nats.streams'],
+      [...core, 'dep.nats.jetstream', 'dep.nats.streams', 'dep.nats.skew'],
     ],
     [
       'a projector of its own',
       { ...url, ARQONBUS_PROJECTOR_WORKERS: '2' },
-      [...core, 'dep.nats.jetstream', 'dep.nats.jetstream-roundtrip', 'dep.nats.streams'],
+      [...core, 'dep.nats.jetstream', 'dep.nats.jetstream-roundtrip', 'dep.nats.streams', 'dep.nats.skew'],
     ],
     ['a projector at the bus, which reads its log', { ...url, ARQONBUS_PROJECTOR_ENABLED: 'true' }, core],
     ['dev without NATS, with schemas', { SHIELD_SCHEMA_SOURCE: 'nats' }, []],

@@ -83,6 +83,11 @@ describe('what is shown of a pass', () => {
       'no maxmemory, 3 of 100 clients, 0 replicas',
     ],
     ['dep.valkey.latency', { samples: 50, p50Ms: 0.26, p99Ms: 1.44 }, '50 answers: p50 0.3 ms, p99 1.4 ms'],
+    [
+      'dep.valkey.latency',
+      { samples: 50, p50Ms: 0.5, p99Ms: 4, green: { p50Ms: 0.25, p99Ms: 1.9 } },
+      '50 answers: p50 0.5 ms (0.3 ms when last green), p99 4.0 ms (1.9 ms when last green: more than twice)',
+    ],
     ['dep.valkey.skew', { offsetMs: -12.4, uncertaintyMs: 0.2 }, '-12 ms, within 1 ms'],
   ])('%s of %j', (id, facts, text) => {
     expect(observed(id, facts)).toBe(text)
