@@ -204,7 +204,7 @@ async function judge(
         return () => candidate.close()
       },
     },
-  ).finally(async () => await candidate?.close())
+  )
   const dataDir = inputs.env['ARQONBUS_DATA_DIR']
   if (dataDir !== undefined && dataDir !== '') await rememberGreen(report, dataDir)
   return report

@@ -38,9 +38,8 @@ const keptChars = 4_096
 export async function createCandidateSystem(options: CandidateOptions): Promise<CandidateSystem> {
   const { env, clock, host = thisHost } = options
   const [bus, http, telemetry, shield, metrics] = (await freePorts(5)) as [number, number, number, number, number]
-  const folder = mkdtempSync(join(tmpdir(), 'arqonbus-candidate-'))
+  let folder: string | undefined
   const own = {
-    ARQONBUS_DATA_DIR: join(folder, 'data'),
     ARQONBUS_SERVER_HOST: '127.0.0.1',
     ARQONBUS_SERVER_PORT: String(bus),
     ARQONBUS_HTTP_HOST: '127.0.0.1',
@@ -67,7 +66,11 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
     const cwd = host.cwd()
     const record = spool?.begin({ id: `candidate-${name}`, argv, cwd })
     const startedMs = clock.monotonic()
-    const variables = Object.fromEntries(Object.entries({ ...env, ...own }).filter(([, value]) => value !== undefined))
+    const variables = Object.fromEntries(
+      Object.entries({ ...env, ...own, ARQONBUS_DATA_DIR: join(folder!, 'data') }).filter(
+        ([, value]) => value !== undefined,
+      ),
+    )
     const child = spawnWithPermit(host.node, argv.slice(1), { cwd, env: variables, hasChannel: true }, clock)
     const program: Program = { name, child, errors: '', hasEnded: false, ended: Promise.resolve() }
     child.stdout!.on('data', (chunk: Buffer) => record?.write('stdout', chunk))
@@ -90,6 +93,7 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
   return {
     targets,
     async start(spool) {
+      folder = mkdtempSync(join(tmpdir(), 'arqonbus-candidate-'))
       const readiness = [
         { program: launch('bus', spool), port: http },
         { program: launch('shield', spool), port: metrics },
@@ -113,7 +117,7 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
         await ended
         clearTimeout(timer)
       }
-      rmSync(folder, { recursive: true, force: true })
+      if (folder !== undefined) rmSync(folder, { recursive: true, force: true })
     },
   }
 }
