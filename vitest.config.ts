@@ -23,8 +23,8 @@ const globalSetup = 'test/support/servers/install-neighbours.ts'
 
 export default defineConfig({
   test: {
-    // Files of the suites that may run beside each other do so on both cores; the default leaves one to the runner.
-    maxWorkers: 2,
+    // Files of the suites that may run beside each other wait for servers most of the time: three keep two cores busy.
+    maxWorkers: 3,
     projects: [
       suite('unit', 10_000),
       suite('integration', 30_000, { globalSetup }),

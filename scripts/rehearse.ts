@@ -38,7 +38,7 @@ const host = ownAddress()
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-rehearsal-'))
 const at = (name: string): string => join(folder, name)
 const password = (): string => randomBytes(24).toString('base64url')
-const closers: (() => Promise<unknown> | void)[] = []
+const closers: (() => Promise<unknown>)[] = []
 const began = performance.now()
 
 /** What production is reached by: the rules refuse loopback for stores there. */
