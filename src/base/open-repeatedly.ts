@@ -4,7 +4,7 @@ import { isBusError } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
 
 /** Waits between the attempts; with connect time-outs of 2 s all of them end within 10 s (reliability 5.2). */
-const waitsMs = [500, 1_500]
+const waitsMs = [400, 1_100]
 
 /** Nobody answers there; waiting may help. */
 export function isAway(error: unknown): boolean {
