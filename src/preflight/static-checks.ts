@@ -7,15 +7,10 @@ import { ruleWorlds } from './rule-worlds.ts'
 /** The runbook recommends it (L21); a site may insist (preflight 2.10). */
 const recommended: ReadonlySet<string> = new Set(['bus.storage-mode-strict'])
 
-/** What a rule adds is worth a look only where the other one holds: a published secret is not weak besides. */
-const requires: Readonly<Record<string, readonly string[]>> = {
-  'shield.jwt-secret-strong': ['shield.jwt-secret-not-default'],
-}
-
 export const staticChecks: readonly Check[] = rules.map(fromRule)
 
 function fromRule(rule: Rule): Check {
-  const { id, title, proves, runbook, severity, class: fault, appliesWhen } = rule
+  const { id, title, proves, runbook, severity, class: fault, appliesWhen, requires = [] } = rule
   return {
     id,
     title,
@@ -27,7 +22,7 @@ function fromRule(rule: Rule): Check {
     severity,
     ...(recommended.has(id) && { hardenedSeverity: 'high' }),
     class: fault,
-    requires: requires[id] ?? [],
+    requires,
     appliesWhen: { name: appliesWhen.name, test: ({ ctx }) => appliesWhen.test(ctx) },
     deadlineMs: 2_000,
     effects: [{ kind: 'env', what: 'the environment, and the files it names' }],

@@ -48,6 +48,7 @@ export function gate(
   const excused: Excused[] = []
   for (const rule of rules) {
     if (rule.severity === 'advisory' || !rule.programs.includes(program)) continue
+    if (rule.requires?.some((id) => findings.some((finding) => finding.rule.id === id)) === true) continue
     const found = findingsOf(rule, own)
     if (found.length === 0) continue
     const judgement = exceptions === undefined ? none : excuse(rule, found, ctx, { ...exceptions, rules })

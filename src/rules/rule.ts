@@ -65,6 +65,8 @@ export interface Rule {
   readonly class: FaultClass
   readonly programs: readonly Program[]
   readonly appliesWhen: Predicate
+  /** Rules before this one that have to hold first: what it adds is worth a look only then. */
+  readonly requires?: readonly string[]
   judge(ctx: RuleContext): Judgement
 }
 

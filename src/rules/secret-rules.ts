@@ -55,6 +55,7 @@ export const secretRules: readonly Rule[] = [
     proves: `Every token secret has at least ${minSecretBytes} bytes and, by a lower bound, ${minSecretBits} bits.`,
     runbook: ['L31'],
     severity: 'critical',
+    requires: ['shield.jwt-secret-not-default'], // a published secret is not weak besides
     judge: (ctx) => each(ctx, weakness),
   }),
   rule({
