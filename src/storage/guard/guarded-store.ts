@@ -17,6 +17,7 @@ import type {
   StreamHead,
 } from '../store.ts'
 import { createHeldAppends, type HoldLimits } from './held-appends.ts'
+import { createHeldLog } from './held-log.ts'
 import { createStateMachine, type StoreState } from './store-state.ts'
 
 export type { StoreState } from './store-state.ts'
@@ -73,6 +74,9 @@ const rampFrom = 0.25
 const maxFlushBytes = 1024 * 1024
 const maxBatch = 1_024
 
+/** Any number of buses write to one database: what others stored during an outage cannot be known here. */
+const sharedBackends: ReadonlySet<StoreCapabilities['backend']> = new Set(['postgres'])
+
 /** Does the error speak of the store, rather than of what was asked? */
 function isStoreFailure(error: unknown): boolean {
   return isBusError(error, 'STORE_UNAVAILABLE') || isBusError(error, 'STORE_TIMEOUT')
@@ -85,6 +89,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   const initial: StoreState = options.isReplaced ? 'replaced' : options.inner === undefined ? 'unavailable' : 'ready'
   const machine = createStateMachine(clock, initial)
   const held = createHeldAppends(clock, options.limits)
+  const heldLog = createHeldLog(held, clock.now())
   const returnListeners = new Set<(heads: readonly { key: StreamKey; head: StreamHead }[]) => void>()
   const flushListeners = new Set<(records: readonly FlushedRecord[]) => void>()
   /** Degraded: appends under way, in the order of the calls. */
@@ -111,6 +116,10 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   function countHeld(): number {
     const { uncounted } = options
     return held.size - (uncounted === undefined ? 0 : held.sizeOf(uncounted))
+  }
+
+  function isHoldingNow(): boolean {
+    return mode === 'degraded' && (isHolding || machine.state === 'unavailable' || machine.state === 'recovering')
   }
 
   function away(): BusError {
@@ -173,6 +182,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     earlier: readonly Promise<unknown>[],
     requests: readonly AppendRequest[],
   ): Promise<readonly AppendResult[]> {
+    heldLog.gave(requests)
     try {
       return await ask((store) => store.append(requests), true)
     } catch (error) {
@@ -282,6 +292,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       throw new BusError('STORE_UNAVAILABLE', undefined, { reason: 'DEDUP_FULL' })
     const lost = results.filter(({ kind }) => kind !== 'stored' && kind !== 'duplicate').length
     if (lost > 0) logger.error('store.held_conflicts', { lost }) // their ids were used with other payloads before
+    heldLog.gave(requests)
     held.release(results)
     const flushed = requests.flatMap(({ key, id }, i) => {
       const result = results[i]!
@@ -322,7 +333,10 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return { records: countHeld(), bytes: held.bytes }
     },
     get isHolding() {
-      return mode === 'degraded' && (isHolding || machine.state === 'unavailable' || machine.state === 'recovering')
+      return isHoldingNow()
+    },
+    get heldLog() {
+      return isHoldingNow() && !sharedBackends.has(backend) ? heldLog : undefined
     },
     capabilities,
     onState: (listener) => machine.onChange(listener),
@@ -344,7 +358,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return raise && ((key: StreamKey) => ask(() => raise(key)))
     },
     readBySequence: (query) => ask((store) => store.readBySequence(query)),
-    readByTime: (query) => ask((store) => store.readByTime(query)),
+    // Without what is still held of it a page would not be whole.
+    readByTime: (query) => ask((store) => (held.hasAny(query) ? Promise.reject(away()) : store.readByTime(query))),
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,
