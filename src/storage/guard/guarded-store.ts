@@ -51,6 +51,8 @@ export interface GuardOptions {
    * a strict bus from using it.
    */
   readonly accepts: (report: StoreReport) => Promise<boolean>
+  /** Degraded started with a store that is open and takes no writes now. */
+  readonly isAway?: boolean
   /** Strict started with another store than the recorded one. */
   readonly isReplaced?: boolean
   readonly limits?: HoldLimits
@@ -86,7 +88,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   const { mode, backend, clock, logger, probeEveryMs = 500, rates = defaultRates } = options
   // Written at once. When no more than twice as much is held appends wait for it: a quarter of a second.
   const flushBatch = Math.max(1, Math.floor(rates.flushPerSecond / 4))
-  const initial: StoreState = options.isReplaced ? 'replaced' : options.inner === undefined ? 'unavailable' : 'ready'
+  const startsAway = options.inner === undefined || options.isAway === true
+  const initial: StoreState = options.isReplaced ? 'replaced' : startsAway ? 'unavailable' : 'ready'
   const machine = createStateMachine(clock, initial)
   const held = createHeldAppends(clock, options.limits)
   const heldLog = createHeldLog(held, clock.now())
@@ -96,7 +99,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   const appends = new Set<Promise<unknown>>()
   let inner = options.inner
   /** Degraded: from the first append that was held until all of it is stored. */
-  let isHolding = mode === 'degraded' && inner === undefined
+  let isHolding = mode === 'degraded' && startsAway
   /** Appends wait for it while the last of what was held is written. */
   let gate: PromiseWithResolvers<void> | undefined
   let probing: NodeJS.Timeout | undefined
