@@ -9,7 +9,7 @@ import type { Position } from '../../../src/envelope/envelope.ts'
 import { Delivery } from '../../../src/rooms/delivery.ts'
 import { createMembership } from '../../../src/router/membership.ts'
 import type { GuardedStore } from '../../../src/storage/guard/guarded-store.ts'
-import type { AppendRequest, ReadBySequence } from '../../../src/storage/store.ts'
+import type { AppendRequest, ReadBySequence, StoredRecord } from '../../../src/storage/store.ts'
 import { noTelemetry } from '../../../src/telemetry/events.ts'
 import { envelopeOfFrame, frameFromEnvelope } from '../../../src/wire/message-frame.ts'
 import type { Trouble } from '../../support/failing-store.ts'
@@ -165,11 +165,13 @@ describe('degraded, while the store is away', () => {
       const { store, line, publish, join, settle } = createParts('degraded')
       const at = positionIn(await join(createClient('first')))
       const reader = createClient('reader')
+      const joinThen = async (): Promise<JsonObject> => {
+        for (let n = 0; n < moment; n++) await Promise.resolve()
+        return await join(reader, at)
+      }
       const joined = new Promise<JsonObject>((resolve) => {
-        store.onState(async (state) => {
-          if (state !== 'unavailable') return
-          for (let n = 0; n < moment; n++) await undefined
-          resolve(await join(reader, at))
+        store.onState((state) => {
+          if (state === 'unavailable') resolve(joinThen())
         })
       })
       line.trouble = 'refuses'
@@ -262,7 +264,7 @@ describe('a recovery', () => {
       publish()
       await settle()
       const stream = rooms.find(key)!
-      const read = store.readBySequence
+      const read = (query: ReadBySequence): Promise<readonly StoredRecord[]> => store.readBySequence(query)
       let isDone = false
       // What is stored while the page is on its way, and confirmed so many moments after it came.
       const slow: GuardedStore = Object.assign(Object.create(store) as GuardedStore, {
@@ -274,7 +276,7 @@ describe('a recovery', () => {
           if (result?.kind !== 'stored') throw new Error('not stored')
           const { sequence } = result.position
           const push = async (): Promise<void> => {
-            for (let n = 0; n < moment; n++) await undefined
+            for (let n = 0; n < moment; n++) await Promise.resolve()
             rooms.fanOut.push(stream, new Delivery(sequence, 'another', recordOf(1).frame, result.position))
           }
           void push()

@@ -73,8 +73,8 @@ const readOnly = {
     return { env, repair: () => server.command('REPLICAOF NO ONE') }
   },
   async postgres() {
-    const { name, url, query } = await lab!.newDatabase()
-    await query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
+    const { name, url } = await lab!.newDatabase()
+    await lab!.server.query(`ALTER DATABASE ${name} SET default_transaction_read_only = on`)
     const repair = async (): Promise<void> => {
       await lab!.server.query(`ALTER DATABASE ${name} RESET default_transaction_read_only`)
       await lab!.server.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '${name}'`)
