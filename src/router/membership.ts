@@ -249,6 +249,7 @@ export function createMembership(ports: MembershipPorts): Membership {
     skipRecovered(client, recoveries)
     rooms.joinRoom(key.tenant, key.room, client, overflow)
     skipRecovered(client, recoveries)
+    const recoveryOf = new Map(recoveries.map((recovery) => [recovery.stream, recovery]))
     const heads: { key: StreamKey; position: Position }[] = []
     const at: JsonObject = {}
     for (const stream of rooms.streams(key.tenant, key.room)) {
@@ -256,8 +257,7 @@ export function createMembership(ports: MembershipPorts): Membership {
       if (member === undefined || !stream.isLoaded) continue
       const position = { epoch: stream.epoch, sequence: member.cursor }
       heads.push({ key: stream.key, position })
-      const recovery = recoveries.find((one) => one.stream === stream)
-      const told = positionOf(stream, member, recovery)
+      const told = positionOf(stream, member, recoveryOf.get(stream))
       if (told !== undefined) at[stream.key.channel] = told
     }
     const outcomes: JsonObject = {}

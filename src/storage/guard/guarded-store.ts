@@ -362,7 +362,10 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     },
     readBySequence: (query) => ask((store) => store.readBySequence(query)),
     // Without what is still held of it a page would not be whole.
-    readByTime: (query) => ask((store) => (held.hasAny(query) ? Promise.reject(away()) : store.readByTime(query))),
+    readByTime: async (query) => {
+      if (held.hasAny(query)) throw away()
+      return ask((store) => store.readByTime(query))
+    },
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,

@@ -75,10 +75,13 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
   }
 
   function* within({ tenant, room, channel }: Scope): Iterable<HeldStream> {
+    if (room !== undefined && channel !== undefined) {
+      const stream = streams.get(streamName({ tenant, room, channel }))
+      if (stream !== undefined) yield stream
+      return
+    }
     for (const stream of streams.values()) {
-      const { key } = stream
-      if (key.tenant !== tenant || (room !== undefined && key.room !== room)) continue
-      if (channel === undefined || key.channel === channel) yield stream
+      if (stream.key.tenant === tenant && (room === undefined || stream.key.room === room)) yield stream
     }
   }
 

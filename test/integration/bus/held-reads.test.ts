@@ -250,8 +250,11 @@ describe('degraded, while the store is away', () => {
       })
     })
     line.trouble = 'none'
+    const states: string[] = []
+    store.onState((state) => states.push(state))
     expect(await during).toEqual([unavailable, expect.objectContaining(refused)])
     await settle()
+    expect(states).toEqual(['recovering', 'ready']) // whoever asks meanwhile does not send it away again
     expect(numbersOf(await history())).toHaveLength(count)
   })
 })
