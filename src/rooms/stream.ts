@@ -2,7 +2,7 @@
 //
 // `head` is the sequence handed to fan-out last. A member's `cursor` is the sequence it has been written up to; only
 // frames above it are written, so whoever joins in the middle of a turn, or recovers from the log, gets each frame once.
-import type { StreamKey } from '../envelope/envelope.ts'
+import type { Position, StreamKey } from '../envelope/envelope.ts'
 import type { Batch } from './batch.ts'
 import type { Held } from './held.ts'
 import type { Member } from './member.ts'
@@ -20,9 +20,12 @@ export class Stream {
   isLoaded: boolean
   /**
    * Set while the store is away and messages are delivered without it: `head` then counts what was delivered, no
-   * position is shown, and `last` is the highest sequence the store has confirmed meanwhile.
+   * position is shown, and `last` is the highest sequence the store has confirmed meanwhile. `from` is where the log
+   * stood when it began, where everything since is held: undefined where that is not certain.
    */
-  unplaced: { last: number } | undefined
+  unplaced: { last: number; from: Position | undefined } | undefined
+  /** The log is known, or feared, to hold more than was handed to fan-out. */
+  isBehind = false
   /** Members this process writes to. */
   readonly local = new Map<Recipient, Member>()
   /** Members behind gateways: while there are any, deliveries also leave through the outlet. */

@@ -1,4 +1,5 @@
 // Where a stream of this process stands in the log: learned before anybody is told a position.
+import type { Position } from '../envelope/envelope.ts'
 import type { Rooms } from '../rooms/rooms.ts'
 import type { Stream } from '../rooms/stream.ts'
 import type { HistoryStore } from '../storage/store.ts'
@@ -25,6 +26,12 @@ export async function loadStream(rooms: Rooms, store: HistoryStore | undefined, 
 export function beginUnplaced(rooms: Rooms, stream: Stream): void {
   if (stream.unplaced !== undefined) return
   rooms.fanOut.flush(stream) // what is positioned leaves as such
-  stream.unplaced = { last: 0 }
+  stream.unplaced = { last: 0, from: heldFrom(stream) }
   stream.isLoaded = true
+}
+
+/** The position behind which everything of the stream is held for a store that is away; undefined where that is not certain. */
+export function heldFrom({ unplaced, isLoaded, isBehind, epoch, head }: Stream): Position | undefined {
+  if (unplaced !== undefined) return unplaced.from
+  return isLoaded && !isBehind ? { epoch, sequence: head } : undefined
 }

@@ -92,6 +92,7 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
     const isMoved = stream.epoch === head.epoch && stream.head !== last
     renumber(stream, { epoch: head.epoch, last }) // what leaves now was numbered without the store
     stream.unplaced = undefined
+    stream.isBehind = false
     if (!isMoved || stream.remote.size === 0) return
     // Gateways have counted to another number in this epoch, and only a new one tells them to begin anew.
     const raised = await store.raiseEpoch?.(stream.key)
@@ -101,6 +102,7 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
   function catchUp(stream: Stream): Promise<void> {
     let running = catchingUp.get(stream)
     if (running === undefined && stream.unplaced === undefined) {
+      stream.isBehind = true
       running = readOn(stream)
       catchingUp.set(stream, running)
     }
@@ -118,8 +120,11 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
           rooms.fanOut.push(stream, new Delivery(position.sequence, sender, frame, position))
         }
         if (records.length > 0) continue
+        if ((wanted.get(stream) ?? 0) <= stream.head) {
+          stream.isBehind = false
+          return
+        }
         // Confirmed while this page was read, which did not show it yet.
-        if ((wanted.get(stream) ?? 0) <= stream.head) return
         misses++
         await new Promise((resolve) => setTimeout(resolve, missedMs))
       }
@@ -150,7 +155,10 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
         if (placed !== undefined) advance(stream, message, placed)
         return
       }
-      unplaced.last = Math.max(unplaced.last, placed?.sequence ?? 0)
+      if (placed !== undefined) {
+        unplaced.last = Math.max(unplaced.last, placed.sequence)
+        unplaced.from = undefined // not held
+      }
       if (!isDuplicate) {
         rooms.fanOut.push(stream, new Delivery(stream.head + 1, message.sender, message.frame, undefined))
       }

@@ -5,12 +5,13 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 import type { OverflowPolicy, Position, StreamKey } from '../envelope/envelope.ts'
 import { Delivery, encodeBatch } from '../rooms/delivery.ts'
 import { type Rooms, wholeRoom } from '../rooms/rooms.ts'
+import type { Member } from '../rooms/member.ts'
 import type { Stream } from '../rooms/stream.ts'
 import type { Client } from '../session/client.ts'
-import type { HistoryStore, StoredRecord } from '../storage/store.ts'
+import type { HistoryStore } from '../storage/store.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { envelopeOfFrame } from '../wire/message-frame.ts'
-import { loadStream } from './load-stream.ts'
+import { heldFrom, loadStream } from './load-stream.ts'
 
 /** Why a recovery was refused (design 5). The join itself succeeds. */
 export type RecoveryRefusal =
@@ -39,7 +40,9 @@ export interface MembershipPorts {
 interface Recovery {
   readonly stream: Stream
   readonly outcome: { recovered: true } | { recovered: false; reason: RecoveryRefusal }
-  readonly missed: readonly StoredRecord[]
+  readonly missed: readonly Delivery[]
+  /** What was asked for; only of a recovery that succeeded. */
+  readonly from?: Position
 }
 
 /** Rounds of reading several busy streams before their recovery is given up as too far behind. */
@@ -87,9 +90,31 @@ export function createMembership(ports: MembershipPorts): Membership {
     })
   }
 
+  /**
+   * What followed, where the store is away and it is certain that memory has all of it. `isCounted`: the position is not
+   * the client's word but where an earlier reading ended, which may be within what is held.
+   */
+  function fromMemory(stream: Stream, { epoch, sequence }: Position, isCounted: boolean): Delivery[] | undefined {
+    const start = heldFrom(stream)
+    if (start === undefined || start.epoch !== epoch) return undefined
+    if (isCounted ? sequence < start.sequence : sequence !== start.sequence) return undefined
+    const held = store?.heldLog?.ofStream(stream.key)
+    const handedOn = stream.head - start.sequence // the rest is on its way, and is delivered live
+    if (held === undefined || held.length < handedOn) return undefined
+    const missed = held.slice(sequence - start.sequence, handedOn)
+    return missed.map(({ sender, frame }, i) => new Delivery(sequence + 1 + i, sender, frame, undefined))
+  }
+
+  const isTooMuch = (missed: readonly Delivery[]): boolean =>
+    missed.length > limits.maxRecoverMessages || bytesOf(missed) > maxRecoverBytes
+
   /** Reads what the client missed of a stream: all of it, or nothing and why. */
-  async function recover(stream: Stream, from: Position): Promise<Recovery> {
+  async function recover(stream: Stream, from: Position, isCounted = false): Promise<Recovery> {
     const refused = (reason: RecoveryRefusal): Recovery => refuse(stream, reason)
+    const held = fromMemory(stream, from, isCounted)
+    if (held !== undefined) {
+      return isTooMuch(held) ? refused('too_far_behind') : succeed(stream, held, from)
+    }
     if (store === undefined || stream.unplaced !== undefined) return refused('backend_unavailable')
     try {
       if (from.epoch !== stream.epoch) return refused('epoch_changed')
@@ -97,7 +122,7 @@ export function createMembership(ports: MembershipPorts): Membership {
       if (head.epoch !== from.epoch) return refused('epoch_changed')
       if (from.sequence > Math.max(head.last, stream.head)) return refused('ahead_of_server')
       if (from.sequence + 1 < head.first) return refused('retention_expired')
-      const missed: StoredRecord[] = []
+      const missed: Delivery[] = []
       let bytes = 0
       let after = from.sequence
       // Until nothing that was handed to fan-out is missing: from then on the membership itself delivers.
@@ -106,12 +131,14 @@ export function createMembership(ports: MembershipPorts): Membership {
         const page = await store.readBySequence({ key: stream.key, after, limit, maxBytes: maxRecoverBytes })
         const next = page[0]
         if (next === undefined || next.position.sequence !== after + 1) return refused('retention_expired')
-        for (const record of page) bytes += record.frame.length
-        missed.push(...page)
+        for (const { position, sender, frame } of page) {
+          bytes += frame.length
+          missed.push(new Delivery(position.sequence, sender, frame, position))
+        }
         if (missed.length > limits.maxRecoverMessages || bytes > maxRecoverBytes) return refused('too_far_behind')
         after = page[page.length - 1]!.position.sequence
       }
-      return { stream, outcome: { recovered: true }, missed }
+      return succeed(stream, missed, from)
     } catch (error) {
       if (isBusError(error)) return refused('backend_unavailable')
       throw error
@@ -121,12 +148,10 @@ export function createMembership(ports: MembershipPorts): Membership {
   /** Adds to a recovery what came since. */
   async function readOn(stream: Stream, from: Position, known: Recovery | undefined): Promise<Recovery> {
     if (known === undefined) return recover(stream, from)
-    const more = await recover(stream, { ...from, sequence: Math.max(from.sequence, lastOf(known)) })
+    const more = await recover(stream, { ...from, sequence: Math.max(from.sequence, lastOf(known)) }, true)
     if (!more.outcome.recovered) return more
     const missed = [...known.missed, ...more.missed]
-    const bytes = missed.reduce((sum, { frame }) => sum + frame.length, 0)
-    const isTooMuch = missed.length > limits.maxRecoverMessages || bytes > maxRecoverBytes
-    return isTooMuch ? refuse(stream, 'too_far_behind') : { ...more, missed }
+    return isTooMuch(missed) ? refuse(stream, 'too_far_behind') : succeed(stream, missed, from)
   }
 
   /** Recovers several streams to one common moment: while one is read, another must not run ahead unnoticed. */
@@ -143,14 +168,11 @@ export function createMembership(ports: MembershipPorts): Membership {
         found.set(stream, recovery)
       })
       await Promise.all(read)
-      stale = wanted.filter(({ stream, from }) => {
-        const recovery = found.get(stream)
-        return recovery?.outcome.recovered && stream.head > Math.max(from.sequence, lastOf(recovery))
-      })
+      stale = wanted.filter(({ stream }) => isStale(found.get(stream)!))
     }
     let bytes = 0
     return [...found.values()].map((recovery) => {
-      for (const { frame } of recovery.missed) bytes += frame.length
+      bytes += bytesOf(recovery.missed)
       return bytes > maxRecoverBytes ? refuse(recovery.stream, 'too_far_behind') : recovery
     })
   }
@@ -158,8 +180,7 @@ export function createMembership(ports: MembershipPorts): Membership {
   /** Who has not read what it was sent before is not sent so much more that its queue would be too long. */
   function fitting(client: Client, recoveries: Recovery[]): Recovery[] {
     const room = (limits.maxQueuedBytesPerClient - (client.queuedBytes?.() ?? 0)) / 2
-    let bytes = 0
-    for (const { missed } of recoveries) for (const { frame } of missed) bytes += frame.length
+    const bytes = recoveries.reduce((sum, { missed }) => sum + bytesOf(missed), 0)
     return bytes <= room ? recoveries : recoveries.map(({ stream }) => refuse(stream, 'too_far_behind'))
   }
 
@@ -172,7 +193,12 @@ export function createMembership(ports: MembershipPorts): Membership {
     const stream = rooms.open(key)
     countJoin(client, stream.member(client)?.byChannel ?? false)
     await load(stream)
-    const found = from === undefined ? undefined : await recover(stream, parsePosition(from))
+    const position = from === undefined ? undefined : parsePosition(from)
+    let found: Recovery | undefined
+    // Again where more was handed to fan-out in the moment between the reading and here.
+    while (position !== undefined && (found === undefined || isStale(found))) {
+      found = await readOn(stream, position, found)
+    }
     if (client.isClosed) return
     const recovery = found && fitting(client, [found])[0]
     const reached = Math.max(stream.head, lastOf(recovery))
@@ -182,14 +208,24 @@ export function createMembership(ports: MembershipPorts): Membership {
     if (known !== undefined && recovery?.outcome.recovered) known.cursor = Math.max(known.cursor, reached)
     const member = rooms.join(stream, client, reached, overflow)
     const sequence = member.cursor
+    const told = positionOf(stream, member, recovery)
     answer({
       ...(overflow !== undefined && { overflow }),
-      ...(store !== undefined && stream.unplaced === undefined && { position: { epoch: stream.epoch, sequence } }),
+      ...(told !== undefined && { position: told }),
       ...(recovery !== undefined && { ...recovery.outcome, replayed: recovery.missed.length }),
       members: stream.memberCount,
     })
     if (recovery !== undefined) replay(client, recovery)
     client.joined?.(key, { epoch: stream.epoch, sequence })
+  }
+
+  /** Where the member stands, to come back with; undefined while that is not known. */
+  function positionOf(stream: Stream, member: Member, recovery: Recovery | undefined): JsonObject | undefined {
+    if (store === undefined) return undefined
+    const { unplaced, epoch } = stream
+    if (unplaced === undefined) return { epoch, sequence: member.cursor }
+    // It has all that is held, and asks for it again from there: what is held has no positions yet.
+    return recovery?.outcome.recovered && unplaced.from ? { ...unplaced.from } : undefined
   }
 
   async function joinWholeRoom(
@@ -202,15 +238,18 @@ export function createMembership(ports: MembershipPorts): Membership {
     const positions = from === undefined ? undefined : parsePositions(from)
     let recoveries: Recovery[] = []
     // A channel made meanwhile has no position yet, and while that is asked for, another may run ahead.
-    for (let pass = 0; pass === 0 || (pass < maxPasses && !isLoaded(key)); pass++) {
+    const isDone = (): boolean => isLoaded(key) && !recoveries.some(isStale)
+    for (let pass = 0; pass === 0 || (pass < maxPasses && !isDone()); pass++) {
       await loadRoom(key)
       recoveries = await recoverAll(key, positions ?? [])
     }
     if (client.isClosed) return
+    recoveries = recoveries.map((one) => (isStale(one) ? refuse(one.stream, 'too_far_behind') : one))
     recoveries = fitting(client, recoveries)
     skipRecovered(client, recoveries)
     rooms.joinRoom(key.tenant, key.room, client, overflow)
     skipRecovered(client, recoveries)
+    const recoveryOf = new Map(recoveries.map((recovery) => [recovery.stream, recovery]))
     const heads: { key: StreamKey; position: Position }[] = []
     const at: JsonObject = {}
     for (const stream of rooms.streams(key.tenant, key.room)) {
@@ -218,7 +257,8 @@ export function createMembership(ports: MembershipPorts): Membership {
       if (member === undefined || !stream.isLoaded) continue
       const position = { epoch: stream.epoch, sequence: member.cursor }
       heads.push({ key: stream.key, position })
-      if (store !== undefined && stream.unplaced === undefined) at[stream.key.channel] = { ...position }
+      const told = positionOf(stream, member, recoveryOf.get(stream))
+      if (told !== undefined) at[stream.key.channel] = told
     }
     const outcomes: JsonObject = {}
     for (const { stream, outcome } of recoveries) outcomes[stream.key.channel] = { ...outcome }
@@ -259,14 +299,26 @@ function skipRecovered(client: Client, recoveries: readonly Recovery[]): void {
   }
 }
 
+function succeed(stream: Stream, missed: readonly Delivery[], from: Position): Recovery {
+  return { stream, outcome: { recovered: true }, missed, from }
+}
+
 function refuse(stream: Stream, reason: RecoveryRefusal): Recovery {
   return { stream, outcome: { recovered: false, reason }, missed: [] }
 }
 
 /** The sequence of the last message a recovery brings; 0 when it brings none. */
 function lastOf(recovery: Recovery | undefined): number {
-  return recovery?.missed.at(-1)?.position.sequence ?? 0
+  return recovery?.missed.at(-1)?.sequence ?? 0
 }
+
+/** Has more been handed to fan-out than the recovery brings? */
+function isStale(recovery: Recovery): boolean {
+  const { stream, from } = recovery
+  return from !== undefined && stream.head > Math.max(from.sequence, lastOf(recovery))
+}
+
+const bytesOf = (missed: readonly Delivery[]): number => missed.reduce((sum, { frame }) => sum + frame.length, 0)
 
 /** Sends recovered messages, the client's own included: it asked for the log. */
 function replay(client: Client, { missed }: Recovery): void {
@@ -275,8 +327,7 @@ function replay(client: Client, { missed }: Recovery): void {
     for (const { frame, position } of missed) client.send(envelopeOfFrame(frame, position))
     return
   }
-  const deliveries = missed.map((r) => new Delivery(r.position.sequence, r.sender, r.frame, r.position))
-  client.write(encodeBatch(deliveries, client.format))
+  client.write(encodeBatch(missed, client.format))
 }
 
 function parsePosition(value: JsonValue): Position {

@@ -140,6 +140,20 @@ export interface DedupWindow {
   readonly maxIds: number
 }
 
+/**
+ * What is held in memory for a store that is away, as the end of the log it will be. No answer is in part: it is all
+ * that was asked for, or undefined.
+ */
+export interface HeldLog {
+  /** Everything held of a stream since the store went away, in its order; undefined once any of it has been written. */
+  ofStream(key: StreamKey): readonly AppendRequest[] | undefined
+  /**
+   * The page that `readByTime` would give, if its window lies behind all that may have reached the store.
+   * `isWholeLog`: the caller knows that the log of the one channel asked for held nothing before.
+   */
+  byTime(query: ReadByTime, isWholeLog: boolean): readonly AppendRequest[] | undefined
+}
+
 export interface HistoryStore {
   /** Read it anew for each use: the level follows the report. */
   readonly capabilities: StoreCapabilities
@@ -158,6 +172,8 @@ export interface HistoryStore {
   report(): StoreReport
   /** True while appends are held in memory for a store that is away (degraded mode): positions are not known. */
   readonly isHolding?: boolean
+  /** While it holds, and only where no other process can append to the same streams. */
+  readonly heldLog?: HeldLog | undefined
   /** While it holds: the stream is used without its position, and where it stands is to be told when the store is back. */
   readonly noteUnplaced?: (key: StreamKey) => void
   /** Set for a while after the store was away: appends a second it should be given; publishers above it are slowed. */

@@ -5,10 +5,11 @@ import { BusError, invalid } from '../../base/errors.ts'
 import type { JsonObject } from '../../base/json.ts'
 import { parseName } from '../../envelope/names.ts'
 import type { Envelope } from '../../envelope/envelope.ts'
-import type { HistoryStore, StoredRecord } from '../../storage/store.ts'
+import type { AppendRequest, HistoryStore, ReadByTime, StoredRecord } from '../../storage/store.ts'
 import { envelopeOfFrame } from '../../wire/message-frame.ts'
 import { limitOf, optionalFlag, optionalText, optionalTime, roomAndChannel } from '../args.ts'
-import type { Command, CommandCall, CommandPorts } from '../command.ts'
+import { type Command, type CommandCall, type CommandPorts, keyOf } from '../command.ts'
+import { heldFrom } from '../load-stream.ts'
 
 function requireStore(ports: CommandPorts): HistoryStore {
   if (ports.store === undefined) {
@@ -23,6 +24,35 @@ function toEntry({ frame, position, atMs }: StoredRecord): JsonObject & { envelo
     stored_at: toIsoTime(atMs),
     storage_metadata: { epoch: position.epoch, sequence: position.sequence },
   }
+}
+
+/** Held for a store that is away: it has no position yet, and the time it will have. */
+function toHeldEntry({ frame, atMs }: AppendRequest): JsonObject & { envelope: Envelope & JsonObject } {
+  return {
+    envelope: { ...envelopeOfFrame(frame) },
+    stored_at: toIsoTime(atMs),
+    storage_metadata: { durability: 'memory' },
+  }
+}
+
+interface Page {
+  readonly entries: JsonObject[]
+  /** For the answer: nothing of it is stored. */
+  readonly facts: JsonObject
+}
+
+/** From memory where the store is away and all of the window is held for it; otherwise the store answers, or says no. */
+async function readPage(query: ReadByTime, ports: CommandPorts): Promise<Page> {
+  const store = requireStore(ports)
+  const held = store.heldLog?.byTime(query, holdsWholeLog(query, ports))
+  if (held !== undefined) return { entries: held.map(toHeldEntry), facts: { durability: 'memory' } }
+  return { entries: (await store.readByTime(query)).map(toEntry), facts: {} }
+}
+
+function holdsWholeLog({ tenant, room, channel }: ReadByTime, { rooms }: CommandPorts): boolean {
+  if (room === undefined || channel === undefined) return false
+  const stream = rooms.find(keyOf(tenant, room, channel))
+  return stream !== undefined && heldFrom(stream)?.sequence === 0
 }
 
 /** Room and channel of a window; only admins may leave out the room. */
@@ -46,30 +76,25 @@ export const history: Command = {
   args: { room: 'room name', channel: 'channel name', limit: '1 to 1000, default 50', since: 'ISO time, optional' },
   permission: 'channel_view',
   async run({ args, tenant }, ports) {
-    const store = requireStore(ports)
+    requireStore(ports)
     const { room, channel } = roomAndChannel(args)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 50 })
     const sinceMs = optionalTime(args, 'since')
-    const records = await store.readByTime({
-      tenant,
-      room,
-      channel,
-      order: 'newest',
-      limit,
-      maxBytes: ports.maxHistoryPageBytes,
-      ...(sinceMs !== undefined && { sinceMs }),
-    })
+    const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
+    const query = { tenant, room, channel, ...window, ...(sinceMs !== undefined && { sinceMs }) }
+    const { entries, facts } = await readPage(query, ports)
     return {
-      message: `${records.length} messages`,
+      message: `${entries.length} messages`,
       data: {
         room_id: room,
         room_name: room,
         channel_id: `${room}:${channel}`,
         channel_name: channel,
-        total_messages: records.length,
+        total_messages: entries.length,
         limit,
         since: sinceMs === undefined ? null : toIsoTime(sinceMs),
-        history: records.toReversed().map(toEntry),
+        ...facts,
+        history: entries.toReversed(),
       },
     }
   },
@@ -86,7 +111,7 @@ export const historyGet: Command = {
   },
   permission: 'channel_view',
   async run(call, ports) {
-    const store = requireStore(ports)
+    requireStore(ports)
     const { args, tenant } = call
     const scope = scopeOf(call)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 100 })
@@ -95,20 +120,15 @@ export const historyGet: Command = {
     if (sinceMs !== undefined && untilMs !== undefined && untilMs < sinceMs) {
       throw invalid('BAD_WINDOW', 'until is before since', { field: 'until' })
     }
-    const records = await store.readByTime({
-      tenant,
-      ...scope,
-      order: 'newest',
-      limit,
-      maxBytes: ports.maxHistoryPageBytes,
-      ...(sinceMs !== undefined && { sinceMs }),
-      ...(untilMs !== undefined && { untilMs }),
-    })
+    const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
+    const bounds = { ...(sinceMs !== undefined && { sinceMs }), ...(untilMs !== undefined && { untilMs }) }
+    const { entries, facts } = await readPage({ tenant, ...scope, ...window, ...bounds }, ports)
     return {
-      message: `${records.length} entries`,
+      message: `${entries.length} entries`,
       data: {
-        entries: records.map(toEntry),
-        count: records.length,
+        entries,
+        count: entries.length,
+        ...facts,
         room: scope.room ?? null,
         channel: scope.channel ?? null,
         since: sinceMs === undefined ? null : toIsoTime(sinceMs),
@@ -142,22 +162,15 @@ export const historyReplay: Command = {
     const limit = limitOf(args, 'limit', { min: 1, max: 5_000, default: 1_000 })
     const strict = optionalFlag(args, 'strict_sequence', true)
     const begun = ports.clock.monotonic()
-    const records = await store.readByTime({
-      tenant,
-      ...scope,
-      sinceMs: fromMs,
-      untilMs: toMs,
-      order: 'oldest',
-      limit,
-      maxBytes: ports.maxHistoryPageBytes,
-    })
-    const entries = records.map(toEntry)
-    if (strict) checkOrder(records, entries)
+    const window = { order: 'oldest', limit, maxBytes: ports.maxHistoryPageBytes } as const
+    const query = { tenant, ...scope, ...window, sinceMs: fromMs, untilMs: toMs }
+    const { entries, facts } = await (strict ? readStrictly(query, store) : readPage(query, ports))
     return {
       message: `${entries.length} entries`,
       data: {
         entries,
         count: entries.length,
+        ...facts,
         room: scope.room ?? null,
         channel: scope.channel ?? null,
         from_ts: toIsoTime(fromMs),
@@ -168,6 +181,14 @@ export const historyReplay: Command = {
       },
     }
   },
+}
+
+/** What is held has no positions to check, so only the store can answer. */
+async function readStrictly(query: ReadByTime, store: HistoryStore): Promise<Page> {
+  const records = await store.readByTime(query)
+  const entries = records.map(toEntry)
+  checkOrder(records, entries)
+  return { entries, facts: {} }
 }
 
 /** Positions rise without holes in each channel; clients' own `metadata.sequence` never falls over the whole window. */

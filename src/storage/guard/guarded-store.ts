@@ -17,6 +17,7 @@ import type {
   StreamHead,
 } from '../store.ts'
 import { createHeldAppends, type HoldLimits } from './held-appends.ts'
+import { createHeldLog } from './held-log.ts'
 import { createStateMachine, type StoreState } from './store-state.ts'
 
 export type { StoreState } from './store-state.ts'
@@ -50,6 +51,8 @@ export interface GuardOptions {
    * a strict bus from using it.
    */
   readonly accepts: (report: StoreReport) => Promise<boolean>
+  /** Degraded started with a store that is open and takes no writes now. */
+  readonly isAway?: boolean
   /** Strict started with another store than the recorded one. */
   readonly isReplaced?: boolean
   readonly limits?: HoldLimits
@@ -73,6 +76,9 @@ const rampFrom = 0.25
 const maxFlushBytes = 1024 * 1024
 const maxBatch = 1_024
 
+/** Any number of buses write to one database: what others stored during an outage cannot be known here. */
+const sharedBackends: ReadonlySet<StoreCapabilities['backend']> = new Set(['postgres'])
+
 /** Does the error speak of the store, rather than of what was asked? */
 function isStoreFailure(error: unknown): boolean {
   return isBusError(error, 'STORE_UNAVAILABLE') || isBusError(error, 'STORE_TIMEOUT')
@@ -82,16 +88,18 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   const { mode, backend, clock, logger, probeEveryMs = 500, rates = defaultRates } = options
   // Written at once. When no more than twice as much is held appends wait for it: a quarter of a second.
   const flushBatch = Math.max(1, Math.floor(rates.flushPerSecond / 4))
-  const initial: StoreState = options.isReplaced ? 'replaced' : options.inner === undefined ? 'unavailable' : 'ready'
+  const startsAway = options.inner === undefined || options.isAway === true
+  const initial: StoreState = options.isReplaced ? 'replaced' : startsAway ? 'unavailable' : 'ready'
   const machine = createStateMachine(clock, initial)
   const held = createHeldAppends(clock, options.limits)
+  const heldLog = createHeldLog(held, clock.now())
   const returnListeners = new Set<(heads: readonly { key: StreamKey; head: StreamHead }[]) => void>()
   const flushListeners = new Set<(records: readonly FlushedRecord[]) => void>()
   /** Degraded: appends under way, in the order of the calls. */
   const appends = new Set<Promise<unknown>>()
   let inner = options.inner
   /** Degraded: from the first append that was held until all of it is stored. */
-  let isHolding = mode === 'degraded' && inner === undefined
+  let isHolding = mode === 'degraded' && startsAway
   /** Appends wait for it while the last of what was held is written. */
   let gate: PromiseWithResolvers<void> | undefined
   let probing: NodeJS.Timeout | undefined
@@ -111,6 +119,10 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   function countHeld(): number {
     const { uncounted } = options
     return held.size - (uncounted === undefined ? 0 : held.sizeOf(uncounted))
+  }
+
+  function isHoldingNow(): boolean {
+    return mode === 'degraded' && (isHolding || machine.state === 'unavailable' || machine.state === 'recovering')
   }
 
   function away(): BusError {
@@ -173,6 +185,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     earlier: readonly Promise<unknown>[],
     requests: readonly AppendRequest[],
   ): Promise<readonly AppendResult[]> {
+    heldLog.gave(requests)
     try {
       return await ask((store) => store.append(requests), true)
     } catch (error) {
@@ -282,6 +295,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       throw new BusError('STORE_UNAVAILABLE', undefined, { reason: 'DEDUP_FULL' })
     const lost = results.filter(({ kind }) => kind !== 'stored' && kind !== 'duplicate').length
     if (lost > 0) logger.error('store.held_conflicts', { lost }) // their ids were used with other payloads before
+    heldLog.gave(requests)
     held.release(results)
     const flushed = requests.flatMap(({ key, id }, i) => {
       const result = results[i]!
@@ -322,7 +336,10 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return { records: countHeld(), bytes: held.bytes }
     },
     get isHolding() {
-      return mode === 'degraded' && (isHolding || machine.state === 'unavailable' || machine.state === 'recovering')
+      return isHoldingNow()
+    },
+    get heldLog() {
+      return isHoldingNow() && !sharedBackends.has(backend) ? heldLog : undefined
     },
     capabilities,
     onState: (listener) => machine.onChange(listener),
@@ -344,7 +361,11 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return raise && ((key: StreamKey) => ask(() => raise(key)))
     },
     readBySequence: (query) => ask((store) => store.readBySequence(query)),
-    readByTime: (query) => ask((store) => store.readByTime(query)),
+    // Without what is still held of it a page would not be whole.
+    readByTime: async (query) => {
+      if (held.hasAny(query)) throw away()
+      return ask((store) => store.readByTime(query))
+    },
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,

@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts'
 import type { Position, StreamKey } from '../../envelope/envelope.ts'
 import { isSameHash } from '../append-rules.ts'
-import type { AppendRequest, AppendResult } from '../store.ts'
+import type { AppendRequest, AppendResult, ReadByTime } from '../store.ts'
 import { streamName } from '../stream-name.ts'
 
 /** Reliability 5.3. */
@@ -25,8 +25,13 @@ interface HeldStream {
   readonly key: StreamKey
   /** By id, kept beyond the release: what is sent again before the store is trusted again is known still. */
   readonly ids: Map<string, Known>
+  /** All that was held, for reading; empty as soon as anything has been written. */
+  requests: AppendRequest[]
   size: number
 }
+
+/** A channel, a room or a tenant. */
+export type Scope = Pick<ReadByTime, 'tenant' | 'room' | 'channel'>
 
 export interface HeldAppends {
   /**
@@ -42,6 +47,10 @@ export interface HeldAppends {
   release(results: readonly AppendResult[]): void
   readonly size: number
   sizeOf(key: StreamKey): number
+  /** Is anything of it held? */
+  hasAny(scope: Scope): boolean
+  /** By stream, all that was held since the last `forgetStreams`; undefined when some of it has been let go. */
+  read(scope: Scope): readonly (readonly AppendRequest[])[] | undefined
   readonly bytes: number
   /** Streams something was held for since the last `forgetStreams`. */
   readonly streams: readonly StreamKey[]
@@ -53,15 +62,27 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
   /** Released from the front; cut off now and then instead of shifted one by one. */
   let first = 0
   let bytes = 0
+  let hasReleased = false
   const streams = new Map<string, HeldStream>()
 
   function streamOf(key: StreamKey): HeldStream {
     const name = streamName(key)
     const known = streams.get(name)
     if (known !== undefined) return known
-    const stream: HeldStream = { key, ids: new Map(), size: 0 }
+    const stream: HeldStream = { key, ids: new Map(), requests: [], size: 0 }
     streams.set(name, stream)
     return stream
+  }
+
+  function* within({ tenant, room, channel }: Scope): Iterable<HeldStream> {
+    if (room !== undefined && channel !== undefined) {
+      const stream = streams.get(streamName({ tenant, room, channel }))
+      if (stream !== undefined) yield stream
+      return
+    }
+    for (const stream of streams.values()) {
+      if (stream.key.tenant === tenant && (room === undefined || stream.key.room === room)) yield stream
+    }
   }
 
   function isFull(inStream: number, request: AppendRequest): boolean {
@@ -87,6 +108,7 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
       stream.ids.set(request.id, { hash: request.hash, position: undefined })
       stream.size++
       held.push({ request, heldAtMs: clock.monotonic() })
+      if (!hasReleased) stream.requests.push(request)
       bytes += request.frame.length
       return { kind: 'held', isDuplicate: false }
     },
@@ -103,6 +125,8 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
     },
     note: (key) => void streamOf(key),
     release(results) {
+      if (!hasReleased) for (const stream of streams.values()) stream.requests = []
+      hasReleased = true
       for (const result of results) {
         const { request } = held[first++]!
         bytes -= request.frame.length
@@ -118,12 +142,20 @@ export function createHeldAppends(clock: Clock, limits: HoldLimits = holdLimits)
       return held.length - first
     },
     sizeOf: (key) => streams.get(streamName(key))?.size ?? 0,
+    hasAny(scope) {
+      for (const { size } of within(scope)) if (size > 0) return true
+      return false
+    },
+    read: (scope) => (hasReleased ? undefined : Array.from(within(scope), ({ requests }) => requests)),
     get bytes() {
       return bytes
     },
     get streams() {
       return [...streams.values()].map(({ key }) => key)
     },
-    forgetStreams: () => streams.clear(),
+    forgetStreams() {
+      streams.clear()
+      hasReleased = false
+    },
   }
 }

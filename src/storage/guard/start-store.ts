@@ -3,7 +3,7 @@
 import type { Clock } from '../../base/clock.ts'
 import { BusError, isBusError } from '../../base/errors.ts'
 import { describeError, type Logger } from '../../base/logger.ts'
-import { isAway, openRepeatedly } from '../../base/open-repeatedly.ts'
+import { isAway as isOutage, openRepeatedly } from '../../base/open-repeatedly.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { HistoryStore, StoreCapabilities, StoreFaultCode, StoreReport } from '../store.ts'
 import { createGuardedStore, type GuardedStore, type ReturnRates } from './guarded-store.ts'
@@ -32,13 +32,22 @@ export interface StartStoreOptions {
 export async function startStore(options: StartStoreOptions): Promise<GuardedStore> {
   const { mode, backend, clock, logger } = options
   let inner: HistoryStore | undefined
+  let isAway = false
   try {
     inner = await openRepeatedly(options.open, backend, logger)
   } catch (error) {
+    excuse(error)
+  }
+
+  /** Goes on without the store, or throws. */
+  function excuse(error: unknown): void {
+    if (isDenied(error)) throw new BusError('STORE_OPEN_FAILED', error.message, error.details, error)
     if (mode === 'strict' || !isExcused(error)) throw error
     if (options.isProduction) throw notWithoutStore(error)
     logger.error('store.absent_at_start', { backend, ...describeError(error) })
+    isAway = true
   }
+
   const record = createIdentityRecord(options.dataDir, backend)
   const isRecorded = backend === 'valkey' || backend === 'postgres'
 
@@ -56,20 +65,24 @@ export async function startStore(options: StartStoreOptions): Promise<GuardedSto
 
   try {
     if (inner !== undefined) judge(inner.report(), options)
-    await inner?.probe()
-    const isReplaced = inner !== undefined && !(await accepts(inner.report()))
+    await inner?.probe().catch(excuse) // full, or read-only: the guard sees when it takes writes
+    const isReplaced = inner !== undefined && !isAway && !(await accepts(inner.report()))
     const { open, rates, uncounted } = options
     const bounds = { ...(rates !== undefined && { rates }), ...(uncounted !== undefined && { uncounted }) }
-    return createGuardedStore({ mode, backend, clock, logger, inner, open, accepts, isReplaced, ...bounds })
+    return createGuardedStore({ mode, backend, clock, logger, inner, open, accepts, isAway, isReplaced, ...bounds })
   } catch (error) {
     await inner?.close()
     throw error
   }
 }
 
+/** Refused for want of a right: waiting mends nothing, whichever command met it first. */
+const isDenied = (error: unknown): error is BusError =>
+  isBusError(error, 'STORE_UNAVAILABLE') && error.details['reason'] === 'DENIED'
+
 /** An outage, or tables that are still to be made; never a wrong password or a damaged file. */
 const isExcused = (error: unknown): boolean =>
-  isAway(error) || (isBusError(error, 'STORE_OPEN_FAILED') && error.details['reason'] === 'SCHEMA_MISSING')
+  isOutage(error) || (isBusError(error, 'STORE_OPEN_FAILED') && error.details['reason'] === 'SCHEMA_MISSING')
 
 function notWithoutStore(cause: unknown): BusError {
   if (isBusError(cause, 'STORE_OPEN_FAILED')) return cause

@@ -3,10 +3,13 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { describe, expect, type TestContext, test } from 'vitest'
+import { mintToken } from '../../../src/auth/mint.ts'
+import type { JsonObject } from '../../../src/base/json.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { runCommand } from '../../support/launch/launch-linked.ts'
 import { type Ended, type Started, start, type Variables } from '../../support/launch/watched-command.ts'
+import { WireClient } from '../../support/launch/wire-client.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startPostgresServer } from '../../support/servers/postgres-server.ts'
 import type { ServerProcess } from '../../support/servers/server-process.ts'
@@ -31,7 +34,6 @@ async function startStore({ onTestFinished }: TestContext, backend: Backend, set
 function envOf(backend: Backend, url: string): Record<string, string> {
   return {
     JWT_SECRET: strongSecret,
-    ARQONBUS_SERVER_PORT: '0',
     ARQONBUS_ENABLE_TELEMETRY: 'false',
     ARQONBUS_ENABLE_PERSISTENCE: 'true',
     ARQONBUS_STORAGE_BACKEND: backend,
@@ -48,16 +50,17 @@ async function migrate(env: Record<string, string>): Promise<void> {
 async function launch(
   { onTestFinished }: TestContext,
   env: Variables,
-): Promise<Started & { readonly httpUrl: string }> {
+): Promise<Started & { readonly httpUrl: string; readonly url: string }> {
   const folder = await mkdtemp(join(tmpdir(), 'arqonbus-starts-'))
-  const [http] = (await findFreePorts(1)) as [number]
-  const started = start('bus', { ARQONBUS_HTTP_PORT: String(http), ...env }, folder)
+  const [http, ws] = (await findFreePorts(2)) as [number, number]
+  const ports = { ARQONBUS_HTTP_PORT: String(http), ARQONBUS_SERVER_PORT: String(ws) }
+  const started = start('bus', { ...ports, ...env }, folder)
   onTestFinished(async () => {
     started.child.kill('SIGKILL')
     await started.ended
     await rm(folder, { recursive: true, force: true })
   })
-  return { ...started, httpUrl: `http://127.0.0.1:${http}` }
+  return { ...started, httpUrl: `http://127.0.0.1:${http}`, url: `ws://127.0.0.1:${ws}` }
 }
 
 /** Runs a start that is to fail; it must not have opened anything, nor shown the password. */
@@ -69,6 +72,15 @@ async function refused(context: TestContext, env: Variables, code: number): Prom
   expect(result.hasListened).toBe(false)
   expect(result.stderr).not.toContain(password)
   return { ...result, ms: performance.now() - begun }
+}
+
+/** What the acknowledgement of a publish tells. */
+async function publish(url: string): Promise<JsonObject> {
+  const token = await mintToken({ secret: strongSecret, subject: 'alice', tenant: 'acme', ttlSeconds: 600 })
+  const client = await WireClient.connect(url, { token })
+  const { metadata } = await client.publish('lab', 'one', {})
+  client.terminate()
+  return metadata
 }
 
 interface Ready {
@@ -166,9 +178,9 @@ describe.each(['valkey', 'postgres'] as const)('%s', (backend) => {
 })
 
 describe.skipIf(skipWithout('valkey'))('a Valkey that cannot keep what strict promises', () => {
-  const unfit: [string, Record<string, string>, string][] = [
-    ['does not persist', { appendonly: 'no' }, 'NOT_PERSISTED'],
-    ['evicts', { maxmemory: '100mb', 'maxmemory-policy': 'allkeys-lru' }, 'EVICTS'],
+  const unfit: [string, Record<string, string>, string, string][] = [
+    ['does not persist', { appendonly: 'no' }, 'NOT_PERSISTED', 'memory'],
+    ['evicts', { maxmemory: '100mb', 'maxmemory-policy': 'allkeys-lru' }, 'EVICTS', 'disk'],
   ]
   test.concurrent.for(unfit)('%s: strict ends with 78 and says what to set', async ([, settings, code], context) => {
     const { env } = await startStore(context, 'valkey', settings)
@@ -177,10 +189,12 @@ describe.skipIf(skipWithout('valkey'))('a Valkey that cannot keep what strict pr
     expect(stderr).toContain(code)
   })
 
-  test.concurrent.for(unfit)('%s: degraded starts, and its log says so', async ([, settings, code], context) => {
+  test.concurrent.for(unfit)('%s: degraded starts; its log and acknowledgements say so', async (row, context) => {
+    const [, settings, code, level] = row
     const { env } = await startStore(context, 'valkey', settings)
     const bus = await launch(context, env)
     await bus.until(/bus at/)
+    expect(await publish(bus.url)).toMatchObject({ level, position: { sequence: 1 } })
     bus.child.kill('SIGTERM')
     const { stderr, code: exitCode } = await bus.ended
     expect(exitCode).toBe(0)
@@ -215,11 +229,14 @@ describe.skipIf(skipWithout('postgres'))('a Postgres that is not ready for the b
       .toMatchObject({ ready: true, degraded: false })
   })
 
-  test.concurrent('with fsync off: strict ends with 78', async (context) => {
+  test.concurrent('with fsync off: strict ends with 78, degraded acknowledges at level process', async (context) => {
     const { env } = await startStore(context, 'postgres', { fsync: 'off' })
     await migrate(env)
     const { stderr } = await refused(context, { ...env, ARQONBUS_STORAGE_MODE: 'strict' }, 78)
     expect(stderr).toContain('STORE_UNSUITABLE')
+    const bus = await launch(context, env)
+    await bus.until(/bus at/)
+    expect(await publish(bus.url)).toMatchObject({ level: 'process', position: { sequence: 1 } })
   })
 })
 

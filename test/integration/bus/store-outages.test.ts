@@ -1,118 +1,12 @@
 // A store that goes away and comes back under a bus: what members get, what publishers are told and what the log holds,
 // in both modes and through any order of troubles. Router parts on a real store behind its guard; sockets are recorded.
 import fc from 'fast-check'
-import { afterEach, describe, expect, it } from 'vitest'
-import { anonymousIdentity } from '../../../src/auth/identity.ts'
+import { describe, expect, it } from 'vitest'
 import { type Clock, systemClock } from '../../../src/base/clock.ts'
-import { createMessageIds } from '../../../src/base/ids.ts'
-import type { JsonObject } from '../../../src/base/json.ts'
-import { silentLogger } from '../../../src/base/logger.ts'
-import type { AckRequest, Envelope } from '../../../src/envelope/envelope.ts'
-import { Rooms } from '../../../src/rooms/rooms.ts'
-import { createMembership } from '../../../src/router/membership.ts'
-import { createPublisher } from '../../../src/router/publisher.ts'
-import { createReplies } from '../../../src/router/replies.ts'
-import type { Client } from '../../../src/session/client.ts'
-import { createGuardedStore } from '../../../src/storage/guard/guarded-store.ts'
-import { createMemoryStore } from '../../../src/storage/memory/memory-store.ts'
-import type { HistoryStore } from '../../../src/storage/store.ts'
-import { noTelemetry } from '../../../src/telemetry/events.ts'
-import { envelopeOfFrame, frameFromEnvelope } from '../../../src/wire/message-frame.ts'
-import { testOverflow } from '../../support/test-overflow.ts'
-import { createFailingStore, type Trouble } from '../../support/failing-store.ts'
-import { splitWsFrames } from '../../unit/rooms/recording-recipient.ts'
-
-interface Delivered {
-  readonly n: number
-  readonly sequence: number | undefined
-}
-
-interface RecordedClient extends Client {
-  readonly delivered: Delivered[]
-  readonly answers: Envelope[]
-}
-
-function createClient(id: string): RecordedClient {
-  const delivered: Delivered[] = []
-  const answers: Envelope[] = []
-  return {
-    id,
-    delivered,
-    answers,
-    isRemote: false,
-    identity: anonymousIdentity,
-    format: 'json',
-    address: '',
-    connectedAtMs: 0,
-    inflight: 0,
-    isClosed: false,
-    send: (envelope) => void answers.push(envelope),
-    write(frames) {
-      for (const { data } of splitWsFrames(frames)) {
-        const { payload, metadata } = JSON.parse(data.toString()) as Envelope
-        const position = metadata['position'] as { sequence: number } | undefined
-        delivered.push({ n: (payload as { n: number }).n, sequence: position?.sequence })
-      }
-    },
-    close: () => undefined,
-  }
-}
-
-const key = { tenant: 'acme', room: 'lab', channel: 'one' }
-const turn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
-const opened: HistoryStore[] = []
-afterEach(async () => {
-  await Promise.all(opened.splice(0).map((store) => store.close()))
-})
-
-const quick = { flushPerSecond: 1_000_000, rampPerSecond: 1_000_000 }
-
-function createParts(mode: 'strict' | 'degraded', { clock = systemClock, rates = quick } = {}) {
-  const retention = { maxRecords: 10_000, maxBytes: 1e9, maxAgeMs: 1e9 }
-  const line = createFailingStore(createMemoryStore({ clock, retention, dedup: { maxAgeMs: 1e6, maxIds: 10_000 } }))
-  const common = { mode, backend: 'memory', clock, logger: silentLogger } as const
-  const accepts = async (): Promise<boolean> => true
-  const store = createGuardedStore({ ...common, inner: line, open: async () => line, accepts, probeEveryMs: 0, rates })
-  opened.push(store)
-  const bounds = { maxMembersPerChannel: 1_000, maxChannelsPerTenant: 100 }
-  const rooms = new Rooms({ clock, ...bounds, epoch: 1, startsLoaded: false, sliceSize: 2, overflow: testOverflow })
-  const nextId = createMessageIds(clock.now())
-  const ports = { rooms, store, clock, replies: createReplies(clock, nextId), telemetry: noTelemetry }
-  const publisher = createPublisher({ ...ports, logger: silentLogger, maxPendingBytes: 2 ** 27 })
-  store.onReturned((heads) => publisher.storeReturned(heads))
-  store.onFlushed((records) => publisher.flushed(records))
-  // As the bus does it: after a change for the better, what landed late is looked for.
-  store.onState((state) => {
-    if (state === 'ready') publisher.storeReturned([])
-  })
-  const limits = { maxJoins: 100, maxRecoverMessages: 10_000, maxRecoverBytes: 1e9, maxQueuedBytesPerClient: 1e9 }
-  const membership = createMembership({ rooms, store, limits, telemetry: noTelemetry })
-  const sender = createClient('sender')
-  const isRead: boolean[] = []
-  sender.pauseReading = (isPaused) => void isRead.push(!isPaused)
-  let published = 0
-  function publish({ id = nextId(), n = published++, ack = undefined as AckRequest | undefined } = {}): string {
-    const envelope = { id, timestamp: '2026-01-31T12:00:00.000Z', type: 'message', version: '1.0' } as const
-    const rest = { room: 'lab', channel: 'one', payload: { n }, args: {}, metadata: {} }
-    const frame = frameFromEnvelope({ ...envelope, ...rest }, { sender: sender.id })
-    publisher.publish({ client: sender, key, id, frame, ack, done: undefined })
-    return id
-  }
-  const join = async (client: Client): Promise<JsonObject> => {
-    let facts: JsonObject = {}
-    await membership.join(client, key, {}, (given) => {
-      facts = given
-    })
-    return facts
-  }
-  async function settle(): Promise<void> {
-    line.trouble = 'none'
-    await publisher.idle() // what was sent into the trouble has met it
-    while (store.state !== 'ready') await turn()
-    await publisher.idle()
-  }
-  return { line, store, rooms, publisher, membership, publish, join, settle, sender, isRead }
-}
+import type { Envelope } from '../../../src/envelope/envelope.ts'
+import { envelopeOfFrame } from '../../../src/wire/message-frame.ts'
+import type { Trouble } from '../../support/failing-store.ts'
+import { createClient, createParts, key, turn } from '../../support/store-outage-lab.ts'
 
 const isUpgrade = ({ metadata }: Envelope): boolean => 'durability' in metadata
 

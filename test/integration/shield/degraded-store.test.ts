@@ -9,12 +9,12 @@ import { mintToken } from '../../../src/auth/mint.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { createMessageIds } from '../../../src/base/ids.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
-import type { Envelope } from '../../../src/envelope/envelope.ts'
+import type { Envelope, WireFormat } from '../../../src/envelope/envelope.ts'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { loadBusConfig, loadShieldConfig } from '../../../src/config/load.ts'
 import { strongSecret } from '../../support/environments.ts'
 import { raisedLimits } from '../../support/launch/raised-limits.ts'
-import { WireClient } from '../../support/launch/wire-client.ts'
+import { dataOf, positionOf, WireClient } from '../../support/launch/wire-client.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startValkeyServer, type ValkeyServerProcess } from '../../support/servers/valkey-server.ts'
 
@@ -25,6 +25,7 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
   let publisher: WireClient
   let binary: WireClient
   let member: WireClient
+  let connect: (format?: WireFormat) => Promise<WireClient>
   const nextId = createMessageIds(Date.now())
 
   beforeEach(async () => {
@@ -47,11 +48,8 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
     up = await startUp(configs, { clock: systemClock, logger: silentLogger })
     const token = await mintToken({ secret: strongSecret, subject: 'tester', tenant: 'acme', ttlSeconds: 600 })
     const url = `ws://127.0.0.1:${up.shield.wsPort}/ws`
-    ;[publisher, binary, member] = await Promise.all([
-      WireClient.connect(url, { token }),
-      WireClient.connect(url, { token, format: 'protobuf' }),
-      WireClient.connect(url, { token }),
-    ])
+    connect = (format = 'json') => WireClient.connect(url, { token, format })
+    ;[publisher, binary, member] = await Promise.all([connect(), connect('protobuf'), connect()])
     await member.join('lab', 'one')
   })
 
@@ -64,7 +62,8 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
     await rm(dataDir, { recursive: true, force: true })
   })
 
-  const numbers = (): unknown[] => member.messages('one').map(({ payload }) => (payload as JsonObject)['n'])
+  const numbers = (client = member): unknown[] =>
+    client.messages('one').map(({ payload }) => (payload as JsonObject)['n'])
   const isUpgrade = ({ metadata }: Envelope): boolean => metadata['durability'] !== undefined
   const publish = (n: number, id = nextId(), by = publisher) =>
     by.ask({ id, room: 'lab', channel: 'one', payload: { n } })
@@ -75,7 +74,7 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
   }
 
   test('nothing is missed or told twice where the log holds what was delivered', async () => {
-    await publish(0)
+    const first = positionOf(await publish(0))
     await server.kill()
     const held = new Map<WireClient, string[]>([publisher, binary].map((one) => [one, []]))
     for (let n = 1; n <= 5; n++) {
@@ -85,6 +84,13 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
       held.get(one)!.push(answer.id)
     }
     await member.received(6, 'one')
+    // Who comes back meanwhile is given from memory what it missed.
+    const late = await Promise.all([connect(), connect('protobuf')])
+    for (const one of late) {
+      const joined = dataOf(await one.join('lab', 'one', { ...first }))
+      expect(joined).toMatchObject({ recovered: true, replayed: 5, position: first })
+      await one.received(5, 'one')
+    }
     await comeBack()
     // Through Shield, in both formats: that what was in memory only is on disk now.
     for (const one of [publisher, binary]) {
@@ -98,7 +104,12 @@ describe.skipIf(skipWithout('valkey'))('members behind Shield, the store away', 
     await publish(6)
     await member.received(7, 'one')
     expect(numbers()).toEqual([0, 1, 2, 3, 4, 5, 6])
-    expect(member.frames.filter(({ type }) => type === 'gap')).toEqual([])
+    for (const one of late) {
+      await one.received(6, 'one')
+      expect(numbers(one)).toEqual([1, 2, 3, 4, 5, 6])
+    }
+    for (const one of [member, ...late]) expect(one.frames.filter(({ type }) => type === 'gap')).toEqual([])
+    await Promise.all(late.map((one) => one.terminate()))
   })
 
   test('a new epoch is told where an id of before the outage was delivered again, and later messages come', async () => {
