@@ -2,7 +2,8 @@
 import type { monitorEventLoopDelay } from 'node:perf_hooks'
 import type { AuditLog } from '../audit/audit-log.ts'
 import { errorTable } from '../base/errors.ts'
-import type { HistoryStore } from '../storage/store.ts'
+import type { GuardedStore } from '../storage/guard/guarded-store.ts'
+import { storeStates } from '../storage/guard/store-state.ts'
 import { registerHubMetrics } from '../telemetry/hub-metrics.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
@@ -11,7 +12,7 @@ import type { BusCore } from './bus-core.ts'
 export interface BusMetricPorts {
   readonly core: BusCore
   readonly hub: TelemetryHub
-  readonly store: HistoryStore | undefined
+  readonly store: GuardedStore | undefined
   readonly audit: AuditLog
   /** Nanoseconds that the event loop was late. */
   readonly loopDelay: ReturnType<typeof monitorEventLoopDelay>
@@ -45,6 +46,12 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, 
     () => core.publisher.pendingBytes,
   )
   metrics.gauge('arqonbus_store_enabled', 'Is history kept? 1 or 0', () => (store === undefined ? 0 : 1))
+  if (store !== undefined) {
+    metrics.gaugesFrom('arqonbus_store_state', '1 for the state history storage is in', 'state', () =>
+      Object.fromEntries(storeStates.map((state) => [state, store.state === state ? 1 : 0])),
+    )
+    metrics.gauge('arqonbus_store_held', 'Messages held in memory for a store that is away', () => store.held.records)
+  }
   metrics.counterFrom('arqonbus_audit_written_total', 'Audit entries written to Postgres', () => audit.state.written)
   metrics.counterFrom('arqonbus_audit_lost_total', 'Audit entries that are in no row', () => audit.state.lost)
   metrics.gauge(

@@ -9,7 +9,8 @@
 //   any → replaced       the store answers and is not the one whose positions were given out (strict: an operator decides)
 import type { Clock } from '../../base/clock.ts'
 
-export type StoreState = 'ready' | 'suspect' | 'unavailable' | 'recovering' | 'replaced'
+export const storeStates = ['ready', 'suspect', 'unavailable', 'recovering', 'replaced'] as const
+export type StoreState = (typeof storeStates)[number]
 
 const failuresUntilUnavailable = 3
 const suspicionMs = 1_000

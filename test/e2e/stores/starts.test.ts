@@ -79,7 +79,7 @@ async function publish(url: string): Promise<JsonObject> {
   const token = await mintToken({ secret: strongSecret, subject: 'alice', tenant: 'acme', ttlSeconds: 600 })
   const client = await WireClient.connect(url, { token })
   const { metadata } = await client.publish('lab', 'one', {})
-  client.terminate()
+  await client.terminate()
   return metadata
 }
 

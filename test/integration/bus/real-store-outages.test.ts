@@ -180,6 +180,9 @@ describe.each(backends)('%s, degraded', (backend) => {
       expect(numbers(member)).toEqual(Array.from({ length: 21 }, (_, n) => n))
       await member.until(isState('degraded'), 'state degraded')
       expect((await http(bus, '/ready')).body).toMatchObject({ ready: true, degraded: true })
+      const metrics = await (await fetch(`http://127.0.0.1:${bus.httpPort}/metrics`)).text()
+      expect(metrics).toContain('arqonbus_store_state{state="unavailable"} 1')
+      expect(metrics).toContain(`arqonbus_store_held ${bus.store!.held.records}`)
 
       expect((await http(bus, '/health')).status).toBe(200)
 
