@@ -64,7 +64,7 @@ interface Ran {
 async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
   const child = spawn(process.execPath, [command, ...args], {
     cwd: root,
-    env: { PATH: process.env['PATH'], HOME: folder, ...env },
+    env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
   let out = ''
@@ -249,6 +249,10 @@ async function rehearse(): Promise<void> {
   }
   const certificates = await makeCertificates(host, 90)
   closers.push(() => certificates.close())
+  // Whom this machine trusts besides, for the gate that asks the registry.
+  const trusted = process.env['NODE_EXTRA_CA_CERTS']
+  const others = trusted === undefined ? '' : readFileSync(trusted, 'utf8')
+  writeFileSync(at('authorities.pem'), `${readFileSync(certificates.authority, 'utf8')}\n${others}`)
   const { valkeyUrl, postgresUrl, natsUrl } = await startServices(certificates)
   say(`Valkey, Postgres and NATS with TLS at ${host}`)
   const [bus, http, telemetry, shield, metrics, projector] = (await findFreePorts(6)) as number[]
@@ -286,12 +290,12 @@ async function rehearse(): Promise<void> {
     SHIELD_PORT: String(shield),
     SHIELD_METRICS_HOST: '127.0.0.1',
     SHIELD_METRICS_PORT: String(metrics),
-    NODE_EXTRA_CA_CERTS: certificates.authority,
+    NODE_EXTRA_CA_CERTS: at('authorities.pem'),
     // What a shell's limit of open files has room for; a unit sets LimitNOFILE=.
     ARQONBUS_MAX_CONNECTIONS: '5000',
     SHIELD_LIMIT_MAX_CONNECTIONS: '5000',
   }
-  const trust = { NODE_EXTRA_CA_CERTS: certificates.authority }
+  const trust = { NODE_EXTRA_CA_CERTS: at('authorities.pem') }
   const owner = { ...trust, ARQONBUS_POSTGRES_URL: postgresUrl.replace('//bus:', '//owner:') }
   await step('migrate up', ['migrate', 'up'], owner)
   await step('projector migrate', ['projector', 'migrate'], owner)

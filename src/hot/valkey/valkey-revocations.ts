@@ -155,7 +155,10 @@ export function createValkeyRevocations(ports: ValkeyRevocationsPorts): ValkeyRe
 
   const lookNow = (): void => void look().catch(ports.failed)
   const timer = setInterval(() => backend.isConnected && lookNow(), lookEveryMs)
-  backend.onConnected(lookNow)
+  backend.onConnected(() => {
+    isCurrent = false // what was revoked meanwhile is not in force here yet
+    lookNow()
+  })
 
   return {
     look,

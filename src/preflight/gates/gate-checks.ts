@@ -30,6 +30,8 @@ const common = {
 interface SuiteWords {
   readonly title: string
   readonly runbook: readonly string[]
+  /** A suite of which it is a part, and which would come later by its name. */
+  readonly after?: string
 }
 
 const suiteWords: Readonly<Record<(typeof suiteNames)[number], SuiteWords>> = {
@@ -40,7 +42,7 @@ const suiteWords: Readonly<Record<(typeof suiteNames)[number], SuiteWords>> = {
   e2e: { title: 'The end-to-end tests pass', runbook: ['L66'] },
   'projector-integration': { title: 'The integration tests of the projector pass', runbook: ['L45'] },
   'projector-e2e': { title: 'The end-to-end tests of the projector pass', runbook: ['L45'] },
-  'shield-tests': { title: 'The tests of Shield pass', runbook: ['L47'] },
+  'shield-tests': { title: 'The tests of Shield pass', runbook: ['L47'], after: 'gate.unit' },
 }
 
 /** The gates of one package. */
@@ -134,25 +136,26 @@ const typecheck = (host: Host): Check =>
   })
 
 const suites = (host: Host): Check[] =>
-  suiteNames.map((name) =>
-    defineCheck({
+  suiteNames.map((name) => {
+    const { title, runbook, after } = suiteWords[name]
+    return defineCheck({
       ...common,
       id: `gate.${name}`,
-      title: suiteWords[name].title,
+      title,
       proves:
         'It ran in an environment made from nothing; its machine report is whole and shows tests, no failure and no skip that was not agreed on; no source says `.only`; the judged servers are afterwards what they were before.',
       evidence: 'Exit code, report, first failing test; its whole output in the incident bundle.',
       fix: 'Read the first failing test; run the suite alone.',
-      runbook: suiteWords[name].runbook,
-      requires: ['gate.isolated'],
+      runbook,
+      requires: ['gate.isolated', ...(after === undefined ? [] : [after])],
       deadlineMs: suiteMs,
       effects: [{ kind: 'spawn', what: `the suite ${name} of preflight.gates.json, and the servers that it starts` }],
       shape: suiteShape,
       probe: probeSuite(host, name, suiteMs),
       judge: judgeSuite,
       worlds: suiteWorlds,
-    }),
-  )
+    })
+  })
 
 const notHollow = (host: Host): Check =>
   defineCheck({
