@@ -13,12 +13,8 @@ const suite = (name: string, testTimeout: number, extra: object = {}) => ({
   },
 })
 
-/** Programs under load, kills and storms: each uses both cores itself, so these run one after the other. */
-const loadTests = [
-  'test/e2e/{chaos,durability,tenants,valkey}/**/*.test.ts',
-  'test/e2e/nats/{faults,rolling,storm}.test.ts',
-  'test/e2e/projector/kills.test.ts',
-]
+/** Programs under load, and storms: each uses both cores itself, so these run one after the other. */
+const loadTests = ['test/e2e/{chaos,durability,tenants}/**/*.test.ts', 'test/e2e/nats/{faults,storm}.test.ts']
 const globalSetup = 'test/support/servers/install-neighbours.ts'
 
 export default defineConfig({
