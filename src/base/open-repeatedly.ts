@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { isBusError } from './errors.ts'
 import { describeError, type Logger } from './logger.ts'
 
-/** Waits between the attempts; with connect time-outs of 2 s all of them end within 10 s (reliability 5.2). */
+/** Waits between the attempts; with connect time-outs below 2 s all of them end within 10 s (reliability 5.2). */
 const waitsMs = [400, 1_100]
 
 /** Nobody answers there; waiting may help. */

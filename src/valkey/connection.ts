@@ -34,7 +34,7 @@ export interface DialOptions {
   readonly onLost: (reason: string) => void
 }
 
-const dialTimeoutMs = 2_000
+const dialTimeoutMs = 1_700
 const tickMs = 100
 /** An idle connection is tried this often. */
 const pingEveryTicks = 3
