@@ -269,8 +269,8 @@ function createLane(width: number): Lane {
 
 /** Two candidates at once: more would make each slower than its deadline on a small machine. */
 export const busyLane = createLane(2)
-/** Those that mostly wait for an answer that never comes keep nobody from the processor. */
-export const idleLane = createLane(4)
+/** Those that mostly wait for an answer that never comes keep nobody from the processor, but in their first two seconds. */
+export const idleLane = createLane(2)
 
 const caches = new WeakMap<CheckPorts, string>()
 
