@@ -12,7 +12,7 @@ import type { Environment } from '../../config/resolution.ts'
 import { freePorts } from '../boot/candidate.ts'
 import { spawnWithPermit } from '../certificate/spawn-with-permit.ts'
 import type { CommandSpool } from '../incident/commands.ts'
-import { type Host, thisHost } from '../runtime/host.ts'
+import { thisHost } from '../runtime/host.ts'
 import { parseTargets, type Targets } from '../targets.ts'
 
 export interface CandidateSystem {
@@ -27,7 +27,6 @@ export interface CandidateSystem {
 export interface CandidateOptions {
   readonly env: Environment
   readonly clock: Clock
-  readonly host?: Host
 }
 
 const readyMs = 30_000
@@ -36,7 +35,8 @@ const endMs = 10_000
 const keptChars = 4_096
 
 export async function createCandidateSystem(options: CandidateOptions): Promise<CandidateSystem> {
-  const { env, clock, host = thisHost } = options
+  const { env, clock } = options
+  const host = thisHost
   const [bus, http, telemetry, shield, metrics] = (await freePorts(5)) as [number, number, number, number, number]
   let folder: string | undefined
   const own = {
