@@ -3,7 +3,7 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
-import { join } from 'node:path'
+import { join, resolve } from 'node:path'
 import { parseArgs } from 'node:util'
 import { fairness } from './fairness.ts'
 import { fanOut } from './fan-out.ts'
@@ -44,6 +44,7 @@ const { values, positionals } = parseArgs({
     lengths: { type: 'string', default: '1000,10000,100000,1000000' },
     stores: { type: 'string', default: '' },
     out: { type: 'string', default: '.bench' },
+    profile: { type: 'boolean', default: false },
   },
 })
 const wanted = positionals.length === 0 ? Object.keys(suites) : positionals
@@ -57,7 +58,11 @@ for (const name of wanted) {
 if (process.env['ARQONBUS_BENCH_PINNED'] === undefined) {
   const { status } = spawnSync('taskset', ['-c', '1', process.execPath, ...process.argv.slice(1)], {
     stdio: 'inherit',
-    env: { ...process.env, ARQONBUS_BENCH_PINNED: '1' },
+    env: {
+      ...process.env,
+      ARQONBUS_BENCH_PINNED: '1',
+      ...(values.profile && { ARQONBUS_BENCH_PROFILES: resolve(values.out, 'profiles') }),
+    },
   })
   process.exit(status ?? 1)
 }

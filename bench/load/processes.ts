@@ -14,6 +14,9 @@ export interface MeasuredProcess {
   stop(): Promise<void>
 }
 
+/** Where servers of ours leave a CPU profile of their main thread, if that was asked for (`--profile`). */
+const profiles = process.env['ARQONBUS_BENCH_PROFILES']
+
 export function isOnPath(command: string): boolean {
   return spawnSync('sh', ['-c', `command -v ${command}`]).status === 0
 }
@@ -37,7 +40,9 @@ export async function startPinned(
   }
   const folder = await mkdtemp(join(tmpdir(), 'arqonbus-bench-'))
   for (const [name, text] of Object.entries(options.files ?? {})) await writeFile(join(folder, name), text)
-  const child = spawn('taskset', ['-c', String(options.core), command, ...args], {
+  const profiled = profiles !== undefined && command === process.execPath
+  const nodeOptions = profiled ? ['--cpu-prof', '--cpu-prof-dir', profiles] : []
+  const child = spawn('taskset', ['-c', String(options.core), command, ...nodeOptions, ...args], {
     cwd: folder,
     env: { PATH: process.env['PATH'], ...options.env },
     stdio: ['ignore', 'ignore', 'pipe'],
@@ -58,7 +63,7 @@ export async function startPinned(
     async stop() {
       if (child.exitCode === null && child.signalCode === null) {
         const exited = new Promise((resolve) => child.once('exit', resolve))
-        child.kill('SIGKILL')
+        child.kill(profiled ? 'SIGTERM' : 'SIGKILL') // a profile is written by a process that ends of its own accord
         await exited
       }
       await rm(folder, { recursive: true, force: true })

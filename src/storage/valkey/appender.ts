@@ -105,24 +105,27 @@ export function createAppender(options: AppenderOptions): Appender {
     const nowMs = clock.now()
     const wasRegistered = registered.has(name)
     if (!wasRegistered) register(connection, key, name)
-    const { meta, log, ids, order } = names.of(key)
+    const { meta, log, ids, order, sums } = names.of(key)
     tenant.reserved += requests.length
     try {
-      const packed = packAppends(requests)
+      const packed = packAppends(requests, nowMs)
       const args = [
         String(baseEpoch),
         facts.runId,
         isFsyncedFirst(facts) ? '1' : '0',
         String(known?.epoch ?? 0),
         String(known?.last ?? 0),
-        packed.hashes,
+        packed.marks,
         String(nowMs),
         String(dedup.maxAgeMs),
         String(room),
         ...bounds,
+        packed.isDistinct ? '1' : '0',
+        packed.sums,
         ...packed.entries,
+        ...packed.ids,
       ]
-      const reply = asList(await runScript(connection, appendScript, [meta, log, ids, order], args))
+      const reply = asList(await runScript(connection, appendScript, [meta, log, ids, order, sums], args))
       const [epoch, last, stored] = [asNumber(reply[0]), asNumber(reply[2]), asNumber(reply[3])]
       // A stream that begins anew, though it was listed: the server has lost its data, and with them the lists.
       if (wasRegistered && last === stored && stored > 0) register(connection, key, name)

@@ -8,10 +8,12 @@ export interface StreamKeys {
   readonly meta: string
   /** Stream: an entry for each append, `<sequence of its last record>-0`, with one field `r`. */
   readonly log: string
-  /** Hash: id -> payload hash, time, sequence. */
+  /** Hash: id -> payload hash, time, sequence (scripts.ts). */
   readonly ids: string
   /** List: which ids were remembered when, a batch an entry, oldest first. */
   readonly order: string
+  /** List: the extent, bytes and times of each entry of the log, oldest first. */
+  readonly sums: string
 }
 
 export interface KeyNames {
@@ -30,7 +32,8 @@ export function createKeyNames(family: string): KeyNames {
   return {
     of({ tenant, room, channel }) {
       const stream = `${prefix}:{${escapeToken(tenant)}:${escapeToken(room)}:${escapeToken(channel)}}`
-      return { meta: `${stream}:meta`, log: `${stream}:log`, ids: `${stream}:ids`, order: `${stream}:order` }
+      const at = (what: string) => `${stream}:${what}`
+      return { meta: at('meta'), log: at('log'), ids: at('ids'), order: at('order'), sums: at('sums') }
     },
     tenants: `${prefix}:tenants`,
     streamsOf: (tenant) => `${prefix}:{${escapeToken(tenant)}}:streams`,

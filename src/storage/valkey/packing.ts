@@ -8,6 +8,8 @@ import type { AppendRequest, AppendResult, StoredRecord } from '../store.ts'
 
 const headBytes = 12
 const hashBytes = 16
+const markBytes = 26
+const sumBytes = 29
 const placeBytes = 12
 const fullMark = -(2 ** 53)
 
@@ -15,25 +17,58 @@ const fullMark = -(2 ** 53)
 const entryBytes = 64 * 1024
 
 export interface PackedAppends {
-  /** 16 bytes for each, in the order of the requests. */
-  readonly hashes: Buffer
+  /** Of each record: hash of its payload, `atMs` (double), its place in this call (16 bits, the highest set). */
+  readonly marks: Buffer
+  /** Of each entry: records (32 bits), bytes, time of the first, latest time (doubles), 1 where the times are in order. */
+  readonly sums: Buffer
   /** Entries of the log: how many records (32 bits), then the records. */
   readonly entries: readonly Buffer[]
+  readonly ids: readonly string[]
+  /** No id stands twice. */
+  readonly isDistinct: boolean
 }
 
-export function packAppends(requests: readonly AppendRequest[]): PackedAppends {
-  const hashes = Buffer.allocUnsafe(requests.length * hashBytes)
+/** `atMs` is when their ids are remembered. */
+export function packAppends(requests: readonly AppendRequest[], atMs: number): PackedAppends {
+  const marks = Buffer.allocUnsafe(requests.length * markBytes)
   const entries: Buffer[] = []
+  const sums: Buffer[] = []
   for (let start = 0; start < requests.length; ) {
     let bytes = 4
     let end = start
     do bytes += recordBytes(requests[end++]!)
     while (end < requests.length && bytes + recordBytes(requests[end]!) <= entryBytes)
     entries.push(packEntry(requests, start, end, bytes))
+    sums.push(sumUp(requests, start, end))
     start = end
   }
-  for (const [i, { hash }] of requests.entries()) hashes.set(hash, i * hashBytes)
-  return { hashes, entries }
+  for (const [i, { hash }] of requests.entries()) {
+    const at = i * markBytes
+    marks.set(hash, at)
+    marks.writeDoubleLE(atMs, at + hashBytes)
+    marks.writeUInt16BE(0x8000 | i, at + hashBytes + 8)
+  }
+  const ids = requests.map(({ id }) => id)
+  return { marks, sums: Buffer.concat(sums), entries, ids, isDistinct: new Set(ids).size === ids.length }
+}
+
+function sumUp(requests: readonly AppendRequest[], start: number, end: number): Buffer {
+  let bytes = 0
+  let latest = requests[start]!.atMs
+  let isInOrder = true
+  for (let i = start; i < end; i++) {
+    const { frame, atMs } = requests[i]!
+    bytes += frame.length
+    if (atMs < latest) isInOrder = false
+    else latest = atMs
+  }
+  const sum = Buffer.allocUnsafe(sumBytes)
+  sum.writeUInt32LE(end - start)
+  sum.writeDoubleLE(bytes, 4)
+  sum.writeDoubleLE(requests[start]!.atMs, 12)
+  sum.writeDoubleLE(latest, 20)
+  sum[28] = isInOrder ? 1 : 0
+  return sum
 }
 
 function recordBytes({ id, sender, frame }: AppendRequest): number {

@@ -12,13 +12,13 @@ function script(...parts: readonly string[]): Script {
   return { source, sha: createHash('sha1').update(source).digest('hex') }
 }
 
-// KEYS: meta, log, ids, order. ARGV 1 to 5: the epoch of a new stream; the run id of the server as learned on this
+// KEYS: meta, log, ids, order, sums. ARGV 1 to 5: the epoch of a new stream; the run id of the server as learned on this
 // connection; 1 when it fsyncs before it answers; epoch and last of what this process has seen of the stream (or 0).
 //
 // `life` names the server's life in which something was last written below level disk, and is empty otherwise: another
 // life may have lost the end of it. So may a server that has less than was seen, or other entries than meta counts.
 const open = `
-local meta, log, ids, order = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local meta, log, ids, order, sums = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local base, run, seen_epoch, seen_last = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[4]), tonumber(ARGV[5])
 local life_now = ARGV[3] == '1' and '' or run
 local m = redis.call('HMGET', meta, 'epoch', 'last', 'first', 'bytes', 'newest', 'disorder', 'oldest', 'life', 'entries')
@@ -47,7 +47,7 @@ end`
 const clear = `
 if is_new or is_damaged then
   save()
-  if is_new then redis.call('UNLINK', log, ids, order) else redis.call('UNLINK', log) end
+  if is_new then redis.call('UNLINK', log, ids, order, sums) else redis.call('UNLINK', log, sums) end
 elseif is_raised then
   save()
 end`
@@ -66,36 +66,82 @@ local function each_of(entry, visit)
 end
 local function id_of(sequence) return string.format('%.0f-0', sequence) end`
 
-// Removes from the old end what is over the bounds, at most as many records as told; sizes are in the records. An entry
-// goes with the last of its records.
+// Removes from the old end what is over the bounds, about as many records as told. An entry goes with the last of its
+// records. Entries are summed up in a list of their own (first, last, bytes, time of the first, latest time), because to
+// read one costs as much as to store it: only one of which a part is too old, or too many bytes, is taken apart. So
+// `bytes` counts an entry whole until then, and `oldest` may be the time of a record of that entry that is gone already.
 const trimming = `
-local function trim(now, max_records, max_bytes, max_age, at_most)
-  local before, is_done = first, false
-  while not is_done and first <= last and at_most > 0 do
-    if last - first + 1 <= max_records and bytes <= max_bytes and now - oldest <= max_age then break end
-    local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
-    if not entry then break end
-    each_of(entry, function(sequence, at, size)
-      if sequence < first then return false end
-      local is_over = last - first + 1 > max_records or bytes > max_bytes
+local function sum_at(index)
+  local sum = redis.call('LINDEX', sums, index)
+  if sum then return struct.unpack('<ddddd', sum) end
+end
+local function trim_inside(now, max_records, max_bytes, max_age, at_most, sum_size)
+  local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
+  if not entry then return false end
+  local before, left, is_whole = first, 0, true
+  each_of(entry, function(sequence, at, size)
+    if sequence >= first then left = left + size end
+  end)
+  if sum_size then bytes = bytes - sum_size + left end
+  each_of(entry, function(sequence, at, size)
+    if sequence < first then return false end
+    local is_over = last - first + 1 > max_records or bytes > max_bytes
+    oldest = at
+    if first - before >= at_most or (now - at <= max_age and not (is_over and first < last)) then
+      is_whole = false
+      return true
+    end
+    first, bytes, left = first + 1, bytes - size, left - size
+  end)
+  if sum_size and is_whole then redis.call('LPOP', sums)
+  elseif sum_size then
+    local from, to, _, at, newest_at = sum_at(0)
+    redis.call('LSET', sums, 0, struct.pack('<ddddd', from, to, left, at, newest_at))
+  end
+  return is_whole and first <= last
+end
+local function learn_oldest()
+  local from, _, _, at = sum_at(0)
+  if from == first then
+    oldest = at
+    return
+  end
+  local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
+  if entry then
+    each_of(entry, function(sequence, at)
       oldest = at
-      is_done = at_most == 0 or (now - at <= max_age and not (is_over and first < last))
-      if is_done then return true end
-      first, bytes, at_most = first + 1, bytes - size, at_most - 1
+      return sequence >= first
     end)
   end
-  if first == before then return false end
-  -- Where an entry ended exactly, the time of the next is still to be learned.
-  if not is_done and first <= last then
-    local entry = redis.call('XRANGE', log, id_of(first), '+', 'COUNT', 1)[1]
-    if entry then
-      each_of(entry, function(sequence, at)
-        oldest = at
-        return sequence >= first
-      end)
+end
+local function trim(now, max_records, max_bytes, max_age, at_most)
+  local before, bytes_before = first, bytes
+  local stop = first + at_most
+  while first <= last and first < stop do
+    local surplus = last - first + 1 - max_records
+    local is_old = now - oldest > max_age
+    if surplus <= 0 and bytes <= max_bytes and not is_old then break end
+    local from, to, size, at, newest_at = sum_at(0)
+    if to and to < first then
+      redis.call('LPOP', sums)
+    elseif not from or from > first then
+      -- Stored before entries were summed up.
+      if not trim_inside(now, max_records, max_bytes, max_age, stop - first) then break end
+      learn_oldest()
+    elseif now - newest_at > max_age or last - to >= max_records or (to < last and bytes - size >= max_bytes) then
+      redis.call('LPOP', sums)
+      first, bytes = to + 1, bytes - size
+      if first <= last then learn_oldest() end
+    elseif bytes <= max_bytes and not is_old then
+      first = math.min(first + surplus, stop)
+      break
+    else
+      if not trim_inside(now, max_records, max_bytes, max_age, stop - first, size) then break end
+      learn_oldest()
     end
   end
-  entries = entries - redis.call('XTRIM', log, 'MINID', id_of(first))
+  if first == before and bytes == bytes_before then return false end
+  if first > before then entries = entries - redis.call('XTRIM', log, 'MINID', id_of(first)) end
   return true
 end
 local function forget(now, window, at_most)
@@ -115,54 +161,91 @@ local function forget(now, window, at_most)
   return true
 end`
 
-// ARGV 6 to 12: the hashes of the records, now, the window of ids in ms, how many more ids may be remembered, retention
-// (records, bytes, age); from 13 on the records, as entries of the log. Answers epoch, first, last, how many were stored,
-// and, unless all were, an outcome for each: its sequence when stored, minus its first one when repeated, 0 for a
-// conflict, -2^53 for a full window.
+// What is remembered of an id: hash of its payload (16 bytes), when (double), its place in its call (16 bits, the highest
+// set), and the sequence at which that call began, in digits; or the sequence itself, without a place, where not all of
+// the call was new.
+const remembering = `
+local function sequence_of(value)
+  local high, low = string.byte(value, 25, 26)
+  if high < 128 then return tonumber(string.sub(value, 25)) end
+  return tonumber(string.sub(value, 27)) + (high - 128) * 256 + low
+end`
+
+// ARGV 6 to 14: what is remembered of each record but where its call began (26 bytes); now, the window of ids in ms, how
+// many more ids may be remembered, retention (records, bytes, age), 1 where no id stands twice; and of each entry its
+// number of records, bytes, time of the first, latest time, 1 where the times are in order (29 bytes). Then the records,
+// as entries of the log, and their ids. Answers epoch, first, last, how many were stored, and, unless all were, an
+// outcome for each: its sequence when stored, minus its first one when repeated, 0 for a conflict, -2^53 for a full
+// window.
 const appending = `
-local hashes, now, window, room = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
-local stamp, count = struct.pack('<d', now), 0
-local names, blocks, starts, ends, times, sizes = {}, {}, {}, {}, {}, {}
-for b = 13, #ARGV do
-  local packed, pos = ARGV[b], 5
-  for _ = 1, struct.unpack('<I4', packed) do
-    local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
-    count = count + 1
-    names[count], blocks[count] = string.sub(packed, pos + 16, pos + 15 + id_size), b
-    starts[count], ends[count] = pos, pos + 3 + size
-    times[count], sizes[count] = at, size - 12 - id_size - sender_size
-    pos = pos + 4 + size
+local marks, now, window, room = ARGV[6], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
+local blocks = #ARGV[14] / 29
+local names_from = 15 + blocks
+local count = #ARGV - names_from + 1
+-- One look-up and one remembering for all: a call for each would be half of the work.
+local known = redis.call('HMGET', ids, unpack(ARGV, names_from))
+local is_plain, latest, runs = ARGV[13] == '1' and count <= room, newest, {}
+for i = 1, count do
+  if known[i] then
+    is_plain = false
+    break
   end
 end
--- One look-up and one remembering for all: a call for each would be half of the work.
-local known, here, outcomes, is_plain = redis.call('HMGET', ids, unpack(names)), {}, {}, true
-local fresh, remembered, runs, run, next_sequence = {}, {}, {}, nil, last + 1
-for i = 1, count do
-  local id, hash = names[i], string.sub(hashes, i * 16 - 15, i * 16)
-  local earlier = here[id] or known[i]
-  if earlier and now - struct.unpack('<d', earlier, 17) < window then
-    outcomes[i] = string.sub(earlier, 1, 16) == hash and -tonumber(string.sub(earlier, 25)) or 0
-    is_plain, run = false, nil
-  elseif #fresh >= room then
-    outcomes[i] = -9007199254740992
-    is_plain, run = false, nil
-  else
-    local value, n = hash .. stamp .. string.format('%.0f', next_sequence), #fresh
-    here[id], fresh[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, i, id, value
-    if not run or run.block ~= blocks[i] then
-      run = { block = blocks[i], first = starts[i], count = 0 }
-      runs[#runs + 1] = run
+if is_plain then
+  for b = 1, blocks do
+    local size, bytes_in, at, newest_at, in_order = struct.unpack('<I4dddB', ARGV[14], b * 29 - 28)
+    if in_order == 0 or (at < latest and last > 0) then
+      is_plain = false
+      break
     end
-    run.last, run.count = ends[i], run.count + 1
-    outcomes[i], next_sequence = next_sequence, next_sequence + 1
+    latest = newest_at
+    runs[b] = { value = ARGV[14 + b], count = size, bytes = bytes_in, at = at, newest_at = newest_at }
+  end
+end
+local remembered, outcomes, fresh, times = {}, nil, nil, nil
+if is_plain then
+  local began = string.format('%.0f', last + 1)
+  for i = 1, count do
+    remembered[2 * i - 1] = ARGV[names_from + i - 1]
+    remembered[2 * i] = string.sub(marks, i * 26 - 25, i * 26) .. began
+  end
+else
+  -- Record by record.
+  local here, i, run, next_sequence = {}, 0, nil, last + 1
+  outcomes, fresh, times, runs = {}, {}, {}, {}
+  for b = 15, names_from - 1 do
+    local packed, pos = ARGV[b], 5
+    for _ = 1, struct.unpack('<I4', packed) do
+      local size, at, id_size, sender_size = struct.unpack('<I4dI2I2', packed, pos)
+      i = i + 1
+      local id, mark = ARGV[names_from + i - 1], string.sub(marks, i * 26 - 25, i * 26 - 2)
+      local earlier = here[id] or known[i]
+      if earlier and now - struct.unpack('<d', earlier, 17) < window then
+        local is_same = string.sub(earlier, 1, 16) == string.sub(mark, 1, 16)
+        outcomes[i], run = is_same and -sequence_of(earlier) or 0, nil
+      elseif #fresh >= room then
+        outcomes[i], run = -9007199254740992, nil
+      else
+        local value, n = mark .. string.format('%.0f', next_sequence), #fresh
+        here[id], fresh[n + 1], times[n + 1], remembered[2 * n + 1], remembered[2 * n + 2] = value, id, at, id, value
+        if not run or run.block ~= b then
+          run = { block = b, first = pos, count = 0, bytes = 0, at = at, newest_at = at }
+          runs[#runs + 1] = run
+        end
+        run.last, run.count, run.bytes = pos + 3 + size, run.count + 1, run.bytes + size - 12 - id_size - sender_size
+        run.newest_at = math.max(run.newest_at, at)
+        outcomes[i], next_sequence = next_sequence, next_sequence + 1
+      end
+      pos = pos + 4 + size
+    end
   end
 end
 local before, failure = last, nil
 for i = 1, #runs do
   local r = runs[i]
-  local value = ARGV[r.block]
+  local value = r.value or ARGV[r.block]
   -- The usual case passes the argument on as it is: the server hashes every byte of each new string of a script.
-  if r.first > 5 or r.last < #value then
+  if r.block and (r.first > 5 or r.last < #value) then
     value = struct.pack('<I4', r.count) .. string.sub(value, r.first, r.last)
   end
   local added = redis.pcall('XADD', log, id_of(last + r.count), 'r', value)
@@ -171,40 +254,45 @@ for i = 1, #runs do
     failure = added
     break
   end
-  last, entries = last + r.count, entries + 1
+  if last < first then oldest = r.at end
+  redis.call('RPUSH', sums, struct.pack('<ddddd', last + 1, last + r.count, r.bytes, r.at, r.newest_at))
+  last, entries, bytes = last + r.count, entries + 1, bytes + r.bytes
+  if is_plain then newest = r.newest_at end
 end
-local stored, fresh_names = last - before, {}
-for n = 1, stored do
-  local i, sequence = fresh[n], before + n
-  bytes, fresh_names[n] = bytes + sizes[i], names[i]
-  if sequence == first then oldest = times[i] end
-  if sequence > 1 and times[i] < newest then disorder = sequence else newest = times[i] end
+local stored = last - before
+if not is_plain then
+  for n = 1, stored do
+    local sequence = before + n
+    if sequence > 1 and times[n] < newest then disorder = sequence else newest = times[n] end
+  end
 end
-for n = 2 * stored + 1, #remembered do remembered[n] = nil end
 if stored > 0 then
+  for n = #remembered, 2 * stored + 1, -1 do remembered[n] = nil end
   redis.call('HSET', ids, unpack(remembered))
-  redis.call('RPUSH', order, struct.pack('<dI4', now, stored) .. table.concat(fresh_names, '\\0'))
+  local joined = fresh and table.concat(fresh, '\\0', 1, stored)
+    or table.concat(ARGV, '\\0', names_from, names_from + stored - 1)
+  redis.call('RPUSH', order, struct.pack('<dI4', now, stored) .. joined)
 end
 forget(now, window, 2)
-trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), count + 64)
-if stored > 0 then save() end
+local is_trimmed = trim(now, tonumber(ARGV[10]), tonumber(ARGV[11]), tonumber(ARGV[12]), count + 64)
+if stored > 0 or is_trimmed then save() end
 if failure then return failure end
-if is_plain then return { epoch, first, last, stored } end
+if stored == count then return { epoch, first, last, stored } end
 for i = 1, count do outcomes[i] = struct.pack('<d', outcomes[i]) end
 return { epoch, first, last, stored, table.concat(outcomes) }`
 
-export const appendScript = script(open, clear, entryReading, trimming, appending)
+export const appendScript = script(open, clear, entryReading, trimming, remembering, appending)
 
 /** Answers epoch, first, last. Of a stream that is not there it makes nothing. */
 export const headScript = script(
   open,
-  `if is_raised then save() if is_damaged then redis.call('UNLINK', log) end end
+  `if is_raised then save() if is_damaged then redis.call('UNLINK', log, sums) end end
 return { epoch, first, last }`,
 )
 
 /** KEYS as above. ARGV: now, window, retention (records, bytes, age). Answers 1 when there may be more to do. */
 export const tidyScript = script(
-  `local meta, log, ids, order = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+  `local meta, log, ids, order, sums = KEYS[1], KEYS[2], KEYS[3], KEYS[4], KEYS[5]
 local m = redis.call('HMGET', meta, 'last', 'first', 'bytes', 'oldest', 'entries')
 if not m[1] then return 0 end
 local last, first, bytes, oldest, entries = tonumber(m[1]), tonumber(m[2]), tonumber(m[3]), tonumber(m[4]), tonumber(m[5])`,

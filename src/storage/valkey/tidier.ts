@@ -31,10 +31,10 @@ export function createTidier(
   let isBusy = false
 
   async function tidyOne(key: StreamKey): Promise<boolean> {
-    const { meta, log, ids, order } = names.of(key)
+    const { meta, log, ids, order, sums } = names.of(key)
     const { maxRecords, maxBytes, maxAgeMs } = retention
     const args = [clock.now(), dedup.maxAgeMs, maxRecords, maxBytes, maxAgeMs].map(String)
-    return asNumber(await runScript(client.connection(), tidyScript, [meta, log, ids, order], args)) === 1
+    return asNumber(await runScript(client.connection(), tidyScript, [meta, log, ids, order, sums], args)) === 1
   }
 
   return async () => {

@@ -102,11 +102,11 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
 
   async function head(key: StreamKey, known = seen.get(key)) {
     const connection = client.connection()
-    const { meta, log, ids, order } = names.of(key)
+    const { meta, log, ids, order, sums } = names.of(key)
     const { facts } = connection
     const isDisk = isFsyncedFirst(facts) ? '1' : '0'
     const args = [String(baseEpoch), facts.runId, isDisk, String(known?.epoch ?? 0), String(known?.last ?? 0)]
-    const reply = asList(await runScript(connection, headScript, [meta, log, ids, order], args))
+    const reply = asList(await runScript(connection, headScript, [meta, log, ids, order, sums], args))
     const [epoch = 1, first = 1, last = 0] = reply.map(asNumber)
     seen.note(key, epoch, last)
     return { epoch, first, last }
