@@ -129,6 +129,10 @@ export function createFanOut(options: {
 
   return {
     push(stream, delivery) {
+      if (stream.memberCount === 0 && stream.batch === undefined) {
+        stream.head = delivery.sequence // whoever joins later begins behind it
+        return
+      }
       const batch = batchOf(stream)
       batch.add(delivery)
       if (stream.remote.size > 0) batch.deliveries.push(delivery)

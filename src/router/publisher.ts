@@ -244,9 +244,12 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       unanswered++
       admit(publication)
       queue.push(publication)
-      if (isScheduled) return
-      isScheduled = true
-      setImmediate(flush, store)
+      if (!isScheduled) {
+        isScheduled = true
+        setImmediate(flush, store)
+      } else if (queue.length === store.capabilities.fullBatch && store.appendsPerSecond === undefined) {
+        flush(store)
+      }
     },
     async idle() {
       while (unanswered > 0) {

@@ -102,7 +102,12 @@ export interface StoreCapabilities {
   readonly level: AckLevel
   /** Appends of more than this are split by the caller. */
   readonly maxBatch: number
+  /** So many are worth a call of their own before more are read; absent where a call costs more than it gains. */
+  readonly fullBatch?: number | undefined
 }
+
+/** Of stores in a process of their own, which work on one batch while the next is read. */
+export const fullBatchOfServers = 256
 
 export type StoreFaultCode = 'EVICTS' | 'NOT_PERSISTED' | 'READ_ONLY' | 'NO_PROOF'
 

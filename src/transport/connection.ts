@@ -55,6 +55,8 @@ const strikeWindowMs = 60_000
 /** Closed for what they send, or for sending nothing: they are not listened to any more. */
 const unheard: ReadonlySet<CloseName> = new Set(['FLOOD', 'REFUSED_TOO_OFTEN', 'PING_TIMEOUT'])
 const nothing = new Uint8Array()
+/** Larger ones are written as they are, for others may share them. */
+const maxJoinedBytes = 1_024
 const pingFrame = Buffer.from([0x89, 0])
 /** What an end without a Close frame counts as (RFC 6455 7.1.5). */
 const abnormal = 1006
@@ -76,7 +78,9 @@ export class SocketConnection implements Connection, FrameSink {
   #owner: ConnectionOwner | undefined
   #state: State = 'open'
   #closeCode = abnormal
-  #isCorked = false
+  /** Written in this turn; at its end all of it leaves in one system call. */
+  #turn: Uint8Array[] = []
+  #turnBytes = 0
   /** Not read, because its owner asked for it, or until its turn because its tenant sends too much. */
   #isHeld = false
   #isThrottled = false
@@ -111,6 +115,7 @@ export class SocketConnection implements Connection, FrameSink {
     const socket = this.#socket
     socket.on('data', (chunk: Buffer) => this.#onData(chunk))
     socket.on('end', () => {
+      this.flush()
       this.#state = 'closed'
       socket.end()
     })
@@ -123,13 +128,9 @@ export class SocketConnection implements Connection, FrameSink {
 
   write(frames: Uint8Array): void {
     if (this.#state !== 'open') return
-    if (!this.#isCorked) {
-      // Answers and deliveries of one turn leave in one system call.
-      this.#isCorked = true
-      this.#socket.cork()
-      process.nextTick(uncork, this)
-    }
-    this.#socket.write(frames)
+    if (this.#turn.length === 0) process.nextTick(flush, this)
+    this.#turn.push(frames)
+    this.#turnBytes += frames.length
   }
 
   /** Bytes of the socket so far, both ways. */
@@ -138,7 +139,7 @@ export class SocketConnection implements Connection, FrameSink {
   }
 
   queuedBytes(): number {
-    return this.#socket.writableLength
+    return this.#socket.writableLength + this.#turnBytes
   }
 
   pauseReading(isPaused: boolean): void {
@@ -162,6 +163,7 @@ export class SocketConnection implements Connection, FrameSink {
 
   whenWritten(done: () => void): void {
     if (this.#state !== 'open') return
+    this.flush()
     // Nothing, written behind the rest, and told when it has gone: sockets that never lag carry no listener for it.
     this.#socket.write(nothing, (error) => {
       if (!error && this.#state === 'open') this.#guard('drained', done)
@@ -185,9 +187,20 @@ export class SocketConnection implements Connection, FrameSink {
     return this.#state === 'closing'
   }
 
-  uncork(): void {
-    this.#isCorked = false
-    this.#socket.uncork()
+  /** Hands what this turn wrote to the socket. */
+  flush(): void {
+    const frames = this.#turn
+    if (frames.length === 0) return
+    this.#turn = []
+    this.#turnBytes = 0
+    const socket = this.#socket
+    if (frames.length === 1) {
+      socket.write(frames[0]!)
+      return
+    }
+    socket.cork()
+    for (const part of joinSmall(frames)) socket.write(part)
+    socket.uncork()
   }
 
   /** Called about once a second: pings, pong deadlines, and bytes that never became frames. */
@@ -265,7 +278,7 @@ export class SocketConnection implements Connection, FrameSink {
   /** Writes the Close frame; the peer has the closing time-out to answer it and hang up. */
   #sayClose(code: number, reason = ''): void {
     this.#state = 'closing'
-    if (this.#isCorked) this.uncork()
+    this.flush()
     const text = Buffer.from(reason)
     const payload = code === 1005 ? Buffer.alloc(0) : Buffer.concat([Buffer.from([code >> 8, code & 255]), text])
     const socket = this.#socket
@@ -324,6 +337,19 @@ export class SocketConnection implements Connection, FrameSink {
   }
 }
 
-function uncork(connection: SocketConnection): void {
-  connection.uncork()
+function flush(connection: SocketConnection): void {
+  connection.flush()
+}
+
+/** The same bytes in fewer parts: a copy of a small one costs less than what the socket keeps for each part. */
+function joinSmall(frames: readonly Uint8Array[]): Uint8Array[] {
+  const parts: Uint8Array[] = []
+  for (let i = 0; i < frames.length; ) {
+    const start = i
+    while (i < frames.length && frames[i]!.length <= maxJoinedBytes) i++
+    if (i - start > 1) parts.push(Buffer.concat(frames.slice(start, i)))
+    else if (i > start) parts.push(frames[start]!)
+    if (i < frames.length) parts.push(frames[i++]!)
+  }
+  return parts
 }

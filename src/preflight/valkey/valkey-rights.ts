@@ -55,6 +55,7 @@ export const neededCommands: readonly NeededCommand[] = [
   command('LINDEX K 0', 'history'),
   command('LPOP K', 'history'),
   command('LRANGE K 0 0', 'history'),
+  command('LSET K 0 v', 'history'),
   command('RPUSH K v', 'history'),
   command('XADD K * f v', 'history'),
   command('XLEN K', 'history'),

@@ -323,6 +323,9 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     get maxBatch() {
       return inner?.capabilities.maxBatch ?? maxBatch
     },
+    get fullBatch() {
+      return inner?.capabilities.fullBatch
+    },
   }
   const nothing: StoreReport = { level: 'memory', identity: '', faults: [] }
   probeSoon()

@@ -17,15 +17,16 @@ import { compare, requireKnown } from '../../postgres/migrations.ts'
 import { createAppendQueue } from '../append-queue.ts'
 import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
-import type {
-  AppendRequest,
-  AppendResult,
-  DedupWindow,
-  HistoryStore,
-  Retention,
-  StoreCapabilities,
-  StoreReport,
-  StreamHead,
+import {
+  type AppendRequest,
+  type AppendResult,
+  type DedupWindow,
+  fullBatchOfServers,
+  type HistoryStore,
+  type Retention,
+  type StoreCapabilities,
+  type StoreReport,
+  type StreamHead,
 } from '../store.ts'
 import { streamName } from '../stream-name.ts'
 import { createAppendCall } from './append-call.ts'
@@ -69,7 +70,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
 
   function take(read: StoreReport): void {
     report = read
-    capabilities = { backend: 'postgres', level: read.level, maxBatch }
+    capabilities = { backend: 'postgres', level: read.level, maxBatch, fullBatch: fullBatchOfServers }
   }
 
   async function prepareAppender(connection: PostgresConnection): Promise<void> {

@@ -67,9 +67,9 @@ end
 local function id_of(sequence) return string.format('%.0f-0', sequence) end`
 
 // Removes from the old end what is over the bounds, about as many records as told. An entry goes with the last of its
-// records. Entries are summed up in a list of their own (first, last, bytes, time of the first, latest time), because to
-// read one costs as much as to store it: only one of which a part is too old, or too many bytes, is taken apart. So
-// `bytes` counts an entry whole until then, and `oldest` may be the time of a record of that entry that is gone already.
+// records. Entries are summed up in a list of their own (first, last, bytes, earliest and latest time), because to read
+// one costs as much as to store it: only one of which a part is too old, or too many bytes, is taken apart. So `bytes`
+// counts an entry whole until then, and `oldest` is no later than the time of the first, but may be that of another.
 const trimming = `
 local function sum_at(index)
   local sum = redis.call('LINDEX', sums, index)
@@ -133,8 +133,7 @@ local function trim(now, max_records, max_bytes, max_age, at_most)
       first, bytes = to + 1, bytes - size
       if first <= last then learn_oldest() end
     elseif bytes <= max_bytes and not is_old then
-      first = math.min(first + surplus, stop)
-      break
+      first, oldest = math.min(first + surplus, stop), math.min(oldest, at)
     else
       if not trim_inside(now, max_records, max_bytes, max_age, stop - first, size) then break end
       learn_oldest()
@@ -233,7 +232,7 @@ else
           runs[#runs + 1] = run
         end
         run.last, run.count, run.bytes = pos + 3 + size, run.count + 1, run.bytes + size - 12 - id_size - sender_size
-        run.newest_at = math.max(run.newest_at, at)
+        run.at, run.newest_at = math.min(run.at, at), math.max(run.newest_at, at)
         outcomes[i], next_sequence = next_sequence, next_sequence + 1
       end
       pos = pos + 4 + size

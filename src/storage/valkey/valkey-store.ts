@@ -11,7 +11,7 @@ import { openValkey } from '../../valkey/valkey-client.ts'
 import { createAppendQueue } from '../append-queue.ts'
 import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
-import type { DedupWindow, HistoryStore, Retention, StoreReport } from '../store.ts'
+import { type DedupWindow, fullBatchOfServers, type HistoryStore, type Retention, type StoreReport } from '../store.ts'
 import { createTidier } from './tidier.ts'
 import { createAppender, toReadFailure } from './appender.ts'
 import { createKeyNames, type KeyNames } from './keys.ts'
@@ -127,6 +127,7 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
         return levelOf(client.facts)
       },
       maxBatch,
+      fullBatch: fullBatchOfServers,
     },
     async append(requests) {
       requireOpen()

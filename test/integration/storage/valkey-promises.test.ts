@@ -1,4 +1,5 @@
 // What history on Valkey says of itself, and when its epochs rise: as the server is, not as we would like it.
+import fc from 'fast-check'
 import { afterEach, describe, expect, it } from 'vitest'
 import { silentLogger } from '../../../src/base/logger.ts'
 import { createKeyNames } from '../../../src/storage/valkey/keys.ts'
@@ -285,6 +286,73 @@ describe.skipIf(skipWithout('valkey'))('history on Valkey', () => {
     const { first, last } = await store.head(lobby)
     expect(records.map(({ position }) => position.sequence)).toEqual(
       Array.from({ length: last - first + 1 }, (_, i) => first + i),
+    )
+  })
+  it('loses nothing by a call that stores nothing and finds records past their age', async () => {
+    const clock = createStandingClock()
+    const server = await lab.server()
+    const retention = { maxRecords: 1_000, maxBytes: 2 ** 40, maxAgeMs: 1_000 }
+    const store = await lab.store(server.url, { clock, retention })
+    const append = (id: string, atMs: number) => store.append([makeAppend(id, { atMs })])
+    const old = clock.now()
+    await append('old', old)
+    clock.advance(600)
+    const [young] = await append('young', clock.now())
+    clock.advance(600)
+    expect(await append('young', clock.now())).toMatchObject([{ kind: 'duplicate' }])
+    expect(await append('new', clock.now())).toMatchObject([
+      { kind: 'stored', position: { epoch: (young as { position: { epoch: number } }).position.epoch, sequence: 3 } },
+    ])
+    expect((await readAll(store)).map(({ id }) => id)).toEqual(['young', 'new'])
+  })
+
+  it('keeps exactly what its bounds allow, whatever was stored together', async () => {
+    const server = await lab.server({ settings: { appendfsync: 'no' } })
+    const batch = fc.record({
+      passesMs: fc.oneof(fc.constant(0), fc.nat(400)),
+      /** Of each record: its bytes, and how long before now it was taken. */
+      records: fc.array(fc.tuple(fc.nat(60), fc.oneof(fc.constant(0), fc.nat(900))), { minLength: 1, maxLength: 9 }),
+      repeats: fc.boolean(),
+    })
+    const bounds = { maxRecords: fc.integer({ min: 1, max: 12 }), maxBytes: fc.integer({ min: 40, max: 500 }) }
+    let runs = 0
+    await fc.assert(
+      fc.asyncProperty(
+        fc.array(batch, { maxLength: 20 }),
+        fc.record(bounds),
+        async (batches, { maxRecords, maxBytes }) => {
+          const clock = createStandingClock()
+          const retention = { maxRecords, maxBytes, maxAgeMs: 1_000 }
+          const store = await lab.store(server.url, {
+            clock,
+            retention,
+            family: `bounds-${runs++}`,
+            tidyEveryMs: 2 ** 30,
+          })
+          let kept: { id: string; atMs: number; bytes: number }[] = []
+          let n = 0
+          for (const { passesMs, records, repeats } of batches) {
+            clock.advance(passesMs)
+            const nowMs = clock.now()
+            const fresh = records.map(([bytes, ageMs]) => ({ id: `id-${n++}`, atMs: nowMs - ageMs, bytes }))
+            const again = repeats && n > fresh.length ? [makeAppend('id-0', { atMs: nowMs })] : []
+            await store.append([
+              ...again,
+              ...fresh.map(({ id, atMs, bytes }) => makeAppend(id, { atMs, frame: new Uint8Array(bytes) })),
+            ])
+            kept.push(...fresh)
+            const bytesKept = () => kept.reduce((sum, { bytes }) => sum + bytes, 0)
+            const isOver = () => kept.length > 1 && (kept.length > maxRecords || bytesKept() > maxBytes)
+            while (kept.length > 0 && (nowMs - kept[0]!.atMs > 1_000 || isOver())) kept = kept.slice(1)
+            expect((await readAll(store)).map(({ id }) => id)).toEqual(kept.map(({ id }) => id))
+            const { bytes } = await store.stats()
+            expect(bytes).toBeGreaterThanOrEqual(bytesKept())
+            expect(bytes).toBeLessThanOrEqual(Math.max(maxBytes, bytesKept()))
+          }
+          await store.close()
+        },
+      ),
+      { numRuns: 60 },
     )
   })
 })

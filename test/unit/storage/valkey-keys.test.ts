@@ -14,7 +14,7 @@ describe('keys on Valkey', () => {
       fc.property(stream, stream, (a, b) => {
         const isSame = a.tenant === b.tenant && a.room === b.room && a.channel === b.channel
         const [ours, theirs] = [Object.values(names.of(a)), Object.values(names.of(b))]
-        expect(new Set([...ours, ...theirs]).size).toBe(isSame ? 4 : 8)
+        expect(new Set([...ours, ...theirs]).size).toBe(isSame ? 5 : 10)
         const others = [names.tenants, names.identity, names.streamsOf(a.tenant), names.probe(b.room)]
         for (const key of ours) expect(others).not.toContain(key)
       }),
