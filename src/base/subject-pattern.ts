@@ -11,6 +11,18 @@ export function parseSubject(subject: string): readonly string[] {
   return parse(subject, (part) => token.test(part))
 }
 
+/** Subjects that were good before; emptied when it has grown. */
+const goodSubjects = new Set<string>()
+const maxGoodSubjects = 4_096
+
+/** Throws as `parseSubject` does; a subject that comes again costs one look. */
+export function checkSubject(subject: string): void {
+  if (goodSubjects.has(subject)) return
+  parseSubject(subject)
+  if (goodSubjects.size >= maxGoodSubjects) goodSubjects.clear()
+  goodSubjects.add(subject)
+}
+
 /** As `parseSubject`, where `*` may stand for one token and a last `>` for one token or more. */
 export function parsePattern(pattern: string): readonly string[] {
   return parse(pattern, (part, isLast) => part === '*' || (part === '>' && isLast) || token.test(part))

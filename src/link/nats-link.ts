@@ -8,10 +8,18 @@ import { type Msg, type NatsConnection, PermissionViolationError, type Subscript
 import { backoffMs } from '../base/backoff.ts'
 import { BusError, invalid } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { parsePattern, parseSubject } from '../base/subject-pattern.ts'
+import { checkSubject, parsePattern, parseSubject } from '../base/subject-pattern.ts'
 import type { Link, LinkMessage, LinkReport, LinkState } from './link.ts'
 import { dialAny, type NatsServer } from './nats-dial.ts'
-import { deniedError, plain, replySubject, toLinkHeaders, toNatsHeaders, toRequestError } from './nats-messages.ts'
+import {
+  clientHeaders,
+  deniedError,
+  plain,
+  publisherOf,
+  replySubject,
+  toLinkHeaders,
+  toRequestError,
+} from './nats-messages.ts'
 import { type Pulse, startPulse } from './nats-pulse.ts'
 import { checkPayload } from './payload.ts'
 
@@ -47,6 +55,7 @@ interface Entry {
 
 interface Connection {
   readonly nc: NatsConnection
+  readonly publish: ReturnType<typeof publisherOf>
   readonly pulse: Pulse
   readonly maxPayload: number
   /** Ends waiting flushes. */
@@ -105,6 +114,7 @@ export async function openNatsLink(options: NatsLinkOptions): Promise<Link> {
     })
     const adopted: Connection = {
       nc,
+      publish: publisherOf(nc),
       pulse,
       maxPayload: nc.info?.max_payload ?? 0,
       flushes: new Set(),
@@ -210,22 +220,22 @@ export async function openNatsLink(options: NatsLinkOptions): Promise<Link> {
       data,
       headers,
       respond(answer, answerHeaders) {
-        checkPayload(answer, answerHeaders, maxPayload)
+        const block = checkPayload(answer, answerHeaders, maxPayload)
         if (connection === undefined) return
-        admit(connection, answer).publish(reply, new Uint8Array(answer), toNatsHeaders(answerHeaders))
+        admit(connection, answer).publish(reply, answer, block)
       },
     }
   }
 
   /** The open connection, if what it holds leaves room for more. */
-  function admit(open: Connection | undefined, data: Uint8Array): NatsConnection {
+  function admit(open: Connection | undefined, data: Uint8Array): Connection {
     if (open === undefined || open.nc.isClosed()) throw new BusError('LINK_UNAVAILABLE')
     if (open.pulse.unconfirmed >= maxUnconfirmedBytes) {
       counts.congested++
       throw new BusError('LINK_UNAVAILABLE', 'The link is congested; nothing was sent', { reason: 'LINK_CONGESTED' })
     }
     open.pulse.sent(data.length + messageOverheadBytes)
-    return open.nc
+    return open
   }
 
   function flush(): Promise<void> {
@@ -260,19 +270,18 @@ export async function openNatsLink(options: NatsLinkOptions): Promise<Link> {
       return state
     },
     publish(subject, data, headers) {
-      parseSubject(subject)
-      checkPayload(data, headers, maxPayload)
-      // The client keeps the array until the end of the turn; its owner may use it again at once.
-      admit(connection, data).publish(subject, new Uint8Array(data), toNatsHeaders(headers))
+      checkSubject(subject)
+      const block = checkPayload(data, headers, maxPayload)
+      admit(connection, data).publish(subject, data, block)
     },
     async request(subject, data, { headers, timeoutMs }) {
-      parseSubject(subject)
-      checkPayload(data, headers, maxPayload)
-      const nc = admit(connection, data)
+      checkSubject(subject)
+      const block = checkPayload(data, headers, maxPayload)
+      const { nc } = admit(connection, data)
       try {
         const answer = await nc.request(subject, new Uint8Array(data), {
           timeout: timeoutMs,
-          ...toNatsHeaders(headers),
+          ...clientHeaders(block),
         })
         return { subject: answer.subject, data: plain(answer.data), headers: toLinkHeaders(answer) }
       } catch (cause) {

@@ -8,33 +8,57 @@ const headerName = /^[a-z0-9-]{1,64}$/
 const badValue = /\p{Cc}|^\s|\s$/u
 /** What nearly every value is: as many bytes as characters, and nothing that could go wrong. */
 const plainValue = /^(?:[!-~](?:[ -~]*[!-~])?)?$/
-const encoder = new TextEncoder()
-/** The version line and the empty line that frame a header block. */
-const headerFrame = 'NATS/1.0\r\n\r\n'.length
-/** `: ` and the line's end. */
-const perHeader = 4
+/** The version line that begins a header block, and the empty line that ends it. */
+const versionLine = 'NATS/1.0\r\n'
+const blockEnd = '\r\n'
+/** Names that were good before: of the few there are, nearly all. */
+const goodNames = new Set<string>()
+const maxGoodNames = 256
 
-/**
- * The bytes the server counts against its `max_payload`: data and header block.
- * Throws VALIDATION_ERROR / BAD_HEADER for headers that would not arrive as they were.
- */
-export function payloadBytes(data: Uint8Array, headers: LinkHeaders = {}): number {
-  const entries = Object.entries(headers)
-  if (entries.length === 0) return data.length
-  let total = data.length + headerFrame
-  for (const [name, value] of entries) {
-    const isPlain = plainValue.test(value)
-    if (!headerName.test(name) || (!isPlain && (badValue.test(value) || !value.isWellFormed()))) {
-      throw invalid('BAD_HEADER', 'not a header of the link')
-    }
-    total += name.length + perHeader + (isPlain ? value.length : encoder.encode(value).length)
-  }
-  return total
+/** Header block of the line protocol, of the version line and one line each; empty where there are none. */
+export interface HeaderBlock {
+  readonly text: string
+  /** Of its UTF-8; as many as it has characters where all is ASCII. */
+  readonly bytes: number
 }
 
-/** Throws LIMIT_EXCEEDED above `maxPayload`, VALIDATION_ERROR / BAD_HEADER for bad headers. */
-export function checkPayload(data: Uint8Array, headers: LinkHeaders | undefined, maxPayload: number): void {
-  const bytes = payloadBytes(data, headers)
+const noHeaders: HeaderBlock = { text: '', bytes: 0 }
+
+/** Throws VALIDATION_ERROR / BAD_HEADER for headers that would not arrive as they were. */
+export function headerBlock(headers: LinkHeaders | undefined): HeaderBlock {
+  if (headers === undefined) return noHeaders
+  let text = versionLine
+  let isPlain = true
+  for (const name in headers) {
+    const value = headers[name]!
+    if (!goodNames.has(name)) checkName(name)
+    if (!plainValue.test(value)) {
+      if (badValue.test(value) || !value.isWellFormed()) throw badHeader()
+      isPlain = false
+    }
+    text += `${name}: ${value}\r\n`
+  }
+  if (text === versionLine) return noHeaders
+  text += blockEnd
+  return { text, bytes: isPlain ? text.length : Buffer.byteLength(text) }
+}
+
+function checkName(name: string): void {
+  if (!headerName.test(name)) throw badHeader()
+  if (goodNames.size < maxGoodNames) goodNames.add(name)
+}
+
+function badHeader(): BusError {
+  return invalid('BAD_HEADER', 'not a header of the link')
+}
+
+/**
+ * Throws LIMIT_EXCEEDED above `maxPayload`: the server counts data and header block against its `max_payload`. Throws
+ * VALIDATION_ERROR / BAD_HEADER for bad headers. Gives back the header block.
+ */
+export function checkPayload(data: Uint8Array, headers: LinkHeaders | undefined, maxPayload: number): HeaderBlock {
+  const block = headerBlock(headers)
+  const bytes = data.length + block.bytes
   if (bytes > maxPayload) {
     throw new BusError('LIMIT_EXCEEDED', `The link takes messages up to ${maxPayload} bytes`, {
       reason: 'PAYLOAD_TOO_LARGE',
@@ -43,4 +67,5 @@ export function checkPayload(data: Uint8Array, headers: LinkHeaders | undefined,
       bytes,
     })
   }
+  return block
 }

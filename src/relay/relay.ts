@@ -155,11 +155,14 @@ export async function startRelay(ports: RelayPorts): Promise<Relay> {
     client.expected++
     counts.frames++
     const hasIntent = headers[edgeHeaders.intent] !== undefined
-    // The link may use its array again; the router keeps frames that wait behind a command.
     // Kept with the message only where its maker asked that the trace be recorded: 80 bytes each are not nothing.
     const traceparent =
       parseTraceparent(headers['traceparent'])?.isSampled === true ? headers['traceparent'] : undefined
-    core.router.receive(client, message.data.slice(), true, () => client.finish(frame, hasIntent), traceparent)
+    const done = () => client.finish(frame, hasIntent)
+    const { data } = message
+    if (!hasIntent && core.router.take(client, data, 0, data.length, { done, traceparent })) return
+    // The link may use its array again; the router keeps frames that wait behind a command.
+    core.router.receive(client, Buffer.from(data), true, done, traceparent)
   }
 
   function reportUnknown(clientId: string, tenantToken: string, frame: number | undefined): void {

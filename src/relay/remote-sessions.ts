@@ -22,6 +22,7 @@ import { type Rooms, wholeRoom } from '../rooms/rooms.ts'
 import type { Client } from '../session/client.ts'
 import type { Telemetry } from '../telemetry/events.ts'
 import { encodeProtobuf } from '../wire/protobuf-codec.ts'
+import type { RemoteWork } from '../router/fast-publish.ts'
 import { RemoteClient } from './remote-client.ts'
 
 export interface RemoteSessions {
@@ -45,6 +46,7 @@ export interface RelayCore {
   readonly clients: { add(client: Client): void; remove(client: Client): void }
   readonly router: {
     receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void, traceparent?: string): void
+    take(client: Client, bytes: Uint8Array, start: number, end: number, work: RemoteWork): boolean
     forget(client: Client): void
   }
   readonly replies: { failedResponse(requestId: string, error: BusError): Envelope }

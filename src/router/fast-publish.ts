@@ -19,8 +19,9 @@ export interface FastPublishPorts {
   readonly counts: { published: number; duplicates: number }
   /** Answers a publish that asked for it. */
   readonly acknowledge: (client: Client, id: string, isDuplicate: boolean) => void
-  /** Where there is a store: takes what is to be stored, and answers it. */
-  readonly append: ((publication: Publication) => void) | undefined
+  /** Takes what is to be stored, or to leave for gateways, and answers it. */
+  readonly publish: (publication: Publication) => void
+  readonly isStored: boolean
   readonly maxInflight: number
 }
 
@@ -32,9 +33,17 @@ interface Route {
   stream: Stream
 }
 
+export interface RemoteWork {
+  readonly done: () => void
+  readonly traceparent: string | undefined
+}
+
 export interface FastPublish {
-  /** True when the frame at `[start, end)` was published and answered; false when it is for the general way. */
-  take(client: Client, bytes: Uint8Array, start: number, end: number): boolean
+  /**
+   * True when the frame at `[start, end)` was published and answered; false when it is for the general way. `work`: what
+   * its gateway said of a remote client's frame.
+   */
+  take(client: Client, bytes: Uint8Array, start: number, end: number, work?: RemoteWork): boolean
   forget(client: Client): void
 }
 
@@ -67,32 +76,33 @@ export function createFastPublish(ports: FastPublishPorts): FastPublish {
     return route
   }
 
-  function store(client: Client, bytes: Uint8Array, append: (publication: Publication) => void): boolean {
+  function publish(client: Client, bytes: Uint8Array, work: RemoteWork | undefined): boolean {
     if (client.inflight >= ports.maxInflight) return false
     const { stream, middle } = routeOf(client)
     if (stream.isHidden) return false
     const frame = Buffer.allocUnsafe(scan.frameLength(middle))
     scan.writeFrame(frame, 0, middle)
-    append({
+    ports.publish({
       client,
       key: stream.key,
       id: scan.text(scan.idStart, scan.idEnd),
       frame,
-      hash: hashOfPayload(bytes.subarray(scan.payloadStart, scan.payloadEnd)),
+      hash: ports.isStored ? hashOfPayload(bytes.subarray(scan.payloadStart, scan.payloadEnd)) : undefined,
       ack: scan.ack,
-      done: undefined,
+      done: work?.done,
     })
     return true
   }
 
   return {
-    take(client, bytes, start, end) {
-      if (client.identity.role === 'operator') return false
-      if (ports.append !== undefined) return scan.scan(bytes, start, end) && store(client, bytes, ports.append)
+    take(client, bytes, start, end, work) {
+      if (client.identity.role === 'operator' || work?.traceparent !== undefined) return false
+      if (ports.isStored) return scan.scan(bytes, start, end) && publish(client, bytes, work)
       if (telemetry.wants?.('message_published') !== false) return false
       if (!scan.scan(bytes, start, end) || scan.ack === 'stored') return false
       const { stream, middle } = routeOf(client)
-      if (stream.isHidden || stream.remote.size > 0) return false
+      if (stream.isHidden) return false
+      if (client.isRemote || stream.remote.size > 0) return publish(client, bytes, work)
       const seen = stream.recentIds.noteParts(bytes, scan.idStart, scan.idEnd, scan.payloadStart, scan.payloadEnd)
       if (seen === 'conflict') return false // the general way finds the same, and answers
       if (seen === 'new') {

@@ -27,7 +27,7 @@ export interface Publication {
   /** The canonical frame: sender set by the server, no position. */
   readonly frame: Uint8Array
   /** Of its payload, where that is known already. */
-  readonly hash?: Uint8Array
+  readonly hash?: Uint8Array | undefined
   readonly ack: AckRequest | undefined
   /** For the echo in the acknowledgement; given for JSON clients only. */
   readonly payload?: JsonValue

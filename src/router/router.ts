@@ -20,7 +20,7 @@ import { decodeProtobuf } from '../wire/protobuf-codec.ts'
 import { type Audit, auditCommand, auditRefusal, noAudit } from './audit.ts'
 import type { ClientRegistry } from './clients.ts'
 import { type CommandPorts, type CommandResult, keyOf, type Permission } from './command.ts'
-import { createFastPublish } from './fast-publish.ts'
+import { createFastPublish, type RemoteWork } from './fast-publish.ts'
 import type { Publisher } from './publisher.ts'
 import type { Replies } from './replies.ts'
 import { findCommand } from './table.ts'
@@ -49,9 +49,9 @@ export interface Router {
   receive(client: Client, data: Uint8Array, isBinary: boolean, done?: () => void, traceparent?: string): void
   /**
    * The short way for a binary frame at `[start, end)`: true when it was published and answered. Otherwise nothing has
-   * happened, and it is for `receive`.
+   * happened, and it is for `receive`. `work`: of a frame that came through a gateway, as for `receive`.
    */
-  take(client: Client, bytes: Uint8Array, start: number, end: number): boolean
+  take(client: Client, bytes: Uint8Array, start: number, end: number, work?: RemoteWork): boolean
   /** To be called when the client is gone: its memberships end. */
   forget(client: Client): void
   /** Frames refused, by error code. */
@@ -95,15 +95,16 @@ export function createRouter(ports: RouterPorts): Router {
     limits: wire.limits,
     counts: publisher.counts,
     acknowledge: (client, id, isDuplicate) => replies.acknowledge(client, id, { level: 'memory', isDuplicate }),
-    append: ports.store === undefined ? undefined : (publication) => publisher.publish(publication),
+    publish: (publication) => publisher.publish(publication),
+    isStored: ports.store !== undefined,
     maxInflight: ports.maxInflight,
   })
 
   /** Frames of the common shape, unless an earlier frame of the client is still at work. */
-  function take(client: Client, bytes: Uint8Array, start: number, end: number): boolean {
+  function take(client: Client, bytes: Uint8Array, start: number, end: number, work?: RemoteWork): boolean {
     if (lanes.size > 0 && lanes.has(client)) return false
     try {
-      if (!fast.take(client, bytes, start, end)) return false
+      if (!fast.take(client, bytes, start, end, work)) return false
     } catch {
       return false // the general way meets the same error, and answers it
     }

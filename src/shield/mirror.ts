@@ -6,13 +6,13 @@ import { isBusError } from '../base/errors.ts'
 import { matches, parsePattern } from '../base/subject-pattern.ts'
 import { shareOf } from '../base/trace-context.ts'
 import type { Link, LinkHeaders } from '../link/link.ts'
-import type { FrameScan } from '../wire/message-frame.ts'
+import type { FrameFacts } from './validate.ts'
 import { subjectsOf } from './frame-facts.ts'
 import type { ShieldMetrics } from './metrics.ts'
 
 export interface Mirror {
   /** Is the frame one to be copied, once it was acknowledged? The same for every frame of one trace and subject. */
-  takes(tenant: string, scan: FrameScan, traceId: string): boolean
+  takes(tenant: string, scan: FrameFacts, traceId: string): boolean
   /** Never throws, never waits; keeps the array. */
   offer(tenant: string, frame: Uint8Array, headers: LinkHeaders): void
   readonly queued: number

@@ -42,6 +42,8 @@ const envelopeName = 'arqon.v1.Envelope'
 const payloadName = 'arqon.pybus.v1.BusPayload'
 /** Bytes fields that hold a BusPayload. */
 const payloadCarriers: readonly string[] = ['arqon.v1.Command.data', 'arqon.v1.Event.data']
+/** Of which a frame has one. */
+const bodyFields: readonly string[] = [`${envelopeName}.cmd`, `${envelopeName}.event`]
 /** Where a frame's id stands; the first that is not empty counts. */
 const idFields: readonly string[] = [`${envelopeName}.trace_id`, `${payloadName}.envelope_id`]
 
@@ -77,6 +79,13 @@ interface FieldRule {
   readonly isRepeated: boolean
   readonly isText: boolean
   readonly oneof: string | undefined
+  /** Its bit among the singular fields of its message, and the bits of the other fields of its oneof. */
+  bit: number
+  rivals: number
+  /** It may name the frame. */
+  readonly isId: boolean
+  /** It is the frame's content. */
+  readonly isBody: boolean
   readonly enumValues: ReadonlySet<number> | undefined
   /** Which varints are values of it; 64-bit ones all are. */
   readonly range: Range
@@ -87,9 +96,12 @@ interface FieldRule {
 interface MessageRule {
   readonly name: string
   readonly fields: Map<number, FieldRule>
-  /** Numbers of the fields the descriptor requires. */
-  readonly required: number[]
+  /** Those the descriptor requires. */
+  readonly required: FieldRule[]
 }
+
+/** Singular fields of one message; the bits of a number are that many. */
+const maxSingularFields = 32
 
 type Range = 'any' | 'bool' | 'int32' | 'uint32'
 
@@ -100,18 +112,37 @@ function ruleOf(message: DescMessage, rules: Map<string, MessageRule>, payload: 
   rules.set(message.typeName, rule)
   for (const field of message.fields) {
     if (field.fieldKind === 'message' && field.delimitedEncoding) {
-      throw new BusError('START_REFUSED', `${message.typeName} has a group, which no frame may hold`, {
-        reason: 'SCHEMA_UNSUPPORTED',
-      })
+      throw unsupported(`${message.typeName} has a group, which no frame may hold`)
     }
-    if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) rule.required.push(field.number)
-    const isCarrier = payloadCarriers.includes(`${message.typeName}.${field.name}`)
-    rule.fields.set(
-      field.number,
-      fieldRule(field, (nested) => ruleOf(nested, rules, payload), isCarrier ? payload : undefined),
+    const path = `${message.typeName}.${field.name}`
+    const made = fieldRule(
+      field,
+      (nested) => ruleOf(nested, rules, payload),
+      payloadCarriers.includes(path) ? payload : undefined,
+    )
+    rule.fields.set(field.number, made)
+    if (field.presence === FeatureSet_FieldPresence.LEGACY_REQUIRED) rule.required.push(made)
+  }
+  giveBits(rule)
+  return rule
+}
+
+function giveBits({ name, fields }: MessageRule): void {
+  const singular = [...fields.values()].filter(({ isRepeated }) => !isRepeated)
+  if (singular.length > maxSingularFields) {
+    throw unsupported(
+      `${name} has ${singular.length} fields that are not repeated, at most ${maxSingularFields} may be`,
     )
   }
-  return rule
+  for (const [i, field] of singular.entries()) field.bit = 1 << i
+  for (const field of singular) {
+    if (field.oneof === undefined) continue
+    for (const other of singular) if (other !== field && other.oneof === field.oneof) field.rivals |= other.bit
+  }
+}
+
+function unsupported(what: string): BusError {
+  return new BusError('START_REFUSED', what, { reason: 'SCHEMA_UNSUPPORTED' })
 }
 
 function fieldRule(
@@ -126,6 +157,10 @@ function fieldRule(
     isRepeated: field.fieldKind === 'list' || field.fieldKind === 'map',
     isText: false,
     oneof: field.oneof?.name,
+    bit: 0,
+    rivals: 0,
+    isId: idFields.includes(`${field.parent.typeName}.${field.name}`),
+    isBody: bodyFields.includes(`${field.parent.typeName}.${field.name}`),
     enumValues: undefined,
     range: 'any' as Range,
     message: undefined,
@@ -158,6 +193,10 @@ function mapEntryRule(
     isPackable: false,
     isRepeated: false,
     oneof: undefined,
+    bit: 0,
+    rivals: 0,
+    isId: false,
+    isBody: false,
     enumValues: undefined,
     message: undefined,
   }
@@ -178,7 +217,7 @@ function mapEntryRule(
     ...(values !== undefined && { enumValues: numbersOf(values) }),
     ...(message !== undefined && { message: () => nested(message) }),
   }
-  return {
+  const rule: MessageRule = {
     name: `${field.name} entry`,
     fields: new Map([
       [1, key],
@@ -186,6 +225,8 @@ function mapEntryRule(
     ]),
     required: [],
   }
+  giveBits(rule)
+  return rule
 }
 
 function numbersOf({ values }: DescEnum): ReadonlySet<number> {
@@ -213,6 +254,8 @@ const wireTypes: ReadonlyMap<ScalarType, number> = new Map([
   [ScalarType.SFIXED64, fixed64],
   [ScalarType.DOUBLE, fixed64],
 ])
+
+const utf8 = new TextDecoder('utf-8', { ignoreBOM: true })
 
 /** Stops a walk: thrown and caught in this file only. */
 class Stop {
@@ -254,36 +297,29 @@ class Walk {
 
   #message(rule: MessageRule, end: number, depth: number): void {
     if (depth > this.#maxDepth) throw new Stop('TOO_DEEP')
-    const seen = new Set<number | string>()
+    let seen = 0
     while (this.#at < end) {
       const tag = this.#varint(end)
       const number = Math.floor(tag / 8)
-      const wireType = tag % 8
       if (number === 0 || number > 0x1fff_ffff) throw new Stop('BAD_TAG')
       const field = rule.fields.get(number)
       if (field === undefined) throw new Stop('UNKNOWN_FIELD', String(number))
-      if (!field.isRepeated) {
-        if (seen.has(number)) throw new Stop('DUPLICATE_FIELD', field.name)
-        seen.add(number)
-        if (field.oneof !== undefined) {
-          if (seen.has(field.oneof)) throw new Stop('ONEOF_CONFLICT', field.name)
-          seen.add(field.oneof)
-        }
-      }
+      if ((seen & field.bit) !== 0) throw new Stop('DUPLICATE_FIELD', field.name)
+      if ((seen & field.rivals) !== 0) throw new Stop('ONEOF_CONFLICT', field.name)
+      seen |= field.bit
       try {
-        this.#value({ rule, field, wireType }, end, depth)
+        this.#value(field, tag % 8, end, depth)
       } catch (stop) {
         if (stop instanceof Stop) stop.path.unshift(field.name)
         throw stop
       }
     }
-    for (const number of rule.required) {
-      if (!seen.has(number)) throw new Stop('REQUIRED_FIELD', rule.fields.get(number)!.name)
+    for (const field of rule.required) {
+      if ((seen & field.bit) === 0) throw new Stop('REQUIRED_FIELD', field.name)
     }
   }
 
-  #value(place: { rule: MessageRule; field: FieldRule; wireType: number }, end: number, depth: number): void {
-    const { rule, field, wireType } = place
+  #value(field: FieldRule, wireType: number, end: number, depth: number): void {
     if (wireType !== field.wireType) {
       if (!field.isPackable || wireType !== delimited) throw new Stop('WIRE_TYPE')
       const packedEnd = this.#length(end)
@@ -296,14 +332,22 @@ class Walk {
     }
     const valueEnd = this.#length(end)
     if (field.message !== undefined) {
-      if (rule.name === envelopeName) this.#hasBody ||= field.name === 'cmd' || field.name === 'event'
+      this.#hasBody ||= field.isBody
       this.#message(field.message(), valueEnd, depth + 1)
       return
     }
-    const value = this.#bytes.subarray(this.#at, valueEnd)
-    if (field.isText && !isUtf8(value)) throw new Stop('BAD_UTF8')
-    if (!this.#id && idFields.includes(`${rule.name}.${field.name}`)) this.#id = Buffer.from(value).toString('utf8')
+    if (field.isText) this.#text(valueEnd)
+    if (field.isId && !this.#id) this.#id = utf8.decode(this.#bytes.subarray(this.#at, valueEnd))
     this.#at = valueEnd
+  }
+
+  /** Most text is ASCII, and then no view of it is needed. */
+  #text(end: number): void {
+    for (let at = this.#at; at < end; at++) {
+      if (this.#bytes[at]! < 0x80) continue
+      if (!isUtf8(this.#bytes.subarray(at, end))) throw new Stop('BAD_UTF8')
+      return
+    }
   }
 
   #number(field: FieldRule, end: number): void {
@@ -335,6 +379,12 @@ class Walk {
    * At most ten bytes and 64 bits; above 2^53 the value is only roughly right, `#low` its low half exactly.
    */
   #varint(end: number): number {
+    const first = this.#bytes[this.#at]!
+    if (first < 0x80 && this.#at < end) {
+      this.#at++
+      this.#low = first
+      return first
+    }
     let value = 0
     let factor = 1
     let low = 0
