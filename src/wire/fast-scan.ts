@@ -8,7 +8,7 @@
 import { type AckRequest, ackRequests } from '../envelope/envelope.ts'
 import { encodeStruct } from './protobuf-codec.ts'
 import { checkStruct } from './struct-check.ts'
-import { Allowance } from './struct.ts'
+import { Allowance, wrapPayload } from './struct.ts'
 import type { WireLimits } from './limits.ts'
 import { Reader } from './reader.ts'
 import { writePaddedVarint } from './writer.ts'
@@ -21,6 +21,8 @@ const versionName = Uint8Array.from(Buffer.from('1.0'))
 /** Offsets of the lengths of event and data in what `frameMiddle` makes. */
 const eventLengthAt = 2
 const dataLengthAt = eventLengthAt + lengthWidth + typeField.length + 1
+/** Which a message may not have: the general way says so. */
+const nullPayload = encodeStruct(wrapPayload(null))
 const ackMetadata: readonly { ack: AckRequest; bytes: Uint8Array }[] = ackRequests.map((ack) => ({
   ack,
   bytes: encodeStruct({ ack }),
@@ -247,6 +249,7 @@ export class FastScan {
     const allowance = this.#allowance
     allowance.keys = this.ack === undefined ? 0 : 1
     if (this.payloadEnd > this.payloadStart) {
+      if (this.equals(this.payloadStart, this.payloadEnd, nullPayload)) return false
       reader.offset = this.payloadStart
       checkStruct(reader, this.payloadEnd, 1, allowance)
     }

@@ -98,6 +98,12 @@ describe('frames of the common shape', () => {
     expect(compare(frame(1_795_417_006_860))).toBe(true)
     expect(compare(frame(253_402_300_800_000))).toBe(false)
   })
+
+  it('are left alone without a payload, which no message may be', () => {
+    const frame = encodeProtobuf({ ...common, payload: null as never })
+    expect(() => scanFrame(frame, limits)).toThrow('payload is missing')
+    expect(new FastScan(limits).scan(frame, 0, frame.length)).toBe(false)
+  })
 })
 
 it('never takes a damaged frame that the general way refuses or reads otherwise', () => {
