@@ -111,7 +111,8 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     loopDelay.enable()
     closers.push('event loop monitor', () => void loopDelay.disable())
     showPresence(hot, core)
-    registerBusMetrics(metrics, { core, hub, store, audit, loopDelay })
+    const { isMirrored } = config.storage
+    registerBusMetrics(metrics, { core, hub, store, isMirrored, audit, loopDelay })
     registerHotStateMetrics(metrics, hot, revocations)
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(

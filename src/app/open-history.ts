@@ -25,7 +25,9 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
     dataDir: storage.dataDir,
     ...(storage.valkeyUrl !== undefined && { valkeyUrl: storage.valkeyUrl.reveal() }),
     ...(storage.postgresUrl !== undefined && { postgresUrl: storage.postgresUrl.reveal() }),
-    ...(storage.postgresMirror && { mirrorAs: envelopeOfFrame }),
+    ...(storage.isMirrored && {
+      mirror: { toEnvelope: envelopeOfFrame, maxEntries: storage.maxMirrorEntries },
+    }),
     retention: {
       maxRecords: storage.maxRecordsPerStream,
       maxBytes: storage.maxBytesPerStream,

@@ -369,6 +369,9 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,
+    get mirror() {
+      return inner?.mirror
+    },
     probe: () => ask((store) => store.probe(), true),
     noteUnplaced: (key) => held.note(key),
     async close() {
