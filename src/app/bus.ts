@@ -76,11 +76,14 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       ? await openAuthenticator(config.auth, { clock, logger, revocations, allowReservedTenants: true })
       : undefined
     closers.push('keys', () => authenticator?.close())
-    const store = config.storage.enabled ? await openHistory(config, ports) : undefined
+    let presence: HotState['presence'] | undefined
+    const hasOthers = (): boolean => (presence?.others ?? 0) > 0
+    const store = config.storage.enabled ? await openHistory(config, { clock, logger, hasOthers }) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
     await requireSecondStore(config.storage, logger)
     const hot = await openBusHotState(config, { clock, logger, revocations })
+    presence = hot.presence
     closers.push('hot state', () => hot.close())
     const audit = openAuditLog(config, ports)
     closers.push('audit', () => audit.close())
@@ -146,6 +149,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
         : watchHistory(config, {
             store,
             core,
+            hasOthers,
             health,
             clock,
             logger,
