@@ -37,7 +37,6 @@ describe.skipIf(skipWithout('valkey'))('a server in cluster mode', () => {
   })
 
   it.each([
-    ['history, strict', { ARQONBUS_STORAGE_BACKEND: 'valkey', ARQONBUS_STORAGE_MODE: 'strict' }],
     ['history, degraded', { ARQONBUS_STORAGE_BACKEND: 'valkey', ARQONBUS_STORAGE_MODE: 'degraded' }],
     ['hot state alone', { ARQONBUS_STORAGE_MODE: 'degraded' }],
   ])('ends a start with 78 and says what to do: %s', async (_name, env) => {
