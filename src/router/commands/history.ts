@@ -4,16 +4,16 @@ import { toIsoTime } from '../../base/clock.ts'
 import { BusError, invalid } from '../../base/errors.ts'
 import { parseName } from '../../envelope/names.ts'
 import type { Envelope } from '../../envelope/envelope.ts'
-import type { HistoryStore, ReadByTime, StoredRecord } from '../../storage/store.ts'
+import type { ReadByTime, StoredRecord } from '../../storage/store.ts'
 import { limitOf, optionalFlag, optionalText, optionalTime, roomAndChannel } from '../args.ts'
 import type { Command, CommandCall, CommandPorts } from '../command.ts'
-import { type HistoryPage, readPage, toEntry } from '../history-page.ts'
+import { type HistoryPage, type HistoryPagePorts, readPage, toEntry } from '../history-page.ts'
 
-function requireStore(ports: CommandPorts): HistoryStore {
-  if (ports.store === undefined) {
+function requireHistory({ store, rooms }: CommandPorts): HistoryPagePorts {
+  if (store === undefined) {
     throw new BusError('FEATURE_DISABLED', 'History is off; set ARQONBUS_ENABLE_PERSISTENCE=true')
   }
-  return ports.store
+  return { store, rooms }
 }
 
 /** Room and channel of a window; only admins may leave out the room. */
@@ -37,13 +37,13 @@ export const history: Command = {
   args: { room: 'room name', channel: 'channel name', limit: '1 to 1000, default 50', since: 'ISO time, optional' },
   permission: 'channel_view',
   async run({ args, tenant }, ports) {
-    const store = requireStore(ports)
+    const kept = requireHistory(ports)
     const { room, channel } = roomAndChannel(args)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 50 })
     const sinceMs = optionalTime(args, 'since')
     const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const query = { tenant, room, channel, ...window, ...(sinceMs !== undefined && { sinceMs }) }
-    const { entries, facts } = await readPage(query, { store, rooms: ports.rooms })
+    const { entries, facts } = await readPage(query, kept)
     return {
       message: `${entries.length} messages`,
       data: {
@@ -72,7 +72,7 @@ export const historyGet: Command = {
   },
   permission: 'channel_view',
   async run(call, ports) {
-    const store = requireStore(ports)
+    const kept = requireHistory(ports)
     const { args, tenant } = call
     const scope = scopeOf(call)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 100 })
@@ -83,7 +83,7 @@ export const historyGet: Command = {
     }
     const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const bounds = { ...(sinceMs !== undefined && { sinceMs }), ...(untilMs !== undefined && { untilMs }) }
-    const { entries, facts } = await readPage({ tenant, ...scope, ...window, ...bounds }, { store, rooms: ports.rooms })
+    const { entries, facts } = await readPage({ tenant, ...scope, ...window, ...bounds }, kept)
     return {
       message: `${entries.length} entries`,
       data: {
@@ -112,7 +112,7 @@ export const historyReplay: Command = {
   },
   permission: 'channel_view',
   async run(call, ports) {
-    const store = requireStore(ports)
+    const kept = requireHistory(ports)
     const { args, tenant } = call
     const scope = scopeOf(call)
     const fromMs = optionalTime(args, 'from_ts')
@@ -125,9 +125,7 @@ export const historyReplay: Command = {
     const begun = ports.clock.monotonic()
     const window = { order: 'oldest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const query = { tenant, ...scope, ...window, sinceMs: fromMs, untilMs: toMs }
-    const { entries, facts } = await (strict
-      ? readStrictly(query, store)
-      : readPage(query, { store, rooms: ports.rooms }))
+    const { entries, facts } = await (strict ? readStrictly(query, kept) : readPage(query, kept))
     return {
       message: `${entries.length} entries`,
       data: {
@@ -147,7 +145,7 @@ export const historyReplay: Command = {
 }
 
 /** What is held has no positions to check, so only the store can answer. */
-async function readStrictly(query: ReadByTime, store: HistoryStore): Promise<HistoryPage> {
+async function readStrictly(query: ReadByTime, { store }: HistoryPagePorts): Promise<HistoryPage> {
   const records = await store.readByTime(query)
   const entries = records.map(toEntry)
   checkOrder(records, entries)
