@@ -97,7 +97,7 @@ export async function withStore<T>(
       ...env,
       ...extra,
     })
-    const store = await openHistory(config, { clock: systemClock, logger: silentLogger })
+    const store = await openHistory(config, { clock: systemClock, logger: silentLogger, hasOthers: () => false })
     try {
       return await use(store)
     } finally {

@@ -13,12 +13,17 @@ export interface BusMetricPorts {
   readonly core: BusCore
   readonly hub: TelemetryHub
   readonly store: GuardedStore | undefined
+  /** Does the store copy its records for readers of earlier systems? */
+  readonly isMirrored: boolean
   readonly audit: AuditLog
   /** Nanoseconds that the event loop was late. */
   readonly loopDelay: ReturnType<typeof monitorEventLoopDelay>
 }
 
-export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, loopDelay }: BusMetricPorts): void {
+export function registerBusMetrics(
+  metrics: Metrics,
+  { core, hub, store, isMirrored, audit, loopDelay }: BusMetricPorts,
+): void {
   const { counts } = core.publisher
   registerHubMetrics(metrics, hub)
   metrics.gauge('arqonbus_active_connections', 'Clients connected here or behind gateways', () => core.clients.size)
@@ -51,6 +56,7 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, 
       Object.fromEntries(storeStates.map((state) => [state, store.state === state ? 1 : 0])),
     )
     metrics.gauge('arqonbus_store_held', 'Messages held in memory for a store that is away', () => store.held.records)
+    if (isMirrored) registerMirrorMetrics(metrics, store)
   }
   metrics.counterFrom('arqonbus_audit_written_total', 'Audit entries written to Postgres', () => audit.state.written)
   metrics.counterFrom('arqonbus_audit_lost_total', 'Audit entries that are in no row', () => audit.state.lost)
@@ -62,5 +68,17 @@ export function registerBusMetrics(metrics: Metrics, { core, hub, store, audit, 
       loopDelay.reset()
       return seconds
     },
+  )
+}
+
+function registerMirrorMetrics(metrics: Metrics, store: GuardedStore): void {
+  const seconds = (): number => (store.mirror?.lagMs ?? 0) / 1_000
+  metrics.gauge('arqonbus_mirror_lag_seconds', 'For how long the first stream has waited to be copied', seconds)
+  metrics.gauge('arqonbus_mirror_waiting', 'Streams that wait to be copied', () => store.mirror?.waiting ?? 0)
+  metrics.counterFrom('arqonbus_mirror_copied_total', 'Records copied', () => store.mirror?.copied ?? 0)
+  metrics.counterFrom(
+    'arqonbus_mirror_failures_total',
+    'Steps of copying that failed',
+    () => store.mirror?.failures ?? 0,
   )
 }

@@ -1,13 +1,12 @@
 // What the bus shows of itself over HTTP and by the `status` command: counts and states, never secrets.
 import type { Clock } from '../base/clock.ts'
-import { toIsoTime } from '../base/clock.ts'
 import type { JsonObject } from '../base/json.ts'
 import { version } from '../base/version.ts'
 import type { BusConfig } from '../config/shapes.ts'
+import { type HistoryPage, readPage } from '../router/history-page.ts'
 import type { HistoryStore } from '../storage/store.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { HistoryQuery, HttpViews } from '../transport/http-routes.ts'
-import { envelopeOfFrame } from '../wire/message-frame.ts'
 import type { BusCore } from './bus-core.ts'
 
 export interface BusViewPorts {
@@ -48,21 +47,23 @@ export function createBusViews(ports: BusViewPorts): Required<Pick<HttpViews, 's
     }
   }
 
-  async function history(log: HistoryStore, query: HistoryQuery): Promise<readonly object[]> {
-    const { tenant, room, channel, clientId, limit } = query
-    const records = await log.readByTime({
-      tenant,
-      ...(room !== undefined && { room }),
-      ...(channel !== undefined && { channel }),
-      order: 'newest',
-      limit: clientId === undefined ? limit : senderScan,
-      maxBytes: config.limits.maxHistoryPageBytes,
-    })
-    return records
-      .filter(({ sender }) => clientId === undefined || sender === clientId)
-      .slice(0, limit)
-      .toReversed()
-      .map(({ frame, position, atMs }) => ({ envelope: envelopeOfFrame(frame, position), stored_at: toIsoTime(atMs) }))
+  /** Oldest first. */
+  async function history(log: HistoryStore, query: HistoryQuery): Promise<HistoryPage> {
+    const { tenant, room, channel, clientId, sinceMs, limit } = query
+    const { entries, facts } = await readPage(
+      {
+        tenant,
+        ...(room !== undefined && { room }),
+        ...(channel !== undefined && { channel }),
+        ...(sinceMs !== undefined && { sinceMs }),
+        order: 'newest',
+        limit: clientId === undefined ? limit : senderScan,
+        maxBytes: config.limits.maxHistoryPageBytes,
+      },
+      { store: log, rooms: core.rooms },
+    )
+    const found = entries.filter(({ envelope }) => clientId === undefined || envelope.sender === clientId)
+    return { entries: found.slice(0, limit).toReversed(), facts }
   }
 
   return {

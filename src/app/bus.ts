@@ -76,11 +76,14 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
       ? await openAuthenticator(config.auth, { clock, logger, revocations, allowReservedTenants: true })
       : undefined
     closers.push('keys', () => authenticator?.close())
-    const store = config.storage.enabled ? await openHistory(config, ports) : undefined
+    let presence: HotState['presence'] | undefined
+    const hasOthers = (): boolean => (presence?.others ?? 0) > 0
+    const store = config.storage.enabled ? await openHistory(config, { clock, logger, hasOthers }) : undefined
     if (store !== undefined) closers.push('store', () => store.close())
 
     await requireSecondStore(config.storage, logger)
     const hot = await openBusHotState(config, { clock, logger, revocations })
+    presence = hot.presence
     closers.push('hot state', () => hot.close())
     const audit = openAuditLog(config, ports)
     closers.push('audit', () => audit.close())
@@ -111,7 +114,8 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
     loopDelay.enable()
     closers.push('event loop monitor', () => void loopDelay.disable())
     showPresence(hot, core)
-    registerBusMetrics(metrics, { core, hub, store, audit, loopDelay })
+    const { isMirrored } = config.storage
+    registerBusMetrics(metrics, { core, hub, store, isMirrored, audit, loopDelay })
     registerHotStateMetrics(metrics, hot, revocations)
     if (ports.link !== undefined) registerLinkMetrics(metrics, ports.link)
     closers.push(
@@ -145,6 +149,7 @@ export async function startBus(config: BusConfig, ports: BusPorts): Promise<Runn
         : watchHistory(config, {
             store,
             core,
+            hasOthers,
             health,
             clock,
             logger,

@@ -5,6 +5,7 @@ import { BusError } from '../base/errors.ts'
 import type { JsonObject } from '../base/json.ts'
 import type { Logger } from '../base/logger.ts'
 import type { BusConfig } from '../config/shapes.ts'
+import { createOtherWriters } from '../router/other-writers.ts'
 import type { GuardedStore } from '../storage/guard/guarded-store.ts'
 import { startStore } from '../storage/guard/start-store.ts'
 import { openStore } from '../storage/open-store.ts'
@@ -19,13 +20,18 @@ export interface HistoryPorts {
 }
 
 /** Rejects as `startStore` does. */
-export function openHistory({ storage, profile }: BusConfig, { clock, logger }: HistoryPorts): Promise<GuardedStore> {
+export function openHistory(
+  { storage, profile }: BusConfig,
+  { clock, logger, hasOthers }: HistoryPorts & { readonly hasOthers: () => boolean },
+): Promise<GuardedStore> {
   const store = {
     backend: storage.backend,
     dataDir: storage.dataDir,
     ...(storage.valkeyUrl !== undefined && { valkeyUrl: storage.valkeyUrl.reveal() }),
     ...(storage.postgresUrl !== undefined && { postgresUrl: storage.postgresUrl.reveal() }),
-    ...(storage.postgresMirror && { mirrorAs: envelopeOfFrame }),
+    ...(storage.isMirrored && {
+      mirror: { toEnvelope: envelopeOfFrame, maxEntries: storage.maxMirrorEntries },
+    }),
     retention: {
       maxRecords: storage.maxRecordsPerStream,
       maxBytes: storage.maxBytesPerStream,
@@ -40,6 +46,7 @@ export function openHistory({ storage, profile }: BusConfig, { clock, logger }: 
     dataDir: storage.dataDir,
     ...(storage.acceptedIdentity !== undefined && { acceptedIdentity: storage.acceptedIdentity }),
     uncounted: canaryKey,
+    isShared: hasOthers,
     rates: { flushPerSecond: storage.flushPerSecond, rampPerSecond: storage.rampPerSecond },
     open: () => openStore(store, { clock, logger }),
     clock,
@@ -70,6 +77,9 @@ const tellEveryMs = 1_000
 /** How old the count of held messages in the last `state` frame and in the log may be. */
 const countEveryMs = 2_000
 
+/** How late a message can be that was published at another bus, to members of a channel in which nothing is published here. */
+const lookEveryMs = 1_000
+
 export interface HistoryWatch {
   /**
    * Before clients are sent away for good: waits for what is being flushed, and tells them how much of what is held will
@@ -82,12 +92,14 @@ export interface HistoryWatch {
 export interface HistoryWatchPorts extends HistoryPorts {
   readonly store: GuardedStore
   readonly core: BusCore
+  /** Are there other buses on the same hot state? */
+  readonly hasOthers: () => boolean
   readonly health: Health
   /** Strict, with a bound on how long the store may be away: the bus has to end. */
   readonly onAwayTooLong: (error: BusError) => void
 }
 
-/** Keeps health, clients and the publisher informed. */
+/** Keeps health, clients and the publisher informed; looks for what other buses have appended. */
 export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): HistoryWatch {
   const { store, core, health, logger } = ports
   const { readyRequiresStore, exitAfterS } = config.storage
@@ -173,6 +185,9 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
     store.onReturned((heads) => core.publisher.storeReturned(heads)),
     store.onFlushed((records) => core.publisher.flushed(records)),
   ]
+  const { rooms, publisher } = core
+  const others = createOtherWriters({ rooms, store, catchUp: (stream) => publisher.catchUp(stream), logger })
+  const looking = setInterval(() => ports.hasOthers() && void others.look(), lookEveryMs)
   changed()
   if (isAway()) logger.warn('bus.started_without_store', { mode: store.mode })
   return {
@@ -180,6 +195,7 @@ export function watchHistory(config: BusConfig, ports: HistoryWatchPorts): Histo
     close() {
       for (const stop of stops) stop()
       clearTimeout(telling)
+      clearInterval(looking)
       clearInterval(counting)
       clearTimeout(ending)
     },

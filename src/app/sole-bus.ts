@@ -1,4 +1,4 @@
-// One bus on a link: without shared hot state a second one would number the same streams anew (design 7).
+// One bus on a link: a second one would answer the same gateways (design 7).
 //
 // A starting bus asks `ctl.bus.who`. Whoever answers was there before, and the start is refused; nobody listening means
 // that nobody is there, which the message server knows at once of a process that ended, however it ended. Of those that

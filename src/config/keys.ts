@@ -243,6 +243,9 @@ export const keys = {
     secret: 'hidden',
   }),
   valkeySsl: key(pair('SSL'), boolean, false, bus, { meaning: 'TLS to it, where no address is given' }),
+  valkeyMirror: key(pair('MIRROR'), boolean, false, bus, {
+    meaning: 'History in Valkey is copied to arqonbus:messages and the streams beside it too, for readers of those',
+  }),
   postgresUrl: optional('ARQONBUS_POSTGRES_URL', address, bus, { meaning: 'Address of Postgres', secret: 'url' }),
   postgresHost: key('ARQONBUS_POSTGRES_HOST', host, 'localhost', bus, {
     meaning: 'Its host, where no address is given',

@@ -121,6 +121,7 @@ type StorageLimit =
   | 'maxPendingBytes'
   | 'flushPerSecond'
   | 'rampPerSecond'
+  | 'maxMirrorEntries'
 
 /** The bounds of history; the bus only. */
 export const storageLimitTable = {
@@ -153,6 +154,12 @@ export const storageLimitTable = {
     min: 1_000,
     meaning:
       'Messages a second for a store that is back, reached within 10 s from a quarter of it; then there is no bound',
+  },
+  maxMirrorEntries: {
+    default: 1_000,
+    min: 1,
+    cap: 1_000_000,
+    meaning: 'Entries kept in each stream of ARQONBUS_VALKEY_MIRROR',
   },
 } as const satisfies Readonly<Record<StorageLimit & keyof StorageConfig, LimitSpec>>
 

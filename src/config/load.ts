@@ -171,7 +171,10 @@ function storageOf({ values, limits }: Resolution): StorageConfig {
     ...(values.storageBackend !== 'valkey' && values.valkeyUrl !== undefined && { valkeyUrl: values.valkeyUrl }),
     ...(values.storageBackend !== 'postgres' &&
       values.postgresUrl !== undefined && { postgresUrl: values.postgresUrl }),
-    postgresMirror: values.postgresMirror,
+    isMirrored:
+      (values.storageBackend === 'valkey' && values.valkeyMirror) ||
+      (values.storageBackend === 'postgres' && values.postgresMirror),
+    maxMirrorEntries: limit('maxMirrorEntries'),
     maxRecordsPerStream: limit('maxRecordsPerStream'),
     maxBytesPerStream: limit('maxBytesPerStream'),
     maxAgeMs: limit('maxAgeMs'),

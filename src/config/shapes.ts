@@ -88,8 +88,10 @@ export interface StorageConfig {
   readonly dataDir: string
   readonly valkeyUrl?: Secret
   readonly postgresUrl?: Secret
-  /** Are records copied to the table of earlier systems? */
-  readonly postgresMirror: boolean
+  /** Are records copied to the table, or the streams, of earlier systems? */
+  readonly isMirrored: boolean
+  /** Entries kept in each of those streams. */
+  readonly maxMirrorEntries: number
   readonly maxRecordsPerStream: number
   readonly maxBytesPerStream: number
   readonly maxAgeMs: number

@@ -66,6 +66,11 @@ export interface Presence {
   /** A membership began or ended. Written soon, with others; never waits. */
   changed(key: StreamKey, clientId: string): void
   /**
+   * Other processes on the same hot state, as of the last time they were looked for (every 3 seconds). Those that were
+   * there when the backend was lost count on.
+   */
+  readonly others: number
+  /**
    * Who is there at other processes: joined the channel, or its whole room. A process that is gone is not shown for
    * longer than its lease of 10 seconds. `isPartial`: others cannot be asked now. Never rejects.
    */

@@ -184,6 +184,13 @@ export class Rooms {
     for (const name of this.#tenants.keys()) yield* this.streams(name)
   }
 
+  /** Rooms that somebody has joined as a whole. */
+  *wholeRooms(): Iterable<{ readonly tenant: string; readonly room: string }> {
+    for (const [tenant, { rooms }] of this.#tenants) {
+      for (const [room, { members }] of rooms) if (members.size > 0) yield { tenant, room }
+    }
+  }
+
   isWholeRoomMember(tenantName: string, roomName: string, recipient: Recipient): boolean {
     return this.#tenants.get(tenantName)?.rooms.get(roomName)?.members.has(recipient) ?? false
   }

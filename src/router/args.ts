@@ -56,7 +56,11 @@ export function optionalFlag(args: JsonObject, name: string, otherwise: boolean)
 /** Milliseconds of an ISO 8601 time; a time without offset is UTC. */
 export function optionalTime(args: JsonObject, name: string): number | undefined {
   const text = optionalText(args, name)
-  if (text === undefined) return undefined
+  return text === undefined ? undefined : parseTime(text, name)
+}
+
+/** The same of a text that may not be blank. `name` is the field's. */
+export function parseTime(text: string, name: string): number {
   const form = /^\d{4}-\d{2}-\d{2}(?:[T ]\d{2}:\d{2}(?::\d{2}(?:\.\d{1,9})?)?(Z|[+-]\d{2}:?\d{2})?)?$/
   const match = form.exec(text)
   const ms = match === null ? Number.NaN : Date.parse(match[1] === undefined && text.length > 10 ? `${text}Z` : text)

@@ -62,10 +62,11 @@ export function createLogDelivery({ rooms, store, clock, logger }: LogDeliveryPo
       // already joined the whole room before the stream began: all of it is new to them.
       if (isDuplicate && stream.memberCount === 0) return
       stream.epoch = epoch
-      stream.head = isDuplicate ? 0 : sequence - 1
+      stream.head = stream.memberCount > 0 ? 0 : sequence - 1
       stream.isLoaded = true
     }
-    if (stream.epoch !== epoch) renumber(stream, { epoch, last: sequence - 1 })
+    // Where nothing stood in the log its epoch was a guess, and whatever came before this, by another process, is new.
+    if (stream.epoch !== epoch) renumber(stream, { epoch, last: stream.head === 0 ? 0 : sequence - 1 })
     if (sequence <= stream.head) return
     if (sequence === stream.head + 1 && !catchingUp.has(stream)) {
       rooms.fanOut.push(stream, new Delivery(sequence, sender, frame, position))

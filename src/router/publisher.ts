@@ -46,6 +46,8 @@ export interface Publisher {
    * what landed late is delivered. Takes effect behind everything appended before the call.
    */
   storeReturned(heads: readonly { key: StreamKey; head: StreamHead }[]): void
+  /** Delivers what another process has appended to the stream. */
+  catchUp(stream: Stream): void
   /** What was held is stored: those who were told less are told so, behind what they were told. */
   flushed(records: readonly FlushedRecord[]): void
   readonly counts: { published: number; duplicates: number; refused: number }
@@ -264,6 +266,7 @@ export function createPublisher(ports: PublisherPorts): Publisher {
       if (heads.length > 0) tail = tail.then(() => upgrades.forget()) // told of what was held: nothing is any more
       log?.lookForLate()
     },
+    catchUp: (stream) => void log?.catchUp(stream),
     flushed(records) {
       const level = store?.capabilities.level ?? 'memory'
       for (const { key } of records) ports.onStored?.(key)

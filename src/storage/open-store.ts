@@ -2,7 +2,7 @@
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
 import type { Logger } from '../base/logger.ts'
-import type { FrameToJson } from './postgres/mirror.ts'
+import type { FrameToEnvelope } from './mirror.ts'
 import type { DedupWindow, HistoryStore, Retention, StoreCapabilities } from './store.ts'
 
 export interface StoreConfig {
@@ -13,15 +13,19 @@ export interface StoreConfig {
   readonly valkeyUrl?: string
   /** Needed by `postgres`. Holds the password. */
   readonly postgresUrl?: string
-  /** Given: the Postgres store copies records to the table of earlier systems, as this JSON. */
-  readonly mirrorAs?: FrameToJson
+  /** Given: a store on a server copies records to where earlier systems kept them. */
+  readonly mirror?: {
+    readonly toEnvelope: FrameToEnvelope
+    /** Valkey: entries kept in each stream. */
+    readonly maxEntries: number
+  }
   readonly retention: Retention
   readonly dedup: DedupWindow
 }
 
 /** Rejects with CONFIG_INVALID where the backend has no address, else as the backend's own opening does. */
 export async function openStore(
-  { backend, dataDir, valkeyUrl, postgresUrl, mirrorAs, retention, dedup }: StoreConfig,
+  { backend, dataDir, valkeyUrl, postgresUrl, mirror, retention, dedup }: StoreConfig,
   { clock, logger }: { readonly clock: Clock; readonly logger: Logger },
 ): Promise<HistoryStore> {
   switch (backend) {
@@ -36,7 +40,8 @@ export async function openStore(
     case 'valkey': {
       if (valkeyUrl === undefined) throw noAddress('ARQONBUS_VALKEY_URL')
       const { openValkeyStore } = await import('./valkey/valkey-store.ts')
-      return await openValkeyStore({ url: valkeyUrl, clock, retention, dedup, logger })
+      const copying = mirror === undefined ? {} : { mirror }
+      return await openValkeyStore({ url: valkeyUrl, clock, retention, dedup, logger, ...copying })
     }
     case 'postgres': {
       if (postgresUrl === undefined) throw noAddress('ARQONBUS_POSTGRES_URL')
@@ -47,7 +52,7 @@ export async function openStore(
         retention,
         dedup,
         logger,
-        ...(mirrorAs !== undefined && { mirrorAs }),
+        ...(mirror !== undefined && { mirrorAs: mirror.toEnvelope }),
       })
     }
   }

@@ -128,6 +128,17 @@ export interface StoreReport {
   readonly faults: readonly StoreFault[]
 }
 
+/** How far the copy of the records is that is made, behind the appends, for readers of earlier systems. */
+export interface MirrorState {
+  /** Streams with records that are not copied, as far as this process knows. */
+  readonly waiting: number
+  /** For how long the first of them has waited, ms; 0 where none waits. */
+  readonly lagMs: number
+  /** Records that this process has handed to the copy, and steps that failed, since its start. */
+  readonly copied: number
+  readonly failures: number
+}
+
 /**
  * How much of each stream is kept. Whatever is over any bound is trimmed from the old end, soon after an append.
  * The newest record of a stream leaves only by age, so that what was just acknowledged can be read.
@@ -175,6 +186,8 @@ export interface HistoryStore {
   stats(tenant?: string): Promise<StoreStats>
   /** As read last; never asks the store. */
   report(): StoreReport
+  /** Undefined where no copy is made. */
+  readonly mirror?: MirrorState | undefined
   /** True while appends are held in memory for a store that is away (degraded mode): positions are not known. */
   readonly isHolding?: boolean
   /** While it holds, and only where no other process can append to the same streams. */

@@ -7,7 +7,9 @@ import { BusError, invalid } from '../base/errors.ts'
 import type { JsonObject } from '../base/json.ts'
 import { protocolVersion, version } from '../base/version.ts'
 import { nameProblem } from '../envelope/names.ts'
+import { parseTime } from '../router/args.ts'
 import type { Audit } from '../router/audit.ts'
+import type { HistoryPage } from '../router/history-page.ts'
 import type { Health } from '../telemetry/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import type { TelemetryHub } from '../telemetry/telemetry-hub.ts'
@@ -29,6 +31,8 @@ export interface HistoryQuery {
   readonly channel?: string
   /** Only messages of this sender. */
   readonly clientId?: string
+  /** Stored then or later; ms since the Unix epoch. */
+  readonly sinceMs?: number
   /** 1 to 500. */
   readonly limit: number
 }
@@ -42,8 +46,8 @@ export interface HttpViews {
   /** Rows that may be shown: secrets hidden already. */
   config?(): readonly { readonly key: string; readonly value: string; readonly source: string }[]
   storageStats?(): JsonObject | Promise<JsonObject>
-  /** Messages of one tenant, oldest first. */
-  history?(query: HistoryQuery): Promise<readonly object[]>
+  /** Messages of one tenant, oldest first; rejects as the store does. */
+  history?(query: HistoryQuery): Promise<HistoryPage>
   readonly telemetry?: Pick<TelemetryHub, 'counts' | 'recent'>
   readonly preflight?: PreflightView
   /** Undefined where no certificate is asked for. */
@@ -224,11 +228,13 @@ async function answerHistory(
   if (!may(identity, 'channel_view'))
     throw new BusError('AUTHORIZATION_ERROR', 'The token lacks the permission channel_view')
   const query = parseHistoryQuery(request.url ?? '/', identity, audit)
-  const history = await views.history(query)
-  return ok({ history, count: history.length, query })
+  const { entries, facts } = await views.history(query)
+  const { sinceMs, ...named } = query
+  const shown = { ...named, ...(sinceMs !== undefined && { since: toIsoTime(sinceMs) }) }
+  return ok({ history: entries, count: entries.length, ...facts, query: shown })
 }
 
-const historyKeys = ['client_id', 'room', 'channel', 'limit', 'tenant']
+const historyKeys = ['client_id', 'room', 'channel', 'since', 'limit', 'tenant']
 
 function parseHistoryQuery(target: string, identity: Identity, audit: Audit): HistoryQuery {
   const parameters = new URLSearchParams(target.split('?', 2)[1] ?? '')
@@ -239,11 +245,14 @@ function parseHistoryQuery(target: string, identity: Identity, audit: Audit): Hi
   const [clientId, room, channel] = ['client_id', 'room', 'channel'].map((key) => nameIn(parameters, key))
   if (channel !== undefined && room === undefined)
     throw invalid('BAD_QUERY', 'A channel is named together with its room')
+  const since = parameters.get('since')
+  const sinceMs = since === null ? undefined : parseTime(since, 'since')
   return {
     tenant: tenantIn(parameters, identity, audit),
     ...(room !== undefined && { room }),
     ...(channel !== undefined && { channel }),
     ...(clientId !== undefined && { clientId }),
+    ...(sinceMs !== undefined && { sinceMs }),
     limit: limitIn(parameters),
   }
 }

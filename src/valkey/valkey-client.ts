@@ -54,7 +54,7 @@ const defaultRefreshEveryMs = 60_000
 
 /**
  * Rejects with STORE_OPEN_FAILED, reason DENIED (credentials or permissions) or another one that waiting does not mend
- * (BAD_URL, NO_SUCH_DATABASE, TLS_UNTRUSTED, TOO_OLD), or with STORE_UNAVAILABLE after the last attempt.
+ * (BAD_URL, NO_SUCH_DATABASE, TLS_UNTRUSTED, TOO_OLD, IS_CLUSTER), or with STORE_UNAVAILABLE after the last attempt.
  */
 export async function openValkey(options: ValkeyClientOptions): Promise<ValkeyClient> {
   const { url, name, logger, timeoutMs = defaultTimeoutMs, attempts = defaultAttempts } = options
@@ -188,7 +188,7 @@ async function openFirst(connect: () => Promise<ValkeyConnection>, attempts: num
   }
 }
 
-function requireUsable({ isLoading, version, product }: ServerFacts, address: ValkeyAddress): void {
+function requireUsable({ isLoading, isCluster, version, product }: ServerFacts, address: ValkeyAddress): void {
   const server = address.shown
   if (isLoading) {
     const message = `Valkey at ${server} is still loading its data`
@@ -197,5 +197,9 @@ function requireUsable({ isLoading, version, product }: ServerFacts, address: Va
   if (!isAtLeast(version, 7, 0)) {
     const message = `The server at ${server} is ${product} ${version}; 7.0 or newer is needed`
     throw new BusError('STORE_OPEN_FAILED', message, { reason: 'TOO_OLD', server, version })
+  }
+  if (isCluster) {
+    const message = `The server at ${server} is part of a cluster (cluster_enabled is 1); its other nodes would not be asked. Give the address of a server without cluster mode`
+    throw new BusError('STORE_OPEN_FAILED', message, { reason: 'IS_CLUSTER', server })
   }
 }

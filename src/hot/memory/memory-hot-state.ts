@@ -26,6 +26,7 @@ export function createMemoryHotState({ clock, limits, revocations, file }: Memor
     backend: 'memory',
     values: createValues(limits, requireOpen),
     presence: {
+      others: 0,
       follow: () => undefined, // there are no others who could see it
       changed: () => undefined,
       elsewhere: async () => ({ members: [], isPartial: false }),

@@ -54,6 +54,7 @@ export function createValkeyPresence({ backend, failed, timing }: ValkeyPresence
   let gathering: NodeJS.Timeout | undefined
   let renewing: NodeJS.Timeout | undefined
   let isClosed = false
+  let others = 0
 
   const nameOf = (number: number): string => `${process}-${number}`
 
@@ -196,9 +197,10 @@ export function createValkeyPresence({ backend, failed, timing }: ValkeyPresence
   /** What processes whose lease has lapsed have left behind. Several may clear it at once. */
   async function clearSilent(): Promise<void> {
     const names = asList(await backend.send(['SMEMBERS', processesKey])).map(asText)
-    const others = names.filter((name) => name !== nameOf(life))
-    const leases = await backend.sendAll(others.map((name) => ['EXISTS', leaseKey(name)]))
-    for (const [i, name] of others.entries()) if (leases[i] === 0) await clear(name)
+    const foreign = names.filter((name) => name !== nameOf(life))
+    const leases = await backend.sendAll(foreign.map((name) => ['EXISTS', leaseKey(name)]))
+    others = leases.filter((found) => found === 1).length
+    for (const [i, name] of foreign.entries()) if (leases[i] === 0) await clear(name)
   }
 
   async function readElsewhere(key: StreamKey): Promise<ShownMember[]> {
@@ -231,6 +233,9 @@ export function createValkeyPresence({ backend, failed, timing }: ValkeyPresence
   backend.onConnected(() => void renew())
 
   return {
+    get others() {
+      return others
+    },
     follow(from) {
       local = from
       renewing = setInterval(() => void renew(), renewMs)

@@ -29,7 +29,7 @@ export const neededCommands: readonly NeededCommand[] = [
   command('DEL K:absent', 'hot', 'history'),
   command('UNLINK K:absent', 'history'),
   command('EXISTS K', 'hot'),
-  command('PEXPIRE K:absent 1000', 'hot'),
+  command('PEXPIRE K:absent 1000', 'hot', 'history'),
   command('PTTL K', 'hot'),
   command('INCR K', 'hot'),
   command('EVAL return{} 0', 'hot', 'history'),

@@ -2,57 +2,18 @@
 // newest entries are reachable, and replay gives the window from its beginning).
 import { toIsoTime } from '../../base/clock.ts'
 import { BusError, invalid } from '../../base/errors.ts'
-import type { JsonObject } from '../../base/json.ts'
 import { parseName } from '../../envelope/names.ts'
 import type { Envelope } from '../../envelope/envelope.ts'
-import type { AppendRequest, HistoryStore, ReadByTime, StoredRecord } from '../../storage/store.ts'
-import { envelopeOfFrame } from '../../wire/message-frame.ts'
+import type { ReadByTime, StoredRecord } from '../../storage/store.ts'
 import { limitOf, optionalFlag, optionalText, optionalTime, roomAndChannel } from '../args.ts'
-import { type Command, type CommandCall, type CommandPorts, keyOf } from '../command.ts'
-import { heldFrom } from '../load-stream.ts'
+import type { Command, CommandCall, CommandPorts } from '../command.ts'
+import { type HistoryPage, type HistoryPagePorts, readPage, toEntry } from '../history-page.ts'
 
-function requireStore(ports: CommandPorts): HistoryStore {
-  if (ports.store === undefined) {
+function requireHistory({ store, rooms }: CommandPorts): HistoryPagePorts {
+  if (store === undefined) {
     throw new BusError('FEATURE_DISABLED', 'History is off; set ARQONBUS_ENABLE_PERSISTENCE=true')
   }
-  return ports.store
-}
-
-function toEntry({ frame, position, atMs }: StoredRecord): JsonObject & { envelope: Envelope & JsonObject } {
-  return {
-    envelope: { ...envelopeOfFrame(frame, position) },
-    stored_at: toIsoTime(atMs),
-    storage_metadata: { epoch: position.epoch, sequence: position.sequence },
-  }
-}
-
-/** Held for a store that is away: it has no position yet, and the time it will have. */
-function toHeldEntry({ frame, atMs }: AppendRequest): JsonObject & { envelope: Envelope & JsonObject } {
-  return {
-    envelope: { ...envelopeOfFrame(frame) },
-    stored_at: toIsoTime(atMs),
-    storage_metadata: { durability: 'memory' },
-  }
-}
-
-interface Page {
-  readonly entries: JsonObject[]
-  /** For the answer: nothing of it is stored. */
-  readonly facts: JsonObject
-}
-
-/** From memory where the store is away and all of the window is held for it; otherwise the store answers, or says no. */
-async function readPage(query: ReadByTime, ports: CommandPorts): Promise<Page> {
-  const store = requireStore(ports)
-  const held = store.heldLog?.byTime(query, holdsWholeLog(query, ports))
-  if (held !== undefined) return { entries: held.map(toHeldEntry), facts: { durability: 'memory' } }
-  return { entries: (await store.readByTime(query)).map(toEntry), facts: {} }
-}
-
-function holdsWholeLog({ tenant, room, channel }: ReadByTime, { rooms }: CommandPorts): boolean {
-  if (room === undefined || channel === undefined) return false
-  const stream = rooms.find(keyOf(tenant, room, channel))
-  return stream !== undefined && heldFrom(stream)?.sequence === 0
+  return { store, rooms }
 }
 
 /** Room and channel of a window; only admins may leave out the room. */
@@ -76,13 +37,13 @@ export const history: Command = {
   args: { room: 'room name', channel: 'channel name', limit: '1 to 1000, default 50', since: 'ISO time, optional' },
   permission: 'channel_view',
   async run({ args, tenant }, ports) {
-    requireStore(ports)
+    const kept = requireHistory(ports)
     const { room, channel } = roomAndChannel(args)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 50 })
     const sinceMs = optionalTime(args, 'since')
     const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const query = { tenant, room, channel, ...window, ...(sinceMs !== undefined && { sinceMs }) }
-    const { entries, facts } = await readPage(query, ports)
+    const { entries, facts } = await readPage(query, kept)
     return {
       message: `${entries.length} messages`,
       data: {
@@ -111,7 +72,7 @@ export const historyGet: Command = {
   },
   permission: 'channel_view',
   async run(call, ports) {
-    requireStore(ports)
+    const kept = requireHistory(ports)
     const { args, tenant } = call
     const scope = scopeOf(call)
     const limit = limitOf(args, 'limit', { min: 1, max: 1_000, default: 100 })
@@ -122,7 +83,7 @@ export const historyGet: Command = {
     }
     const window = { order: 'newest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const bounds = { ...(sinceMs !== undefined && { sinceMs }), ...(untilMs !== undefined && { untilMs }) }
-    const { entries, facts } = await readPage({ tenant, ...scope, ...window, ...bounds }, ports)
+    const { entries, facts } = await readPage({ tenant, ...scope, ...window, ...bounds }, kept)
     return {
       message: `${entries.length} entries`,
       data: {
@@ -151,7 +112,7 @@ export const historyReplay: Command = {
   },
   permission: 'channel_view',
   async run(call, ports) {
-    const store = requireStore(ports)
+    const kept = requireHistory(ports)
     const { args, tenant } = call
     const scope = scopeOf(call)
     const fromMs = optionalTime(args, 'from_ts')
@@ -164,7 +125,7 @@ export const historyReplay: Command = {
     const begun = ports.clock.monotonic()
     const window = { order: 'oldest', limit, maxBytes: ports.maxHistoryPageBytes } as const
     const query = { tenant, ...scope, ...window, sinceMs: fromMs, untilMs: toMs }
-    const { entries, facts } = await (strict ? readStrictly(query, store) : readPage(query, ports))
+    const { entries, facts } = await (strict ? readStrictly(query, kept) : readPage(query, kept))
     return {
       message: `${entries.length} entries`,
       data: {
@@ -184,7 +145,7 @@ export const historyReplay: Command = {
 }
 
 /** What is held has no positions to check, so only the store can answer. */
-async function readStrictly(query: ReadByTime, store: HistoryStore): Promise<Page> {
+async function readStrictly(query: ReadByTime, { store }: HistoryPagePorts): Promise<HistoryPage> {
   const records = await store.readByTime(query)
   const entries = records.map(toEntry)
   checkOrder(records, entries)

@@ -57,6 +57,8 @@ export interface GuardOptions {
   readonly isReplaced?: boolean
   readonly limits?: HoldLimits
   readonly rates?: ReturnRates
+  /** Can another process append to the same streams? On Postgres that is always so. */
+  readonly isShared?: () => boolean
   /** A stream of the bus's own: what is held of it is no loss, and not in the `records` of `held`. */
   readonly uncounted?: StreamKey
   readonly probeEveryMs?: number
@@ -281,7 +283,7 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
   }
 
   async function untilNextFlush(): Promise<void> {
-    const waitMs = nextFlushMs - clock.monotonic()
+    const waitMs = Math.ceil(nextFlushMs - clock.monotonic()) // a timer cuts fractions off
     if (waitMs > 0) await new Promise((resolve) => setTimeout(resolve, waitMs))
     if (isClosed) throw away()
   }
@@ -342,7 +344,8 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
       return isHoldingNow()
     },
     get heldLog() {
-      return isHoldingNow() && !sharedBackends.has(backend) ? heldLog : undefined
+      const isShared = sharedBackends.has(backend) || options.isShared?.() === true
+      return isHoldingNow() && !isShared ? heldLog : undefined
     },
     capabilities,
     onState: (listener) => machine.onChange(listener),
@@ -372,6 +375,9 @@ export function createGuardedStore(options: GuardOptions): GuardedStore {
     streams: (tenant, room) => ask((store) => store.streams(tenant, room)),
     stats: (tenant) => ask((store) => store.stats(tenant)),
     report: () => inner?.report() ?? nothing,
+    get mirror() {
+      return inner?.mirror
+    },
     probe: () => ask((store) => store.probe(), true),
     noteUnplaced: (key) => held.note(key),
     async close() {

@@ -20,6 +20,7 @@ export interface StartStoreOptions {
   readonly rates?: ReturnRates
   /** As the guard's. */
   readonly uncounted?: StreamKey
+  readonly isShared?: () => boolean
   readonly open: () => Promise<HistoryStore>
   readonly clock: Clock
   readonly logger: Logger
@@ -30,7 +31,7 @@ export interface StartStoreOptions {
  * STORE_OPEN_FAILED or START_REFUSED otherwise (exit 78).
  */
 export async function startStore(options: StartStoreOptions): Promise<GuardedStore> {
-  const { mode, backend, clock, logger } = options
+  const { mode, backend, logger } = options
   let inner: HistoryStore | undefined
   let isAway = false
   try {
@@ -67,9 +68,7 @@ export async function startStore(options: StartStoreOptions): Promise<GuardedSto
     if (inner !== undefined) judge(inner.report(), options)
     await inner?.probe().catch(excuse) // full, or read-only: the guard sees when it takes writes
     const isReplaced = inner !== undefined && !isAway && !(await accepts(inner.report()))
-    const { open, rates, uncounted } = options
-    const bounds = { ...(rates !== undefined && { rates }), ...(uncounted !== undefined && { uncounted }) }
-    return createGuardedStore({ mode, backend, clock, logger, inner, open, accepts, isAway, isReplaced, ...bounds })
+    return createGuardedStore({ ...options, inner, accepts, isAway, isReplaced })
   } catch (error) {
     await inner?.close()
     throw error

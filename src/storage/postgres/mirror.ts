@@ -1,41 +1,35 @@
-// Copies records into the table that readers of earlier systems know, behind the appends and on a connection of its own:
-// every record once, in order within its stream, later by a moment.
-import { describeError, type Logger } from '../../base/logger.ts'
+// Copies records into the table that readers of earlier systems know, over a connection of its own.
+import type { Clock } from '../../base/clock.ts'
+import type { Logger } from '../../base/logger.ts'
 import type { Position } from '../../envelope/envelope.ts'
 import type { KeptConnection, Row } from '../../postgres/connection.ts'
+import { createMirror, type Mirror } from '../mirror.ts'
 import { byteaArray, int8Array, textArray } from './binary-arrays.ts'
 
-/** The JSON of a frame; given from outside, since storage knows no wire format. */
+/** The JSON of a frame: an envelope, where a bus asks. */
 export type FrameToJson = (frame: Uint8Array, position: Position) => object
 
-export interface Mirror {
-  /** Streams that have grown. */
-  noteGrown(rows: readonly number[]): void
-  /** Begins nothing more; resolves when the step that runs has ended. */
-  stop(): Promise<void>
-}
-
-export interface MirrorOptions {
+export interface PostgresMirrorOptions {
   readonly connection: KeptConnection
   readonly toJson: FrameToJson
+  readonly clock: Clock
   readonly logger: Logger
 }
 
 const recordsPerStep = 200
-const gatherMs = 100
-/** How often all streams are looked at: what another process appended, or was left at a stop. */
-const sweepEveryMs = 10_000
-const afterFailureMs = 1_000
+
+// The bus's own messages, of reserved tenants, are nobody's history.
+const ofClients = `JOIN arqonbus_tenants t ON t.tenant_row = s.tenant_row AND NOT starts_with(t.tenant, 'arqon-')`
 
 const selectBehind = `
-  SELECT s.stream_row FROM arqonbus_history h CROSS JOIN arqonbus_streams s
+  SELECT s.stream_row FROM arqonbus_history h CROSS JOIN arqonbus_streams s ${ofClients}
     LEFT JOIN arqonbus_mirrored m ON m.stream_row = s.stream_row
   WHERE s.last >= s.first AND (m.sequence IS NULL OR m.epoch < greatest(s.epoch, h.min_epoch) OR m.sequence < s.last)`
 
 // A stream with a new epoch is copied from its start: what is there already is known by its id.
 const selectNext = `
   SELECT s.room, s.channel, greatest(s.epoch, h.min_epoch) AS epoch, r.sequence, r.at_ms, r.id, r.sender, r.frame
-  FROM arqonbus_history h CROSS JOIN arqonbus_streams s
+  FROM arqonbus_history h CROSS JOIN arqonbus_streams s ${ofClients}
     LEFT JOIN arqonbus_mirrored m ON m.stream_row = s.stream_row AND m.epoch = greatest(s.epoch, h.min_epoch)
     JOIN arqonbus_records r ON r.stream_row = s.stream_row AND r.sequence > coalesce(m.sequence, 0)
   WHERE s.stream_row = $1 ORDER BY r.sequence LIMIT $2`
@@ -51,46 +45,8 @@ const insert = `
     ON CONFLICT (stream_row) DO UPDATE SET epoch = excluded.epoch, sequence = excluded.sequence
     WHERE m.epoch < excluded.epoch OR (m.epoch = excluded.epoch AND m.sequence < excluded.sequence)`
 
-export function createMirror({ connection, toJson, logger }: MirrorOptions): Mirror {
-  const grown = new Set<number>()
-  let timer: NodeJS.Timeout | undefined
-  let running: Promise<void> | undefined
-  let isStopped = false
-
-  function wake(afterMs: number): void {
-    if (isStopped || timer !== undefined || running !== undefined) return
-    timer = setTimeout(() => {
-      timer = undefined
-      running = run().finally(() => {
-        running = undefined
-        if (grown.size > 0) wake(gatherMs)
-      })
-    }, afterMs).unref()
-  }
-
-  async function run(): Promise<void> {
-    try {
-      for (const row of grown) {
-        if (isStopped) return
-        grown.delete(row)
-        await copyStream(row)
-      }
-    } catch (error) {
-      logger.debug('store.mirror.failed', describeError(error))
-      await new Promise((resolve) => setTimeout(resolve, afterFailureMs).unref())
-      await sweep()
-    }
-  }
-
-  async function copyStream(streamRow: number): Promise<void> {
-    for (let copied = recordsPerStep; copied === recordsPerStep && !isStopped; ) {
-      const values = [streamRow, recordsPerStep]
-      const rows = await connection.query({ name: 'arqonbus_mirror_next', text: selectNext, values })
-      copied = rows.length
-      if (copied > 0) await write(streamRow, rows)
-    }
-  }
-
+/** Streams by their rows. */
+export function createPostgresMirror({ connection, toJson, clock, logger }: PostgresMirrorOptions): Mirror<number> {
   async function write(streamRow: number, rows: readonly Row[]): Promise<void> {
     const last = rows.at(-1)!
     const text = (name: string): Buffer => textArray(rows.map((row) => String(row[name])))
@@ -114,30 +70,20 @@ export function createMirror({ connection, toJson, logger }: MirrorOptions): Mir
     return JSON.stringify(forJsonb(toJson(row['frame'] as Uint8Array, position)))
   }
 
-  async function sweep(): Promise<void> {
-    try {
+  return createMirror<number>({
+    clock,
+    logger,
+    async copySome(streamRow) {
+      const values = [streamRow, recordsPerStep]
+      const rows = await connection.query({ name: 'arqonbus_mirror_next', text: selectNext, values })
+      if (rows.length > 0) await write(streamRow, rows)
+      return { copied: rows.length, hasMore: rows.length === recordsPerStep }
+    },
+    async *behind() {
       const rows = await connection.query({ name: 'arqonbus_mirror_behind', text: selectBehind })
-      for (const row of rows) grown.add(Number(row['stream_row']))
-      if (grown.size > 0) wake(0)
-    } catch (error) {
-      logger.debug('store.mirror.failed', describeError(error))
-    }
-  }
-  const sweeps = setInterval(() => void sweep(), sweepEveryMs).unref()
-  void sweep()
-
-  return {
-    noteGrown(rows) {
-      for (const row of rows) grown.add(row)
-      wake(gatherMs)
+      yield rows.map((row) => Number(row['stream_row']))
     },
-    async stop() {
-      isStopped = true
-      clearInterval(sweeps)
-      clearTimeout(timer)
-      await running
-    },
-  }
+  })
 }
 
 /** jsonb has no NUL: it becomes U+FFFD, in names as well. */

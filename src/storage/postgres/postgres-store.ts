@@ -30,7 +30,7 @@ import {
 } from '../store.ts'
 import { streamName } from '../stream-name.ts'
 import { createAppendCall } from './append-call.ts'
-import { createMirror, type FrameToJson } from './mirror.ts'
+import { createPostgresMirror, type FrameToJson } from './mirror.ts'
 import { createReader, prepareReader } from './reader.ts'
 import { readReport, requireSchema, settleLife } from './server-state.ts'
 import { createTrimmer, prepareTrimmer } from './trimmer.ts'
@@ -113,7 +113,7 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   const mirror =
     mirrorAs === undefined || mirroring === undefined
       ? undefined
-      : createMirror({ connection: mirroring, toJson: mirrorAs, logger })
+      : createPostgresMirror({ connection: mirroring, toJson: mirrorAs, clock, logger })
   const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send })
   const probeName = `probe-${randomHex(8)}`
   const reporting = setInterval(() => {
@@ -192,8 +192,8 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
   async function finish(): Promise<void> {
     clearInterval(reporting)
     await queue.drain()
-    await Promise.all([trimmer.stop(), mirror?.stop()])
-    await closeAll()
+    // A step under way ends with its connection: one on a server that stands still would be long in coming.
+    await Promise.all([trimmer.stop(), mirror?.stop(), closeAll()])
   }
 
   return {
@@ -230,6 +230,9 @@ export async function openPostgresStore(options: PostgresStoreOptions): Promise<
       return await reader.stats(tenant)
     },
     report: () => report!,
+    get mirror() {
+      return mirror?.state
+    },
     async probe() {
       requireOpen()
       await probe()

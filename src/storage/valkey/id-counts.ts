@@ -1,5 +1,6 @@
 // How many ids of one tenant are remembered, over all its streams: counted here, for a script sees one stream only.
-// Right because a tenant has one owner; read anew from the server whenever an outcome is unknown.
+// What other buses remember is not counted: with two of them up to twice as many are. Read anew from the server whenever
+// an outcome is unknown.
 import { SlidingList } from '../memory/sliding-list.ts'
 
 export class IdCounts {

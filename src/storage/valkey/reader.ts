@@ -227,7 +227,8 @@ export function createReader(client: ValkeyClient, names: KeyNames, seen: Seen):
   }
 }
 
-function numberOrNothing(reply: ValkeyReply): number | undefined {
+/** Of a field that may be absent. */
+export function numberOrNothing(reply: ValkeyReply): number | undefined {
   return reply === null ? undefined : asNumber(reply)
 }
 

@@ -7,7 +7,7 @@ export interface Script {
   readonly sha: string
 }
 
-function script(...parts: readonly string[]): Script {
+export function script(...parts: readonly string[]): Script {
   const source = parts.join('\n')
   return { source, sha: createHash('sha1').update(source).digest('hex') }
 }

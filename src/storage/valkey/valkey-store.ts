@@ -7,7 +7,7 @@ import { describeError, type Logger } from '../../base/logger.ts'
 import type { StreamKey } from '../../envelope/envelope.ts'
 import type { ValkeyConnection } from '../../valkey/connection.ts'
 import { asBytes, asList, asNumber, asText } from '../../valkey/replies.ts'
-import { openValkey } from '../../valkey/valkey-client.ts'
+import { openValkey, type ValkeyClient } from '../../valkey/valkey-client.ts'
 import { createAppendQueue } from '../append-queue.ts'
 import { requireBatch } from '../append-rules.ts'
 import { newEpoch } from '../epoch.ts'
@@ -15,6 +15,7 @@ import { type DedupWindow, fullBatchOfServers, type HistoryStore, type Retention
 import { createTidier } from './tidier.ts'
 import { createAppender, toReadFailure } from './appender.ts'
 import { createKeyNames, type KeyNames } from './keys.ts'
+import { createValkeyMirror, type ValkeyMirrorOptions } from './mirror.ts'
 import { createReader } from './reader.ts'
 import { isFsyncedFirst, levelOf, reportOf } from './report.ts'
 import { appendScript, countIdsScript, headScript, pageScript, spanScript, tidyScript } from './scripts.ts'
@@ -35,6 +36,8 @@ export interface ValkeyStoreOptions {
   readonly retention: Retention
   readonly dedup: DedupWindow
   readonly logger: Logger
+  /** Given: records are copied to the streams of earlier systems as well. */
+  readonly mirror?: Pick<ValkeyMirrorOptions, 'toEnvelope' | 'maxEntries'>
   /** Parts histories that share a server. Default: `history`. */
   readonly family?: string
   /** How often idle streams are looked at for records past their age. Default: 10 s. */
@@ -46,24 +49,42 @@ export interface ValkeyStoreOptions {
 /** Rejects as `openValkey` does. */
 export async function openValkeyStore(options: ValkeyStoreOptions): Promise<HistoryStore> {
   const { url, clock, retention, dedup, logger, family = 'history', tidyEveryMs = defaultTidyEveryMs } = options
-  const client = await openValkey({
-    url,
-    name: 'arqonbus-history',
-    logger,
-    timeoutMs: commandTimeoutMs,
-    attempts: 1, // whoever opens a store decides how often it is tried
-    ...(options.refreshEveryMs !== undefined && { refreshEveryMs: options.refreshEveryMs }),
-  })
+  const connect = (use: string): Promise<ValkeyClient> =>
+    openValkey({
+      url,
+      name: `arqonbus-${use}`,
+      logger,
+      timeoutMs: commandTimeoutMs,
+      attempts: 1, // whoever opens a store decides how often it is tried
+      ...(options.refreshEveryMs !== undefined && { refreshEveryMs: options.refreshEveryMs }),
+    })
+  const client = await connect('history')
   const names = createKeyNames(family)
   const seen = createSeen()
   const baseEpoch = newEpoch(clock)
   const reader = createReader(client, names, seen)
   const appender = createAppender({ client, names, clock, retention, dedup, seen, baseEpoch })
   const queue = createAppendQueue({ timeoutMs: appendTimeoutMs, send: (group) => appender.send(group) })
-  let identity = await readIdentity(client.connection(), names).catch(async (error: unknown) => {
+  let identity: string
+  let mirrorClient: ValkeyClient | undefined
+  try {
+    identity = await readIdentity(client.connection(), names)
+    if (options.mirror !== undefined) mirrorClient = await connect('mirror')
+  } catch (error) {
     await client.close()
     throw error
-  })
+  }
+  const mirror =
+    options.mirror === undefined || mirrorClient === undefined
+      ? undefined
+      : createValkeyMirror({
+          client: mirrorClient,
+          names,
+          reader: createReader(mirrorClient, names, seen),
+          ...options.mirror,
+          clock,
+          logger,
+        })
   loadScripts(client.connection())
 
   const stopListening = client.onEvent((event) => {
@@ -116,7 +137,7 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     clearInterval(tidying)
     stopListening()
     await queue.drain()
-    await client.close()
+    await Promise.all([client.close(), mirror?.stop(), mirrorClient?.close()])
   }
 
   const report = (): StoreReport => reportOf(client.facts, identity)
@@ -132,7 +153,10 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     async append(requests) {
       requireOpen()
       requireBatch(requests, maxBatch)
-      return requests.length === 0 ? [] : await queue.append(requests)
+      if (requests.length === 0) return []
+      const results = await queue.append(requests)
+      mirror?.noteGrown(requests.map(({ key }) => key))
+      return results
     },
     head: async (key) => await read(() => head(key)),
     async raiseEpoch(key) {
@@ -144,6 +168,9 @@ export async function openValkeyStore(options: ValkeyStoreOptions): Promise<Hist
     streams: async (tenant, room) => await read(() => reader.streams(tenant, room)),
     stats: async (tenant) => await read(() => reader.stats(tenant)),
     report,
+    get mirror() {
+      return mirror?.state
+    },
     async probe() {
       requireOpen()
       await probe(client.connection(), names)

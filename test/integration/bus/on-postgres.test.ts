@@ -54,6 +54,30 @@ describe.skipIf(skipWithout('postgres'))('a bus on Postgres', () => {
     }
   })
 
+  it('delivers to members of a new channel what another bus has begun it with', async () => {
+    const { url } = await lab.newDatabase()
+    const [here, there] = [await start(url), await start(url)]
+    try {
+      const connect = async (bus: typeof here, subject: string) =>
+        await bus.client({ token: await tokenOf(subject, 'acme') })
+      const [reader, whole] = [await connect(here, 'reader'), await connect(here, 'whole')]
+      await reader.join('lab', 'one')
+      await whole.join('lab', '*')
+      const [near, far] = [await connect(here, 'near'), await connect(there, 'far')]
+      for (const channel of ['one', 'two']) {
+        const acks = [await far.publish('lab', channel, { n: 1 }), await far.publish('lab', channel, { n: 2 })]
+        acks.push(await near.publish('lab', channel, { n: 3 }))
+        expect(acks.map((ack) => positionOf(ack).sequence)).toEqual([1, 2, 3])
+        for (const member of channel === 'one' ? [reader, whole] : [whole]) {
+          const messages = await member.received(3, channel)
+          expect(messages.map(positionOf)).toEqual(acks.map(positionOf))
+        }
+      }
+    } finally {
+      await Promise.all([here.close(), there.close()])
+    }
+  })
+
   it('tells the audit log of commands of administrators, of attempts across tenants, and of HTTP', async () => {
     const { url } = await lab.newDatabase()
     const bus = await start(url)

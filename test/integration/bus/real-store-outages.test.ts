@@ -189,15 +189,18 @@ describe.each(backends)('%s, degraded', (backend) => {
       // What memory certainly has all of is read from it, where nobody else can write to the log.
       const { epoch } = positionOf(member.messages('one')[0]!)
       const page = await publisher.command('history', { room: 'lab', channel: 'one', since })
+      const overHttp = await http(bus, `/storage/history?room=lab&channel=one&limit=500&since=${since}`)
       const recovering = await bus.client({ format: 'protobuf' })
       const recovered = dataOf(await recovering.join('lab', 'one', { epoch, sequence: 1 }))
       if (backend === 'postgres') {
         expect(page).toMatchObject({ status: 'error', error_code: 'STORE_UNAVAILABLE' })
+        expect(overHttp.status).toBe(503)
         expect(recovered).toMatchObject({ recovered: false, reason: 'backend_unavailable' })
       } else {
         expect(dataOf(page)).toMatchObject({ total_messages: 10, durability: 'memory' })
         const entries = dataOf(page)['history'] as { envelope: { payload: { n: number } } }[]
         expect(entries.map(({ envelope }) => envelope.payload.n)).toEqual(Array.from({ length: 10 }, (_, n) => 11 + n))
+        expect(overHttp.body).toMatchObject({ count: 10, durability: 'memory', history: entries })
         expect(recovered).toMatchObject({ recovered: true, replayed: 20, position: { epoch, sequence: 1 } })
         await recovering.received(20)
         expect(numbers(recovering)).toEqual(Array.from({ length: 20 }, (_, n) => 1 + n))

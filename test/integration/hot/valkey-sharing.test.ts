@@ -145,8 +145,10 @@ onValkey('presence', () => {
     const [a, b] = [await openProcess(), await openProcess()]
     a.join(lab, 'a1')
     await until(seesOnly(b, ['a1']))
+    await until(() => a.hot.presence.others === 1 && b.hot.presence.others === 1)
     await a.hot.close()
     expect(await b.sees()).toEqual([])
+    await until(() => b.hot.presence.others === 0)
     expect(await admin.send(['KEYS', 'tenant:*'])).toEqual([])
   })
 

@@ -535,7 +535,7 @@ describe('a fake of a state', () => {
   })
 
   it.each([
-    ['is too old', { redis_version: '6.2.14' }, 'identity', 'TOO_OLD (dependency)'],
+    ['is too old', { redis_version: '6.2.14', valkey_version: '6.2.14' }, 'identity', 'TOO_OLD (dependency)'],
     ['has not written', { aof_last_write_status: 'err' }, 'persistence', 'AOF_FAILS (dependency)'],
   ])('%s', async (_name, values, name, outcome) => {
     expectOneCause(await run(urlOf(await proxied(infoWith(values))), {}, only(name)), name, outcome)

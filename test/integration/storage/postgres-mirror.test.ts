@@ -96,6 +96,9 @@ describe.skipIf(skipWithout('postgres'))('the copy in arqonbus_message_history',
         await eventually(async () => (await database.query(select)).length === count)
         if (count > 0) {
           expect(await database.query(select)).toEqual([{ payload: { isOn: 'false' } }, { payload: { isOn: 'true' } }])
+          const rooms = await database.query('SELECT DISTINCT room FROM arqonbus_message_history')
+          expect(rooms).toEqual([{ room: 'lab' }]) // and not the bus's own canary
+          expect(bus.store!.mirror).toMatchObject({ copied: 2, waiting: 0, lagMs: 0, failures: 0 })
         }
       } finally {
         await bus.close()

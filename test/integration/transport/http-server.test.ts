@@ -8,6 +8,7 @@ import { createHealth } from '../../../src/telemetry/health.ts'
 import { createMetrics } from '../../../src/telemetry/metrics.ts'
 import { createTelemetryHub } from '../../../src/telemetry/telemetry-hub.ts'
 import { type HttpServer, type HttpServerOptions, startHttpServer } from '../../../src/transport/http-server.ts'
+import type { HistoryPage } from '../../../src/router/history-page.ts'
 import type { HistoryQuery } from '../../../src/transport/http-routes.ts'
 import { exchange } from '../../support/raw-http.ts'
 import { createRecordLogger } from '../../support/record-logger.ts'
@@ -19,6 +20,15 @@ const open: HttpServer[] = []
 afterEach(async () => {
   await Promise.all(open.splice(0).map((server) => server.close()))
 })
+const envelope = {
+  id: 'arq_1_1_000000',
+  timestamp: '2026-01-31T12:00:00.000Z',
+  type: 'message',
+  version: '1.0',
+  payload: { n: 1 },
+  args: {},
+  metadata: {},
+} as const
 
 async function start(changes: Partial<HttpServerOptions> = {}) {
   const logger = createRecordLogger()
@@ -41,7 +51,7 @@ async function start(changes: Partial<HttpServerOptions> = {}) {
       storageStats: () => ({ backend: 'memory', records: 2 }),
       history: async (query) => {
         queries.push(query)
-        return [{ id: 'arq_1', type: 'message' }]
+        return { entries: [{ envelope, stored_at: envelope.timestamp }], facts: { durability: 'memory' } }
       },
       telemetry: hub,
     },
@@ -157,13 +167,19 @@ describe('the views', () => {
 })
 
 describe('history', () => {
-  it('takes client_id, room, channel and limit, and answers history, count and query', async () => {
+  it('takes client_id, room, channel, since and limit, and answers history, count, what is told of it, and query', async () => {
     const { call, queries } = await start()
-    const { status, json } = await call('/storage/history?client_id=arq_client_1&room=science&channel=a%20b&limit=7')
+    const parameters = 'client_id=arq_client_1&room=science&channel=a%20b&since=2026-01-31T12:00:00%2B01:00&limit=7'
+    const { status, json } = await call(`/storage/history?${parameters}`)
     expect(status).toBe(200)
     const query = { tenant: 'default', room: 'science', channel: 'a b', clientId: 'arq_client_1', limit: 7 }
-    expect(json).toEqual({ history: [{ id: 'arq_1', type: 'message' }], count: 1, query })
-    expect(queries).toEqual([query])
+    expect(json).toEqual({
+      history: [{ envelope, stored_at: envelope.timestamp }],
+      count: 1,
+      durability: 'memory',
+      query: { ...query, since: '2026-01-31T11:00:00.000Z' },
+    })
+    expect(queries).toEqual([{ ...query, sinceMs: Date.UTC(2026, 0, 31, 11) }])
     await call('/storage/history?room=science')
     expect(queries[1]).toEqual({ tenant: 'default', room: 'science', limit: 50 })
   })
@@ -184,6 +200,8 @@ describe('history', () => {
     ['limits=1', 'BAD_QUERY'],
     ['__proto__=1', 'BAD_QUERY'],
     ['channel=a', 'BAD_QUERY'],
+    ['since=', 'INVALID_TIMESTAMP'],
+    ['since=yesterday', 'INVALID_TIMESTAMP'],
     ['room=', 'BAD_NAME'],
     ['room=*', 'BAD_NAME'],
     ['room=a%0d%0ab', 'BAD_NAME'],
@@ -377,11 +395,11 @@ describe('the listener', () => {
         500,
         'INTERNAL_ERROR',
       ],
-      [() => Promise.resolve([cycle]), 500, 'INTERNAL_ERROR'],
-      [() => Promise.resolve([{ big: 1n }]), 500, 'INTERNAL_ERROR'],
+      [() => Promise.resolve({ entries: [cycle] }), 500, 'INTERNAL_ERROR'],
+      [() => Promise.resolve({ entries: [{ big: 1n }] }), 500, 'INTERNAL_ERROR'],
     ]
     for (const [fault, status, code] of faults) {
-      const { call, logger } = await start({ views: { history: fault as () => Promise<object[]> } })
+      const { call, logger } = await start({ views: { history: fault as () => Promise<HistoryPage> } })
       const answer = await call('/storage/history')
       expect(answer).toMatchObject({ status, json: { code } })
       expect(answer.text).not.toMatch(/hunter2|secret/)

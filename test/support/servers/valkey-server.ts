@@ -1,4 +1,5 @@
 // A real Valkey or Redis server for tests.
+import { findFreePorts } from '../launch/free-ports.ts'
 import { requireProgram } from './neighbours.ts'
 import { answers, type ServerProcess, startServer } from './server-process.ts'
 
@@ -17,6 +18,8 @@ export async function startValkeyServer(options: ValkeyServerOptions = {}): Prom
   const { password } = options
   const settings: Record<string, string> = { appendonly: 'yes', appendfsync: 'always', ...options.settings }
   if (password !== undefined) settings['requirepass'] = password
+  // Otherwise 10,000 above the other, where somebody else may be.
+  if (settings['cluster-enabled'] === 'yes') settings['cluster-port'] = String((await findFreePorts(1))[0])
   const server = await startServer({
     program: requireProgram('valkey'),
     args: ({ dir, port }) => [

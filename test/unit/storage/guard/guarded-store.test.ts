@@ -268,8 +268,11 @@ describe('degraded', () => {
     expect(read(21)).toEqual([])
   })
 
-  it('gives no page where other processes may append too', async () => {
-    const { guard, store } = open('degraded', { backend: 'postgres' })
+  it.each([
+    ['postgres', { backend: 'postgres' }],
+    ['a Valkey that others were seen on', { backend: 'valkey', isShared: () => true }],
+  ] as const)('gives no page where other processes may append too: %s', async (_name, more) => {
+    const { guard, store } = open('degraded', more)
     store.trouble = 'refuses'
     await guard.append([request('a')])
     expect(guard.isHolding).toBe(true)
