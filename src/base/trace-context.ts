@@ -23,6 +23,12 @@ export function parseTraceparent(text: unknown): TraceContext | undefined {
   return { traceId, spanId, isSampled: (Number.parseInt(flags, 16) & 1) === 1 }
 }
 
+/** As `parseTraceparent` would say; nearly none are, and of those the flags are enough. */
+export function isSampled(traceparent: string | undefined): boolean {
+  if (traceparent === undefined || (Number.parseInt(traceparent.charAt(54), 16) & 1) !== 1) return false
+  return parseTraceparent(traceparent)?.isSampled === true
+}
+
 export function printTraceparent({ traceId, spanId, isSampled }: TraceContext): string {
   return `00-${traceId}-${spanId}-0${isSampled ? 1 : 0}`
 }

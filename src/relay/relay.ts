@@ -4,7 +4,7 @@
 import type { Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
-import { parseTraceparent } from '../base/trace-context.ts'
+import { isSampled } from '../base/trace-context.ts'
 import {
   busSubjects,
   countOf,
@@ -156,8 +156,7 @@ export async function startRelay(ports: RelayPorts): Promise<Relay> {
     counts.frames++
     const hasIntent = headers[edgeHeaders.intent] !== undefined
     // Kept with the message only where its maker asked that the trace be recorded: 80 bytes each are not nothing.
-    const traceparent =
-      parseTraceparent(headers['traceparent'])?.isSampled === true ? headers['traceparent'] : undefined
+    const traceparent = isSampled(headers['traceparent']) ? headers['traceparent'] : undefined
     const done = () => client.finish(frame, hasIntent)
     const { data } = message
     if (!hasIntent && core.router.take(client, data, 0, data.length, { done, traceparent })) return

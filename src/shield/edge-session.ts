@@ -374,17 +374,17 @@ export class EdgeSession {
       settled,
     })
     try {
-      link.publish(inSubject(identity.tenant), frame.bytes, {
-        ...added,
+      const headers: Record<string, string> = {
         [edgeHeaders.session]: id,
         [edgeHeaders.subject]: escapeToken(identity.subject),
         [edgeHeaders.role]: identity.role,
         [edgeHeaders.trace]: traceId,
         traceparent,
         [edgeHeaders.frame]: String(entry.frame),
-        ...(intent !== undefined && { [edgeHeaders.intent]: intentHeader }),
-        ...(isReset && { [edgeHeaders.reset]: '1' }),
-      })
+      }
+      if (intent !== undefined) headers[edgeHeaders.intent] = intentHeader
+      if (isReset) headers[edgeHeaders.reset] = '1'
+      link.publish(inSubject(identity.tenant), frame.bytes, added === undefined ? headers : { ...added, ...headers })
     } catch (error) {
       this.#lane.cancel(entry.frame)
       throw error

@@ -49,7 +49,9 @@ export class FrameLane<Intent> {
       })
     }
     this.#share?.begin()
-    const entry = { ...frame, frame: this.next++, isAnswered: false }
+    const { requestId, sentMs, echo, isCommand, intent, settled } = frame
+    const number = this.next++
+    const entry = { frame: number, requestId, sentMs, echo, isCommand, intent, settled, isAnswered: false }
     const isReset = this.#mayReset()
     if (isReset) {
       this.#doubtFrom = undefined
