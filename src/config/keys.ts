@@ -15,6 +15,7 @@ import {
 import {
   address,
   boolean,
+  fieldName,
   headerName,
   host,
   integer,
@@ -107,6 +108,25 @@ const backendWords = {
 } as const
 
 const algorithmWords = { HS256: 'HS256', RS256: 'RS256', ES256: 'ES256', EdDSA: 'EdDSA' } as const
+
+/** Those of the original (`password`, `token`, `secret`) and others that mean the same. */
+const defaultSecretFields: readonly string[] = [
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'client_secret',
+  'token',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'api_key',
+  'private_key',
+  'authorization',
+  'cookie',
+  'credentials',
+]
+
 const defaultPolicyHeaders: readonly string[] = [
   'host',
   'origin',
@@ -349,6 +369,13 @@ export const keys = {
   mirrorRules: key('SHIELD_MIRROR_RULES', list(mirrorRule), [] as readonly string[], shield, {
     meaning: 'Copies of accepted frames for shadow consumers: subject patterns, each with the share of traces',
   }),
+  mirrorSecretFields: key(
+    ['SHIELD_MIRROR_SECRET_FIELDS', 'ARQONBUS_CASIL_REDACTION_PATHS'],
+    list(fieldName),
+    defaultSecretFields,
+    shield,
+    { meaning: 'Keys whose values are in no copy, at any depth; case, - and _ do not count' },
+  ),
   mirrorNatsUrl: optional('SHIELD_MIRROR_NATS_URL', address, shield, {
     meaning: 'NATS servers of the shadow consumers; those of NATS_URL when absent',
     secret: 'url',

@@ -99,6 +99,7 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     ...(values.mirrorRules.length > 0 && {
       mirror: {
         rules: values.mirrorRules,
+        secretFields: values.mirrorSecretFields,
         ...(values.mirrorNatsUrl !== undefined && { natsUrl: values.mirrorNatsUrl }),
       },
     }),

@@ -137,6 +137,10 @@ export const headerName: Reader<string> = plain(
   },
 )
 
+export const fieldName: Reader<string> = plain('a name of letters, digits, - and _', (value) =>
+  /^[A-Za-z0-9_-]{1,64}$/.test(value) && /[A-Za-z0-9]/.test(value) ? good(value) : bad('NOT_A_NAME'),
+)
+
 export const origin: Reader<string> = plain('an origin such as https://app.example.com', (value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')

@@ -179,6 +179,8 @@ export type SchemaRegistryConfig =
 export interface MirrorConfig {
   /** `<subject pattern>:<rate>` */
   readonly rules: readonly string[]
+  /** Names of keys whose values are in no copy. */
+  readonly secretFields: readonly string[]
   /** Its own servers; those of the link when absent. */
   readonly natsUrl?: Secret
 }

@@ -363,7 +363,7 @@ export class EdgeSession {
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
     const sentMs = clock.monotonic()
-    const about = { tenant: identity.tenant, clientId: id }
+    const about = { identity, clientId: id }
     const { settled, traceId, traceparent } = aftermathOf(frame, this.#trace, about, this.#ports.aftermath)
     const { entry, isReset } = this.#lane.begin({
       requestId: frame.id,

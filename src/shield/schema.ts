@@ -4,7 +4,8 @@ import { isUtf8 } from 'node:buffer'
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt'
 import { BusError } from '../base/errors.ts'
-import { readDescriptorSet } from '../schemas/descriptor-set.ts'
+import { type DescriptorSet, readDescriptorSet } from '../schemas/descriptor-set.ts'
+import { isSecretField } from '../schemas/secret-fields.ts'
 
 export const schemaRules = [
   'EMPTY',
@@ -36,6 +37,8 @@ export interface SchemaCheck {
 
 export interface Schema {
   check(frame: Uint8Array): SchemaCheck
+  /** Fields that it marks as secret: `<full name of the message>.<number>`. */
+  readonly secretFields: ReadonlySet<string>
 }
 
 const envelopeName = 'arqon.v1.Envelope'
@@ -60,7 +63,15 @@ export function loadSchema(descriptorSet: Uint8Array, maxDepth: number): Schema 
   const payload = set.message(payloadName)
   const rules = new Map<string, MessageRule>()
   const root = ruleOf(envelope, rules, payload)
-  return { check: (frame) => new Walk(frame, maxDepth).run(root) }
+  return { check: (frame) => new Walk(frame, maxDepth).run(root), secretFields: secretFieldsOf(rules.keys(), set) }
+}
+
+function secretFieldsOf(messages: Iterable<string>, set: DescriptorSet): ReadonlySet<string> {
+  return new Set(
+    [...messages].flatMap((name) =>
+      (set.message(name)?.fields ?? []).filter(isSecretField).map(({ number }) => `${name}.${number}`),
+    ),
+  )
 }
 
 /** Wire types of the protobuf encoding. */
