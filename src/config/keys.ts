@@ -25,6 +25,7 @@ import {
   oneOf,
   origin,
   path,
+  policyPin,
   port,
   publicKey,
   type Reader,
@@ -353,6 +354,9 @@ export const keys = {
   schemaStrict: key('ARQON_SCHEMA_STRICT', boolean, true, shield, { meaning: 'Refuse frames that no schema accepts' }),
   policyWasmPath: key('POLICY_WASM_PATH', list(path), [] as readonly string[], shield, {
     meaning: 'Policies (Wasm modules) that every frame is put to, comma separated, asked in this order',
+  }),
+  policySha256: key('SHIELD_POLICY_SHA256', list(policyPin), [] as readonly string[], shield, {
+    meaning: 'What policies may be, as arqonbus policy hash prints it; when set, nothing else is loaded',
   }),
   policyHeaders: key('SHIELD_POLICY_HEADERS', list(headerName), defaultPolicyHeaders, shield, {
     meaning: 'Headers of the upgrade request that policies may read; never those that hold credentials',

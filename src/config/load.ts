@@ -148,6 +148,7 @@ function wireOf({ values }: Resolution): WireConfig {
 function policiesOf({ values, limits: { shield } }: Resolution): PolicyConfig {
   return {
     files: values.policyWasmPath,
+    pins: values.policySha256,
     headers: values.policyHeaders,
     policyFuel: shield['policyFuel']!,
     policyDeadlineMs: shield['policyDeadlineMs']!,

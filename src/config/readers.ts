@@ -146,6 +146,14 @@ export const origin: Reader<string> = plain('an origin such as https://app.examp
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')
 })
 
+/** The file's name without `.wasm` says which policy. */
+export const policyPin: Reader<string> = plain(
+  'the name of a policy, a colon and the 64 hex digits of its SHA-256',
+  (value) => (/^[\w.-]{1,128}:[0-9A-Fa-f]{64}$/.test(value) ? good(lowerHex(value)) : bad('NOT_A_PIN')),
+)
+
+const lowerHex = (pin: string): string => pin.slice(0, -64) + pin.slice(-64).toLowerCase()
+
 /** Subjects have no colon: it divides. */
 export const mirrorRule: Reader<string> = plain(
   'a subject pattern, a colon and a share from 0 to 1, such as in.t.acme.raw:0.1',

@@ -159,6 +159,8 @@ export interface BusConfig {
 export interface PolicyConfig {
   /** Wasm modules in the order in which they are asked; none: everything is allowed. */
   readonly files: readonly string[]
+  /** `<name>:<SHA-256>` each; none: whatever is in the files is loaded. */
+  readonly pins: readonly string[]
   /** Names of the upgrade request's headers that they may read, in lower case. */
   readonly headers: readonly string[]
   readonly policyFuel: number
