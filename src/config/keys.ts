@@ -30,6 +30,7 @@ import {
   publicKey,
   type Reader,
   secret,
+  sha256,
   text,
 } from './readers.ts'
 import { Secret } from './secret.ts'
@@ -363,6 +364,9 @@ export const keys = {
   }),
   shieldSchemaFile: optional('SHIELD_SCHEMA_FILE', path, shield, {
     meaning: 'Serialised FileDescriptorSet in place of the shipped one',
+  }),
+  shieldSchemaSha256: optional('SHIELD_SCHEMA_SHA256', sha256, shield, {
+    meaning: 'SHA-256 of SHIELD_SCHEMA_FILE; when set, another one refuses the start',
   }),
   schemaSource: key('SHIELD_SCHEMA_SOURCE', oneOf({ none: 'none', folder: 'folder', nats: 'nats' }), 'none', shield, {
     meaning: 'Where the schemas of payloads are: SHIELD_SCHEMA_DIR, or the bucket ARQON_SCHEMAS of NATS_URL',

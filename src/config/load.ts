@@ -94,6 +94,7 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     wire: wireOf(resolution),
     schemaStrict: values.schemaStrict,
     ...(values.shieldSchemaFile !== undefined && { schemaFile: values.shieldSchemaFile }),
+    ...(values.shieldSchemaSha256 !== undefined && { schemaSha256: values.shieldSchemaSha256 }),
     policies: policiesOf(resolution),
     ...schemasOf(resolution),
     ...(values.mirrorRules.length > 0 && {

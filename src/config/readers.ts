@@ -146,6 +146,10 @@ export const origin: Reader<string> = plain('an origin such as https://app.examp
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')
 })
 
+export const sha256: Reader<string> = plain('the 64 hex digits of a SHA-256', (value) =>
+  /^[0-9A-Fa-f]{64}$/.test(value) ? good(value.toLowerCase()) : bad('NOT_A_SHA256'),
+)
+
 /** The file's name without `.wasm` says which policy. */
 export const policyPin: Reader<string> = plain(
   'the name of a policy, a colon and the 64 hex digits of its SHA-256',

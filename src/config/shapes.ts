@@ -196,6 +196,8 @@ export interface ShieldConfig {
   readonly schemaStrict: boolean
   /** A serialised FileDescriptorSet; the shipped one when absent. */
   readonly schemaFile?: string
+  /** Of that file; another one refuses the start. */
+  readonly schemaSha256?: string
   readonly policies: PolicyConfig
   /** Absent: payloads are not judged. */
   readonly schemas?: SchemaRegistryConfig

@@ -45,6 +45,7 @@ export interface ShieldOptions {
   readonly wire: { readonly allowJson: boolean }
   readonly schemaStrict: boolean
   readonly schemaFile?: string
+  readonly schemaSha256?: string
   /** Names of the upgrade request's headers that policies may read. */
   readonly policyHeaders?: readonly string[]
   readonly mirror?: { readonly rules: readonly string[]; readonly secretFields: readonly string[] }
