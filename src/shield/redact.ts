@@ -36,7 +36,7 @@ export const redactedText = '***REDACTED***'
 
 export function createRedact({ names, envelopeFields, payloads, limits }: RedactionPorts): Redact {
   if (envelopeFields === undefined) return () => undefined
-  const marks: Marks = { names: new Set(names.map(plainName)), envelopeFields }
+  const marks: Marks = { names: new Set(names.map(plainName)), judged: new Map(), envelopeFields }
   return (bytes, identity) => {
     try {
       const scan = scanFrame(bytes, limits)
@@ -53,6 +53,8 @@ export function createRedact({ names, envelopeFields, payloads, limits }: Redact
 
 interface Marks {
   readonly names: ReadonlySet<string>
+  /** Short keys that were looked at: most frames have the same few. */
+  readonly judged: Map<string, boolean>
   readonly envelopeFields: ReadonlySet<string>
 }
 
@@ -93,6 +95,8 @@ const secretValue = Buffer.concat([Buffer.from([tags.text]), prefixed(secretText
 const nothing = new Uint8Array()
 const quote = 0x22
 const backslash = 0x5c
+const maxJudged = 1_024
+const maxJudgedLength = 64
 /** Shorter texts stand in many frames by chance. */
 const minSoughtBytes = 8
 /** Bytes looked through for secrets that stand a second time. */
@@ -122,12 +126,13 @@ class Walk {
   }
 
   #message({ message, parts }: Layout, start: number, end: number): Uint8Array | undefined {
+    const { envelopeFields } = this.#marks
     const edits: Edit[] = []
     for (this.#reader.offset = start; this.#reader.offset < end; ) {
       const tagAt = this.#reader.offset
       const tag = this.#reader.varint(end)
       const number = Math.floor(tag / 8)
-      const isSecret = this.#marks.envelopeFields.has(`${message}.${number}`)
+      const isSecret = envelopeFields.size > 0 && envelopeFields.has(`${message}.${number}`)
       if ((tag & 7) === varint) {
         this.#reader.varint(end)
         if (isSecret) edits.push(this.#leftOut(tagAt, this.#reader.offset))
@@ -235,6 +240,7 @@ class Walk {
       .replaceAll(/\\+u([0-9a-f]{4})/gi, (_, hex: string) => String.fromCharCode(Number.parseInt(hex, 16)))
       .toLowerCase()
       .replaceAll(/[-_ \\]/g, '')
+    if (![...this.#marks.names].some((name) => plain.includes(name))) return undefined
     for (const [, quoted = ''] of plain.matchAll(/"([^"]*)(?=")/g)) {
       if (this.#isNamed(quoted)) return this.#takenText(start, end)
     }
@@ -253,9 +259,16 @@ class Walk {
   }
 
   #isNamed(key: string): boolean {
-    const { names } = this.#marks
+    const { names, judged } = this.#marks
+    const known = judged.get(key)
+    if (known !== undefined) return known
     const plain = plainName(key)
-    return names.has(plain) || (keyParts.test(plain) && plain.split(keyParts).some((part) => names.has(part)))
+    const isNamed = names.has(plain) || (keyParts.test(plain) && plain.split(keyParts).some((part) => names.has(part)))
+    if (key.length <= maxJudgedLength) {
+      if (judged.size >= maxJudged) judged.clear()
+      judged.set(key, isNamed)
+    }
+    return isNamed
   }
 
   /** The texts in a Value that is taken out. */

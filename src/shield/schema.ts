@@ -4,7 +4,7 @@ import { isUtf8 } from 'node:buffer'
 import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt'
 import { BusError } from '../base/errors.ts'
-import { type DescriptorSet, readDescriptorSet } from '../schemas/descriptor-set.ts'
+import { readDescriptorSet } from '../schemas/descriptor-set.ts'
 import { isSecretField } from '../schemas/secret-fields.ts'
 
 export const schemaRules = [
@@ -37,7 +37,7 @@ export interface SchemaCheck {
 
 export interface Schema {
   check(frame: Uint8Array): SchemaCheck
-  /** Fields that it marks as secret: `<full name of the message>.<number>`. */
+  /** Fields that it marks with `debug_redact`: `<full name of the message>.<number>`. */
   readonly secretFields: ReadonlySet<string>
 }
 
@@ -63,13 +63,23 @@ export function loadSchema(descriptorSet: Uint8Array, maxDepth: number): Schema 
   const payload = set.message(payloadName)
   const rules = new Map<string, MessageRule>()
   const root = ruleOf(envelope, rules, payload)
-  return { check: (frame) => new Walk(frame, maxDepth).run(root), secretFields: secretFieldsOf(rules.keys(), set) }
+  return { check: (frame) => new Walk(frame, maxDepth).run(root), secretFields: secretFieldsOf(envelope, payload) }
 }
 
-function secretFieldsOf(messages: Iterable<string>, set: DescriptorSet): ReadonlySet<string> {
+/** Under our own names of the messages, whatever the operator's descriptor calls those inside. */
+function secretFieldsOf(envelope: DescMessage, payload: DescMessage | undefined): ReadonlySet<string> {
+  const held = (number: number): DescMessage | undefined =>
+    envelope.fields.find((field) => field.number === number)?.message
+  const messages: [string, DescMessage | undefined][] = [
+    [envelopeName, envelope],
+    ['arqon.v1.Command', held(20)],
+    ['arqon.v1.Event', held(21)],
+    ['arqon.v1.SystemSignal', held(22)],
+    [payloadName, payload],
+  ]
   return new Set(
-    [...messages].flatMap((name) =>
-      (set.message(name)?.fields ?? []).filter(isSecretField).map(({ number }) => `${name}.${number}`),
+    messages.flatMap(([name, message]) =>
+      (message?.fields ?? []).filter(isSecretField).map(({ number }) => `${name}.${number}`),
     ),
   )
 }

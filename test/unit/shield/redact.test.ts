@@ -1,6 +1,8 @@
 // Frames without their secrets: whatever the frame looks like, no planted secret is left in its bytes; what is not marked
 // stays, and where nothing is marked the very bytes stay.
-import { create, toBinary } from '@bufbuild/protobuf'
+import { readFileSync } from 'node:fs'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { FieldOptionsSchema, FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { Identity } from '../../../src/auth/identity.ts'
@@ -8,6 +10,7 @@ import type { JsonObject, JsonValue } from '../../../src/base/json.ts'
 import { readDescriptorSet } from '../../../src/schemas/descriptor-set.ts'
 import { secretFieldsOf } from '../../../src/schemas/secret-fields.ts'
 import { createRedact, type RedactionPorts, redactedText } from '../../../src/shield/redact.ts'
+import { loadSchema } from '../../../src/shield/schema.ts'
 import { CommandSchema, EnvelopeSchema, EventSchema } from '../../../src/wire/generated/arqon/v1/envelope_pb.ts'
 import { defaultWireLimits } from '../../../src/wire/limits.ts'
 import { decodeProtobuf, encodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
@@ -284,12 +287,32 @@ describe('what the schema of the payload marks', () => {
   })
 })
 
-test('a field of the envelope that its schema marks: text becomes the mark, the rest is left out', () => {
-  const frame = encodeProtobuf(messageOf({ error: `${marker}1`, payload: { a: 1 }, metadata: { b: 'kept' } }))
-  const by = redactBy({
-    envelopeFields: new Set(['arqon.pybus.v1.BusPayload.9', 'arqon.pybus.v1.BusPayload.20', 'arqon.v1.Envelope.4']),
+describe('a field of the envelope that its schema marks', () => {
+  test('becomes the mark where it is text, and is left out where it is not', () => {
+    const frame = encodeProtobuf(messageOf({ error: `${marker}1`, payload: { a: 1 }, metadata: { b: 'kept' } }))
+    const by = redactBy({
+      envelopeFields: new Set(['arqon.pybus.v1.BusPayload.9', 'arqon.pybus.v1.BusPayload.20', 'arqon.v1.Envelope.4']),
+    })
+    const { bytes, fields } = clean(frame, by)
+    expect(decode(bytes)).toMatchObject({ error: redactedText, payload: {}, metadata: { b: 'kept' } })
+    expect(fields).toBe(3)
   })
-  const { bytes, fields } = clean(frame, by)
-  expect(decode(bytes)).toMatchObject({ error: redactedText, payload: {}, metadata: { b: 'kept' } })
-  expect(fields).toBe(3)
+
+  test('is found in the descriptor, also in the messages inside', () => {
+    const shipped = readFileSync(new URL('../../../src/wire/generated/envelope.desc', import.meta.url))
+    expect([...loadSchema(shipped, 100).secretFields]).toEqual([])
+    const set = fromBinary(FileDescriptorSetSchema, shipped)
+    for (const name of ['tenant_id', 'reason', 'error', 'args']) {
+      for (const field of set.file.flatMap(({ messageType }) => messageType).flatMap((message) => message.field)) {
+        if (field.name === name) field.options = create(FieldOptionsSchema, { debugRedact: true })
+      }
+    }
+    const { secretFields } = loadSchema(toBinary(FileDescriptorSetSchema, set), 100)
+    expect([...secretFields].sort()).toEqual([
+      'arqon.pybus.v1.BusPayload.21',
+      'arqon.pybus.v1.BusPayload.9',
+      'arqon.v1.Envelope.2',
+      'arqon.v1.SystemSignal.2',
+    ])
+  })
 })
