@@ -31,6 +31,7 @@ import {
   type Reader,
   secret,
   sha256,
+  someOf,
   text,
 } from './readers.ts'
 import { Secret } from './secret.ts'
@@ -356,7 +357,7 @@ export const keys = {
   policyWasmPath: key('POLICY_WASM_PATH', list(path), [] as readonly string[], shield, {
     meaning: 'Policies (Wasm modules) that every frame is put to, comma separated, asked in this order',
   }),
-  policySha256: key('SHIELD_POLICY_SHA256', list(policyPin), [] as readonly string[], shield, {
+  policySha256: key('SHIELD_POLICY_SHA256', someOf(policyPin), [] as readonly string[], shield, {
     meaning: 'What policies may be, as arqonbus policy hash prints it; when set, nothing else is loaded',
   }),
   policyHeaders: key('SHIELD_POLICY_HEADERS', list(headerName), defaultPolicyHeaders, shield, {

@@ -125,6 +125,12 @@ export function list(item: Reader<string>): Reader<readonly string[]> {
   }
 }
 
+/** As `list`, with one item at least: an empty text must not switch off what it was set for. */
+export function someOf(item: Reader<string>): Reader<readonly string[]> {
+  const all = list(item)
+  return { expects: all.expects, parse: (value, name) => (value === '' ? bad('BLANK') : all.parse(value, name)) }
+}
+
 /** Whatever proves who someone is stays with the gateway. */
 const credentialHeader =
   /^(?:authorization|proxy-authorization|cookie|set-cookie|sec-websocket-.*|x-arqon-.*|.*token.*|.*secret.*|.*api-?key.*)$/

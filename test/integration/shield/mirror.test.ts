@@ -12,6 +12,7 @@ import { loadRegistry } from '../../../src/schemas/registry.ts'
 import { defaultWireLimits } from '../../../src/wire/limits.ts'
 import { decodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import { type EdgeLab, type EdgeLabOptions, startEdgeLab } from '../../support/edge-lab.ts'
+import { esEncode, messageOf, sampleId } from '../../support/frames.ts'
 import { natsServerOf } from '../../support/nats-address.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
@@ -107,8 +108,12 @@ describe.skipIf(skipWithout('nats'))('mirroring', () => {
     // Refused by the bus: the id is used again for another payload.
     const conflict = acme.send({ id, room: 'ops', channel: 'a', payload: { n: 3 } })
     await acme.until((frame) => frame.error_code === 'ID_CONFLICT', `the conflict of ${conflict}`)
-    await acme.publish('ops', 'a', { n: 4 })
+    // Laid out as nothing of ours would: a copy that was written anew would show.
+    const frame = esEncode(messageOf({ room: 'ops', channel: 'a', payload: { n: 4 } }), { headers: true })
+    acme.sendRaw(frame)
+    await acme.answerTo(sampleId)
     await expect.poll(() => seen.length).toBe(2)
+    expect(Buffer.from(seen[1]!.bytes).equals(frame)).toBe(true)
     const payloads = seen.map(({ bytes }) => decodeProtobuf(bytes, defaultWireLimits).payload)
     expect(payloads).toEqual([{ n: 2 }, { n: 4 }])
     expect(seen[0]).toMatchObject({

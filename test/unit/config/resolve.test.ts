@@ -115,6 +115,7 @@ describe('parsing', () => {
   it.each([
     ['SHIELD_POLICY_SHA256', `p:${'a'.repeat(63)}`, 'NOT_A_PIN'],
     ['SHIELD_POLICY_SHA256', 'a'.repeat(64), 'NOT_A_PIN'],
+    ['SHIELD_POLICY_SHA256', '', 'BLANK'],
     ['SHIELD_POLICY_SHA256', `a/p:${'a'.repeat(64)}`, 'NOT_A_PIN'],
     ['SHIELD_SCHEMA_SHA256', `${'a'.repeat(63)}g`, 'NOT_A_SHA256'],
     ['SHIELD_MIRROR_SECRET_FIELDS', 'password,user.*', 'NOT_A_NAME'],
