@@ -11,6 +11,7 @@ export async function openConfiguredPolicies(
   return openPolicies(
     {
       files: policies.files,
+      pins: policies.pins,
       fuel: policies.policyFuel,
       maxMemoryPages: policies.policyMemoryPages,
       maxInstances: policies.policyInstances,

@@ -15,6 +15,7 @@ import {
 import {
   address,
   boolean,
+  fieldName,
   headerName,
   host,
   integer,
@@ -24,10 +25,13 @@ import {
   oneOf,
   origin,
   path,
+  policyPin,
   port,
   publicKey,
   type Reader,
   secret,
+  sha256,
+  someOf,
   text,
 } from './readers.ts'
 import { Secret } from './secret.ts'
@@ -107,6 +111,25 @@ const backendWords = {
 } as const
 
 const algorithmWords = { HS256: 'HS256', RS256: 'RS256', ES256: 'ES256', EdDSA: 'EdDSA' } as const
+
+/** Those of the original (`password`, `token`, `secret`) and others that mean the same. */
+const defaultSecretFields: readonly string[] = [
+  'password',
+  'passwd',
+  'passphrase',
+  'secret',
+  'client_secret',
+  'token',
+  'access_token',
+  'refresh_token',
+  'id_token',
+  'api_key',
+  'private_key',
+  'authorization',
+  'cookie',
+  'credentials',
+]
+
 const defaultPolicyHeaders: readonly string[] = [
   'host',
   'origin',
@@ -337,11 +360,17 @@ export const keys = {
   policyWasmPath: key('POLICY_WASM_PATH', list(path), [] as readonly string[], shield, {
     meaning: 'Policies (Wasm modules) that every frame is put to, comma separated, asked in this order',
   }),
+  policySha256: key('SHIELD_POLICY_SHA256', someOf(policyPin), [] as readonly string[], shield, {
+    meaning: 'What policies may be, as arqonbus policy hash prints it; when set, nothing else is loaded',
+  }),
   policyHeaders: key('SHIELD_POLICY_HEADERS', list(headerName), defaultPolicyHeaders, shield, {
     meaning: 'Headers of the upgrade request that policies may read; never those that hold credentials',
   }),
   shieldSchemaFile: optional('SHIELD_SCHEMA_FILE', path, shield, {
     meaning: 'Serialised FileDescriptorSet in place of the shipped one',
+  }),
+  shieldSchemaSha256: optional('SHIELD_SCHEMA_SHA256', sha256, shield, {
+    meaning: 'SHA-256 of SHIELD_SCHEMA_FILE; when set, another one refuses the start',
   }),
   schemaSource: key('SHIELD_SCHEMA_SOURCE', oneOf({ none: 'none', folder: 'folder', nats: 'nats' }), 'none', shield, {
     meaning: 'Where the schemas of payloads are: SHIELD_SCHEMA_DIR, or the bucket ARQON_SCHEMAS of NATS_URL',
@@ -352,6 +381,13 @@ export const keys = {
   mirrorRules: key('SHIELD_MIRROR_RULES', list(mirrorRule), [] as readonly string[], shield, {
     meaning: 'Copies of accepted frames for shadow consumers: subject patterns, each with the share of traces',
   }),
+  mirrorSecretFields: key(
+    ['SHIELD_MIRROR_SECRET_FIELDS', 'ARQONBUS_CASIL_REDACTION_PATHS'],
+    list(fieldName),
+    defaultSecretFields,
+    shield,
+    { meaning: 'Keys whose values are in no copy, at any depth; case, - and _ do not count' },
+  ),
   mirrorNatsUrl: optional('SHIELD_MIRROR_NATS_URL', address, shield, {
     meaning: 'NATS servers of the shadow consumers; those of NATS_URL when absent',
     secret: 'url',

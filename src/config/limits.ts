@@ -181,7 +181,7 @@ export const hotLimitTable = {
   },
 } as const satisfies Readonly<Record<HotLimit & keyof HotStateConfig, LimitSpec>>
 
-type PolicyLimit = Exclude<keyof PolicyConfig, 'files' | 'headers'>
+type PolicyLimit = Exclude<keyof PolicyConfig, 'files' | 'pins' | 'headers'>
 
 /** The bounds of policies; Shield only. */
 export const policyLimitTable = {

@@ -94,11 +94,13 @@ export function toShieldConfig(resolution: Resolution): ShieldConfig {
     wire: wireOf(resolution),
     schemaStrict: values.schemaStrict,
     ...(values.shieldSchemaFile !== undefined && { schemaFile: values.shieldSchemaFile }),
+    ...(values.shieldSchemaSha256 !== undefined && { schemaSha256: values.shieldSchemaSha256 }),
     policies: policiesOf(resolution),
     ...schemasOf(resolution),
     ...(values.mirrorRules.length > 0 && {
       mirror: {
         rules: values.mirrorRules,
+        secretFields: values.mirrorSecretFields,
         ...(values.mirrorNatsUrl !== undefined && { natsUrl: values.mirrorNatsUrl }),
       },
     }),
@@ -147,6 +149,7 @@ function wireOf({ values }: Resolution): WireConfig {
 function policiesOf({ values, limits: { shield } }: Resolution): PolicyConfig {
   return {
     files: values.policyWasmPath,
+    pins: values.policySha256,
     headers: values.policyHeaders,
     policyFuel: shield['policyFuel']!,
     policyDeadlineMs: shield['policyDeadlineMs']!,

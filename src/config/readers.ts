@@ -125,6 +125,12 @@ export function list(item: Reader<string>): Reader<readonly string[]> {
   }
 }
 
+/** As `list`, with one item at least: an empty text must not switch off what it was set for. */
+export function someOf(item: Reader<string>): Reader<readonly string[]> {
+  const all = list(item)
+  return { expects: all.expects, parse: (value, name) => (value === '' ? bad('BLANK') : all.parse(value, name)) }
+}
+
 /** Whatever proves who someone is stays with the gateway. */
 const credentialHeader =
   /^(?:authorization|proxy-authorization|cookie|set-cookie|sec-websocket-.*|x-arqon-.*|.*token.*|.*secret.*|.*api-?key.*)$/
@@ -137,10 +143,26 @@ export const headerName: Reader<string> = plain(
   },
 )
 
+export const fieldName: Reader<string> = plain('a name of letters, digits, - and _', (value) =>
+  /^[A-Za-z0-9_-]{1,64}$/.test(value) && /[A-Za-z0-9]/.test(value) ? good(value) : bad('NOT_A_NAME'),
+)
+
 export const origin: Reader<string> = plain('an origin such as https://app.example.com', (value) => {
   const url = URL.canParse(value) ? new URL(value) : undefined
   return url !== undefined && url.origin === value ? good(value) : bad('NOT_AN_ORIGIN')
 })
+
+export const sha256: Reader<string> = plain('the 64 hex digits of a SHA-256', (value) =>
+  /^[0-9A-Fa-f]{64}$/.test(value) ? good(value.toLowerCase()) : bad('NOT_A_SHA256'),
+)
+
+/** The file's name without `.wasm` says which policy. */
+export const policyPin: Reader<string> = plain(
+  'the name of a policy, a colon and the 64 hex digits of its SHA-256',
+  (value) => (/^[\w.-]{1,128}:[0-9A-Fa-f]{64}$/.test(value) ? good(lowerHex(value)) : bad('NOT_A_PIN')),
+)
+
+const lowerHex = (pin: string): string => pin.slice(0, -64) + pin.slice(-64).toLowerCase()
 
 /** Subjects have no colon: it divides. */
 export const mirrorRule: Reader<string> = plain(

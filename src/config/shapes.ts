@@ -161,6 +161,8 @@ export interface BusConfig {
 export interface PolicyConfig {
   /** Wasm modules in the order in which they are asked; none: everything is allowed. */
   readonly files: readonly string[]
+  /** `<name>:<SHA-256>` each; none: whatever is in the files is loaded. */
+  readonly pins: readonly string[]
   /** Names of the upgrade request's headers that they may read, in lower case. */
   readonly headers: readonly string[]
   readonly policyFuel: number
@@ -181,6 +183,8 @@ export type SchemaRegistryConfig =
 export interface MirrorConfig {
   /** `<subject pattern>:<rate>` */
   readonly rules: readonly string[]
+  /** Names of keys whose values are in no copy. */
+  readonly secretFields: readonly string[]
   /** Its own servers; those of the link when absent. */
   readonly natsUrl?: Secret
 }
@@ -194,6 +198,8 @@ export interface ShieldConfig {
   readonly schemaStrict: boolean
   /** A serialised FileDescriptorSet; the shipped one when absent. */
   readonly schemaFile?: string
+  /** Of that file; another one refuses the start. */
+  readonly schemaSha256?: string
   readonly policies: PolicyConfig
   /** Absent: payloads are not judged. */
   readonly schemas?: SchemaRegistryConfig

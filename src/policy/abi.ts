@@ -30,6 +30,8 @@ const signatures: Readonly<Record<HostFunction, Signature>> = {
 
 export const checkExport = 'policy_check'
 export const memoryExport = 'memory'
+/** Called once before the first frame, where a module exports a function of that name without parameters. */
+export const initializeExport = '_initialize'
 
 export interface AbiFault {
   readonly reason: 'IMPORT_NOT_ALLOWED' | 'IMPORT_SIGNATURE' | 'MISSING_EXPORT' | 'EXPORT_SIGNATURE'

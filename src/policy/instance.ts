@@ -2,7 +2,7 @@
 // stood there. Whatever the module does, a call ends in an outcome; after one that broke off, or was rejected in the
 // middle, the instance is not to be used again.
 import type { AddedHeaders } from './policy.ts'
-import { checkExport, type HostFunction, importModules, memoryExport } from './abi.ts'
+import { checkExport, type HostFunction, importModules, initializeExport, memoryExport } from './abi.ts'
 
 /** What a module may ask about the frame it judges. */
 export interface CallInput {
@@ -84,7 +84,7 @@ const decoder = new TextDecoder()
 /** Shared by all instances of the thread: nothing waits between saving and putting back. */
 let saved = new Uint8Array(65_536)
 
-/** Throws what the module's start function throws. */
+/** Throws what the module's start function, or its `_initialize`, throws. */
 export function createInstance({ module, fuelExport, fuel, log }: InstanceOptions): PolicyInstance {
   let input: CallInput | undefined
   let reason: string | undefined
@@ -182,6 +182,12 @@ export function createInstance({ module, fuelExport, fuel, log }: InstanceOption
   memory = exports[memoryExport] as WebAssembly.Memory // that it is one was checked with the module
   const check = exports[checkExport] as (pointer: number, length: number) => number
   meter = fuelExport === undefined ? undefined : (exports[fuelExport] as WebAssembly.Global)
+  // A reactor is made here, as WASI says: constructors of C++, the heap of TinyGo. Paid from what the start left.
+  const initialize = exports[initializeExport]
+  if (typeof initialize === 'function' && initialize.length === 0) {
+    initialize()
+    if (ending !== undefined) throw ending
+  }
 
   function ended(error: unknown): Outcome {
     if (error instanceof Rejected) return { kind: 'deny', isBroken: true, ...(reason !== undefined && { reason }) }

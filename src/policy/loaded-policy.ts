@@ -1,6 +1,5 @@
 // One policy as it came from one state of its file: compiled, tried once on a frame of our own, and from then on asked
 // about frames. Metered modules answer at once, others from a thread of the pool.
-import { createHash } from 'node:crypto'
 import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { BusError } from '../base/errors.ts'
@@ -9,6 +8,7 @@ import { scanFrame } from '../wire/message-frame.ts'
 import { defaultWireLimits } from '../wire/limits.ts'
 import { Circuit } from './circuit.ts'
 import type { CallInput, Failure, LogLine, Outcome } from './instance.ts'
+import { sha256Of } from './pins.ts'
 import { allowed, type PolicyInput, type Verdict } from './policy.ts'
 import { type ModuleLimits, prepareModule } from './prepare-module.ts'
 import { RecentMap } from './recent-map.ts'
@@ -55,8 +55,7 @@ const checkTenant = 'arqon-self-check'
 const checkAttempts = 3
 const checkedIdentity: Identity = { tenant: checkTenant, subject: 'self-check', role: 'user' }
 
-export const revisionOf = (bytes: Uint8Array): string =>
-  createHash('sha256').update(bytes).digest('hex').slice(0, revisionDigits)
+export const revisionOf = (bytes: Uint8Array): string => sha256Of(bytes).slice(0, revisionDigits)
 
 /** Throws START_REFUSED for a module that may not run, or comes to no decision on an ordinary frame. */
 export async function loadPolicy(options: LoadOptions): Promise<LoadedPolicy> {

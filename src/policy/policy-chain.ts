@@ -1,13 +1,13 @@
 // The configured policies, asked in order until one refuses. Each is read again when its file changes: the old one
 // serves until the new one is compiled and has passed its self-check, and goes on serving when that fails.
 import { readFile, stat } from 'node:fs/promises'
-import { basename } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
 import { describeError, type Logger } from '../base/logger.ts'
 import type { ComponentReport } from '../telemetry/health.ts'
 import type { Metrics } from '../telemetry/metrics.ts'
 import { type LoadedPolicy, loadPolicy, revisionOf } from './loaded-policy.ts'
+import { policyName, readPins } from './pins.ts'
 import { allowed, type AddedHeaders, type Policy, type PolicyInput, type Verdict } from './policy.ts'
 import { createPolicyMeter, type PolicyMeter } from './policy-metrics.ts'
 import { maxModuleBytes } from './prepare-module.ts'
@@ -16,6 +16,8 @@ import { createWorkerPool, type WorkerPool } from './worker-pool.ts'
 export interface PolicyOptions {
   /** In the order in which they are asked. */
   readonly files: readonly string[]
+  /** `<name>:<SHA-256>` each; where there is one, what is not pinned is not loaded. */
+  readonly pins?: readonly string[]
   readonly fuel: number
   readonly maxMemoryPages: number
   readonly maxInstances: number
@@ -67,8 +69,11 @@ export async function openPolicies(options: PolicyOptions, ports: PolicyPorts): 
     }))
 
   const circuits = options.hasCircuits === false ? { hasCircuit: false } : {}
-  const load = (name: string, bytes: Uint8Array): Promise<LoadedPolicy> =>
-    loadPolicy({ name, bytes, limits: options, pool: openPool, clock, notes: meter, ...circuits })
+  const pins = readPins(options.pins ?? [])
+  const load = async (name: string, bytes: Uint8Array): Promise<LoadedPolicy> => {
+    pins.check(name, bytes)
+    return loadPolicy({ name, bytes, limits: options, pool: openPool, clock, notes: meter, ...circuits })
+  }
 
   const slots: Slot[] = []
   try {
@@ -173,7 +178,7 @@ function merged(before: AddedHeaders | undefined, after: AddedHeaders | undefine
 
 /** Paths with the names under which metrics, logs and health speak of them. */
 function nameAll(paths: readonly string[]): [path: string, name: string][] {
-  const named = paths.map((path): [string, string] => [path, basename(path, '.wasm').replaceAll(/[^\w.-]/g, '_')])
+  const named = paths.map((path): [string, string] => [path, policyName(path)])
   const twice = named.find(([, name], index) => named.findIndex(([, other]) => other === name) !== index)
   if (twice === undefined) return named
   throw new BusError('START_REFUSED', `Two policies are called ${twice[1]}; rename one of the files`, {
@@ -182,7 +187,8 @@ function nameAll(paths: readonly string[]): [path: string, name: string][] {
   })
 }
 
-async function readPolicy(name: string, path: string): Promise<Uint8Array> {
+/** Rejects with START_REFUSED / POLICY_UNREADABLE or POLICY_TOO_LARGE. */
+export async function readPolicy(name: string, path: string): Promise<Uint8Array> {
   try {
     const { size } = await stat(path)
     if (size > maxModuleBytes) {

@@ -3,6 +3,7 @@ import { basename } from 'node:path'
 import { isBusError } from '../base/errors.ts'
 import { showName } from '../config/resolution.ts'
 import { isLoopbackHost, parseServerList, redactUrl } from '../config/urls.ts'
+import { policyName, readPins } from '../policy/pins.ts'
 import { maxModuleBytes, prepareModule } from '../policy/prepare-module.ts'
 import { describeValue, judgeExplicit } from './explicit.ts'
 import { always, production, shieldOrProduction } from './predicates.ts'
@@ -68,7 +69,9 @@ export const shieldRules: readonly Rule[] = [
   {
     id: 'shield.policies-valid',
     title: 'Policies are modules that may run',
-    proves: 'Each file of POLICY_WASM_PATH is a WebAssembly module of ABI arqon_host_v1 within its bounds.',
+    proves:
+      'Each file of POLICY_WASM_PATH is a WebAssembly module of ABI arqon_host_v1 within its bounds, and the one that ' +
+      'SHIELD_POLICY_SHA256 pins where it is set.',
     runbook: [],
     severity: 'high',
     class: 'config',
@@ -81,19 +84,37 @@ export const shieldRules: readonly Rule[] = [
 /** What cannot be read is another rule's finding. */
 function judgePolicies({ resolution: { values, limits }, files }: RuleContext): Judgement {
   const bounds = { fuel: limits.shield['policyFuel']!, maxMemoryPages: limits.shield['policyMemoryPages']! }
+  const pins = readPins(values.policySha256)
   const findings = values.policyWasmPath.flatMap((path): Finding[] => {
     const bytes = files.read?.(path, maxModuleBytes)
     if (bytes === undefined) return []
-    try {
-      prepareModule(basename(path), bytes, bounds)
-      return []
-    } catch (error) {
-      if (!isBusError(error)) throw error
-      const fix = 'put a module there that docs/policies.md describes, or take the file off POLICY_WASM_PATH'
-      return [{ code: String(error.details['reason']), variable: 'POLICY_WASM_PATH', found: error.message, fix }]
-    }
+    const module = 'put a module there that docs/policies.md describes, or take the file off POLICY_WASM_PATH'
+    const pinned = 'put the pinned module there, or pin this one: arqonbus policy hash prints it'
+    return [
+      ...findingOf('POLICY_WASM_PATH', module, () => prepareModule(basename(path), bytes, bounds)),
+      ...findingOf(pinsVariable, pinned, () => pins.check(policyName(path), bytes)),
+    ]
   })
-  return failIfAny(findings, `${values.policyWasmPath.length} policies`)
+  const unknown = pins.unknown(values.policyWasmPath.map(policyName)).map((name) => ({
+    code: 'PIN_WITHOUT_POLICY',
+    variable: pinsVariable,
+    found: `${name} is pinned, and no file of POLICY_WASM_PATH is called so`,
+    fix: 'give the pin the name of its file without .wasm, or take it off',
+  }))
+  const isPinned = values.policySha256.length > 0
+  return failIfAny([...findings, ...unknown], `${values.policyWasmPath.length} policies${isPinned ? ', pinned' : ''}`)
+}
+
+const pinsVariable = 'SHIELD_POLICY_SHA256'
+
+function findingOf(variable: string, fix: string, check: () => unknown): Finding[] {
+  try {
+    check()
+    return []
+  } catch (error) {
+    if (!isBusError(error)) throw error
+    return [{ code: String(error.details['reason']), variable, found: error.message, fix }]
+  }
 }
 
 const bypassForm = /SKIP.*VALID|DISABLE_AUTH|INSECURE|ALLOW_ANON/i

@@ -2,6 +2,7 @@
 // much as numbers.
 import type { DescEnum, DescField, DescMessage } from '@bufbuild/protobuf'
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt'
+import { isSecretField } from './secret-fields.ts'
 
 export const breakingRules = [
   'MESSAGE_CHANGED',
@@ -12,6 +13,7 @@ export const breakingRules = [
   'FIELD_NOW_REQUIRED',
   'REQUIRED_REMOVED',
   'ONEOF_CHANGED',
+  'SECRET_REMOVED',
   'ENUM_VALUE_REMOVED',
   'ENUM_VALUE_NUMBER_CHANGED',
 ] as const
@@ -74,6 +76,7 @@ function compareFields(old: DescField, next: DescField, report: (rule: BreakingR
   if (old.oneof?.name !== next.oneof?.name) {
     report('ONEOF_CHANGED', `was in ${old.oneof?.name ?? 'no oneof'}, is in ${next.oneof?.name ?? 'none'}`)
   }
+  if (isSecretField(old) && !isSecretField(next)) report('SECRET_REMOVED', 'had debug_redact: copies would show it')
 }
 
 function compareEnums(before: DescEnum, after: DescEnum, found: BreakingChange[], seen: Set<string>): void {

@@ -6,6 +6,7 @@ import { isJsonObject, type JsonObject, type JsonValue } from '../base/json.ts'
 import { matches, parsePattern } from '../base/subject-pattern.ts'
 import { type DescriptorSet, readDescriptorSet } from './descriptor-set.ts'
 import { compileShape, type Shape } from './json-shape.ts'
+import { type SecretFields, secretFieldsOf } from './secret-fields.ts'
 
 /** What a source holds: the map, and each schema's FileDescriptorSet by id (not compressed any more). */
 export interface SchemaFiles {
@@ -57,6 +58,8 @@ export interface PayloadSchema {
   readonly message: string
   readonly version: number
   readonly shape: Shape
+  /** Absent where it marks none. */
+  readonly secrets: SecretFields | undefined
 }
 
 export interface SchemaRegistry {
@@ -132,9 +135,10 @@ function compileRule(rule: SchemaRule, { schemas }: SchemaMap, sets: ReadonlyMap
   const { schema: id, command, event_type: eventType, required } = rule
   const pattern = rule.subject === undefined ? undefined : parsePattern(rule.subject)
   const { message, version } = schemas[id]!
-  const shape = describing(id, () => compileShape(sets.get(id)!.message(message)!, required))
+  const descriptor = sets.get(id)!.message(message)!
+  const shape = describing(id, () => compileShape(descriptor, required))
   return {
-    schema: { id, message, version, shape },
+    schema: { id, message, version, shape, secrets: secretFieldsOf(descriptor) },
     covers: (facts) =>
       facts.command === command &&
       (eventType === undefined || facts.eventType === eventType) &&

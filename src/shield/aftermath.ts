@@ -1,5 +1,6 @@
 // What happens to a frame after the bus has answered it, beside the answer: a copy for shadow consumers, a span for the
 // collector. Most frames have neither, and then this costs one look.
+import type { Identity } from '../auth/identity.ts'
 import type { Clock } from '../base/clock.ts'
 import { childOf, parseTraceparent, printTraceparent, type TraceContext } from '../base/trace-context.ts'
 import { edgeHeaders } from '../envelope/edge-protocol.ts'
@@ -25,7 +26,7 @@ export interface AftermathPorts {
 export function aftermathOf(
   frame: ValidFrame,
   own: { readonly context: TraceContext; readonly traceparent: string },
-  about: { readonly tenant: string; readonly clientId: string },
+  { identity, clientId }: { readonly identity: Identity; readonly clientId: string },
   { mirror, spans, clock }: AftermathPorts,
 ): Aftermath {
   const brought = parseTraceparent(frame.scan.traceparent)
@@ -34,7 +35,7 @@ export function aftermathOf(
   const isTraced = spans !== undefined && parent.isSampled
   const context = isTraced ? childOf(parent) : parent
   const traceparent = brought === undefined && !isTraced ? own.traceparent : printTraceparent(context)
-  const copy = mirror?.takes(about.tenant, frame.scan, traceId) === true ? frame.bytes.slice() : undefined
+  const copy = mirror?.takes(identity.tenant, frame.scan, traceId) === true ? frame.bytes.slice() : undefined
   if (copy === undefined && !isTraced) return { traceparent, traceId, settled: undefined }
   const startMs = clock.now()
   return {
@@ -42,7 +43,7 @@ export function aftermathOf(
     traceId,
     settled(error) {
       if (copy !== undefined && error === undefined) {
-        mirror?.offer(about.tenant, copy, { [edgeHeaders.trace]: traceId, traceparent })
+        mirror?.offer(identity, copy, { [edgeHeaders.trace]: traceId, traceparent })
       }
       if (!isTraced) return
       const { type, room, channel, id } = frame.scan
@@ -54,8 +55,8 @@ export function aftermathOf(
         startMs,
         endMs: clock.now(),
         attributes: {
-          'arqon.tenant': about.tenant,
-          'arqon.client': about.clientId,
+          'arqon.tenant': identity.tenant,
+          'arqon.client': clientId,
           'arqon.message_id': id,
           ...(room !== undefined && { 'arqon.room': room }),
           ...(channel !== undefined && { 'arqon.channel': channel }),

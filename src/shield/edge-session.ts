@@ -5,9 +5,9 @@
 // syncing (a bus has started anew) they are refused with LINK_UNAVAILABLE, which says that nothing was stored.
 import { skewSeconds } from '../auth/claims.ts'
 import type { Authenticator } from '../auth/identity.ts'
-import { toIsoTime, type Clock } from '../base/clock.ts'
+import { toIsoTime } from '../base/clock.ts'
 import { BusError, isBusError } from '../base/errors.ts'
-import { describeError, type Logger } from '../base/logger.ts'
+import { describeError } from '../base/logger.ts'
 import { printTraceparent, type TraceContext } from '../base/trace-context.ts'
 import { edgeHeaders } from '../envelope/edge-protocol.ts'
 import type { Envelope } from '../envelope/envelope.ts'
@@ -15,23 +15,21 @@ import { escapeToken } from '../envelope/names.ts'
 import { inSubject } from '../envelope/subjects.ts'
 import type { Link, LinkMessage } from '../link/link.ts'
 import type { Session } from '../session/session.ts'
-import type { Telemetry } from '../telemetry/events.ts'
 import { type AftermathPorts, aftermathOf } from './aftermath.ts'
-import type { Answers } from './answers.ts'
 import type { BusClient } from './bus-client.ts'
 import { judgeRefresh } from './authenticate.ts'
 import type { AddedHeaders, Policy, Verdict } from '../policy/policy.ts'
 import { checkTenant } from './decide.ts'
 import { EdgeAnswers, type Pending } from './edge-answers.ts'
 import type { EdgeMemberships } from './edge-memberships.ts'
+import { EdgeRefusals, type EdgeRefusalsPorts } from './edge-refusals.ts'
 import { FrameLane } from './frame-lane.ts'
 import type { InflightShare } from './inflight.ts'
 import { type Intent, intentOf } from './intent.ts'
-import type { ShieldMetrics } from './metrics.ts'
 import type { PayloadSchemas } from './payload-schemas.ts'
 import type { ValidFrame, Validator } from './validate.ts'
 
-export interface EdgeSessionPorts {
+export interface EdgeSessionPorts extends EdgeRefusalsPorts {
   readonly link: Link
   readonly bus: () => BusClient
   readonly memberships: EdgeMemberships
@@ -41,11 +39,6 @@ export interface EdgeSessionPorts {
   readonly aftermath: AftermathPorts
   readonly policy: Policy
   readonly authenticator: Authenticator | undefined
-  readonly answers: Answers
-  readonly telemetry: Telemetry
-  readonly metrics: ShieldMetrics
-  readonly clock: Clock
-  readonly logger: Logger
   readonly allowJson: boolean
   readonly maxInflight: number
   readonly inflightOf: (tenant: string) => InflightShare
@@ -63,9 +56,6 @@ interface Waiting {
 /** Headers a policy adds, at once or later. */
 type Decision = AddedHeaders | undefined | Promise<AddedHeaders | undefined>
 
-/** More refusals by schema or policy within a minute close the connection (reliability 2.2, 5). */
-const maxRefusals = 10
-const refusalWindowMs = 60_000
 const intentHeader = '1'
 
 export class EdgeSession {
@@ -73,6 +63,7 @@ export class EdgeSession {
   readonly #ports: EdgeSessionPorts
   readonly #lane: FrameLane<Pending>
   readonly #fromBus: EdgeAnswers
+  readonly #refusals: EdgeRefusals
   readonly #trace: { readonly context: TraceContext; readonly traceparent: string }
   readonly #headers: Readonly<Record<string, string>>
   #state: 'opening' | 'open' | 'syncing' | 'closed' = 'opening'
@@ -81,7 +72,6 @@ export class EdgeSession {
   #isBusy = false
   #isLeaving = false
   #resyncing: Promise<boolean> | undefined
-  readonly #refusedAt: number[] = []
 
   /** `headers`: those of its upgrade request that policies may read. */
   constructor(
@@ -94,6 +84,7 @@ export class EdgeSession {
     this.#headers = headers
     this.#trace = { context: trace, traceparent: printTraceparent(trace) }
     this.#ports = ports
+    this.#refusals = new EdgeRefusals(session, trace.traceId, ports)
     this.#lane = new FrameLane(ports.maxInflight, ports.inflightOf(session.identity.tenant))
     this.#fromBus = new EdgeAnswers({
       session,
@@ -180,22 +171,7 @@ export class EdgeSession {
 
   /** Tells the client why its frame goes no further; `details.message_id` names the frame. */
   refuse(error: BusError, requestId?: string): void {
-    const { message_id: readId, ...details } = error.details
-    const id = requestId ?? (typeof readId === 'string' ? readId : undefined)
-    this.#ports.metrics.count('shield_frames_total', error.code)
-    this.session.send(this.#ports.answers.refusal(new BusError(error.code, error.message, details), id))
-    this.#ports.telemetry.emit({
-      type: error.code === 'TENANT_MISMATCH' ? 'security_violation' : 'message_refused',
-      tenant: this.session.identity.tenant,
-      clientId: this.session.id,
-      severity: 'warning',
-      metadata: {
-        code: error.code,
-        trace: this.#trace.context.traceId,
-        ...(typeof details['reason'] === 'string' && { reason: details['reason'] }),
-      },
-    })
-    if (isSchemaOrPolicy(error)) this.#countRefusal()
+    this.#refusals.refuse(error, requestId)
   }
 
   /** Takes no more frames, has those under way answered, and closes; waits no longer than `patienceMs` for that. */
@@ -290,9 +266,11 @@ export class EdgeSession {
         this.#send(frame, intent && { kind: 'leave', name: intent.name }, added)
         return undefined
       }
-      return this.#finish(frame, added, intent).catch((error: unknown) => this.refuse(this.#toBusError(error), id))
+      return this.#finish(frame, added, intent).catch((error: unknown) =>
+        this.refuse(this.#refusals.toBusError(error), id),
+      )
     } catch (error) {
-      this.refuse(this.#toBusError(error), id)
+      this.refuse(this.#refusals.toBusError(error), id)
       return undefined
     }
   }
@@ -363,7 +341,7 @@ export class EdgeSession {
     const { link, clock, metrics } = this.#ports
     const { identity, id } = this.session
     const sentMs = clock.monotonic()
-    const about = { tenant: identity.tenant, clientId: id }
+    const about = { identity, clientId: id }
     const { settled, traceId, traceparent } = aftermathOf(frame, this.#trace, about, this.#ports.aftermath)
     const { entry, isReset } = this.#lane.begin({
       requestId: frame.id,
@@ -418,23 +396,4 @@ export class EdgeSession {
     const data = { expires_at: identity.expiresAtMs === undefined ? null : toIsoTime(identity.expiresAtMs) }
     for (const envelope of answers.done(request, 'Token accepted', data)) this.session.send(envelope)
   }
-
-  #countRefusal(): void {
-    const now = this.#ports.clock.monotonic()
-    while (this.#refusedAt[0] !== undefined && this.#refusedAt[0] < now - refusalWindowMs) this.#refusedAt.shift()
-    this.#refusedAt.push(now)
-    if (this.#refusedAt.length >= maxRefusals) this.session.close('REFUSED_TOO_OFTEN')
-  }
-
-  #toBusError(error: unknown): BusError {
-    if (isBusError(error)) return error
-    this.#ports.logger.error('shield.internal_error', { ...this.#named, ...describeError(error) })
-    return new BusError('INTERNAL_ERROR', undefined, {}, error)
-  }
-}
-
-function isSchemaOrPolicy({ code }: BusError): boolean {
-  return ['SCHEMA_VIOLATION', 'VALIDATION_ERROR', 'INFRA_PROTOCOL_ERROR', 'POLICY_DENIED', 'POLICY_ERROR'].includes(
-    code,
-  )
 }

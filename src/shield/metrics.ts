@@ -13,6 +13,7 @@ export const shieldCounters = {
   shield_messages_total: ['Messages by direction: in from clients, out from the bus', 'direction'],
   shield_bytes_total: ["Bytes of clients' sockets by direction", 'direction'],
   shield_mirror_traffic_total: ['Copies for shadow consumers by outcome', 'outcome'],
+  shield_mirror_redacted_total: ['Copies sent without what is marked as secret', undefined],
   shield_policy_decisions_total: ['Policy decisions', 'decision'],
   shield_deliveries_total: ['Messages handed to local fan-out', undefined],
   shield_holes_total: ['Messages that did not arrive by themselves: filled from the log, or why not', 'outcome'],

@@ -1,6 +1,7 @@
 // Copies of accepted frames for shadow consumers (docs/shield.md). A frame is copied only after the bus has acknowledged
-// it; copies wait in a bounded queue that forgets the oldest, and leave over a link of their own. Nothing that happens
-// here reaches a client.
+// it; copies wait in a bounded queue that forgets the oldest, lose what is marked as secret, and leave over a link of their
+// own. Nothing that happens here reaches a client.
+import type { Identity } from '../auth/identity.ts'
 import { shadowSubject } from '../envelope/subjects.ts'
 import { isBusError } from '../base/errors.ts'
 import { matches, parsePattern } from '../base/subject-pattern.ts'
@@ -9,12 +10,13 @@ import type { Link, LinkHeaders } from '../link/link.ts'
 import type { FrameFacts } from './validate.ts'
 import { subjectsOf } from './frame-facts.ts'
 import type { ShieldMetrics } from './metrics.ts'
+import type { Redact } from './redact.ts'
 
 export interface Mirror {
   /** Is the frame one to be copied, once it was acknowledged? The same for every frame of one trace and subject. */
   takes(tenant: string, scan: FrameFacts, traceId: string): boolean
   /** Never throws, never waits; keeps the array. */
-  offer(tenant: string, frame: Uint8Array, headers: LinkHeaders): void
+  offer(identity: Identity, frame: Uint8Array, headers: LinkHeaders): void
   readonly queued: number
   close(): void
 }
@@ -25,9 +27,13 @@ export interface MirrorRule {
 }
 
 export const shadowHeader = 'x-arqon-shadow'
+/** How many values were taken out of the copy; absent where it is the bytes that came. */
+export const redactedHeader = 'x-arqon-redacted'
 const maxQueued = 1_000
 const maxQueuedBytes = 16 * 1024 * 1024
 const perTurn = 100
+/** Looked through for secrets in one turn of the event loop. */
+const bytesPerTurn = 256 * 1024
 const retryMs = 250
 
 /** `<subject pattern>:<share>`, as configuration gives them. Throws VALIDATION_ERROR for a pattern that is none. */
@@ -39,7 +45,7 @@ export function parseMirrorRules(rules: readonly string[]): readonly MirrorRule[
 }
 
 interface Copy {
-  readonly subject: string
+  readonly identity: Identity
   readonly frame: Uint8Array
   readonly headers: LinkHeaders
 }
@@ -48,9 +54,10 @@ export function createMirror(ports: {
   readonly rules: readonly MirrorRule[]
   /** Undefined until it is there. */
   readonly link: () => Link | undefined
+  readonly redact: Redact
   readonly metrics: ShieldMetrics
 }): Mirror {
-  const { rules, link, metrics } = ports
+  const { rules, link, redact, metrics } = ports
   const queue: Copy[] = []
   let queuedBytes = 0
   let timer: NodeJS.Timeout | undefined
@@ -70,12 +77,13 @@ export function createMirror(ports: {
       retryLater()
       return
     }
-    for (let i = 0; i < perTurn; i++) {
+    let bytes = 0
+    for (let i = 0; i < perTurn && bytes < bytesPerTurn; i++) {
       const copy = queue[0]
       if (copy === undefined) return
+      bytes += copy.frame.length
       try {
-        open.publish(copy.subject, copy.frame, copy.headers)
-        count('sent')
+        count(send(open, copy))
       } catch (error) {
         if (isBusError(error, 'LINK_UNAVAILABLE')) {
           retryLater()
@@ -86,6 +94,18 @@ export function createMirror(ports: {
       take()
     }
     schedule()
+  }
+
+  function send(open: Link, { identity, frame, headers }: Copy): 'sent' | 'withheld' {
+    const redacted = redact(frame, identity)
+    if (redacted === undefined) return 'withheld'
+    const { bytes, fields } = redacted
+    open.publish(shadowSubject(identity.tenant), bytes, {
+      ...headers,
+      ...(fields > 0 && { [redactedHeader]: String(fields) }),
+    })
+    if (fields > 0) metrics.count('shield_mirror_redacted_total')
+    return 'sent'
   }
 
   function schedule(): void {
@@ -106,8 +126,8 @@ export function createMirror(ports: {
       const rule = rules.find(({ pattern }) => subjects.some((subject) => matches(pattern, subject)))
       return rule !== undefined && shareOf(traceId) < rule.share
     },
-    offer(tenant, frame, headers) {
-      queue.push({ subject: shadowSubject(tenant), frame, headers: { ...headers, [shadowHeader]: 'true' } })
+    offer(identity, frame, headers) {
+      queue.push({ identity, frame, headers: { ...headers, [shadowHeader]: 'true' } })
       queuedBytes += frame.length
       while (queue.length > maxQueued || queuedBytes > maxQueuedBytes) {
         take()

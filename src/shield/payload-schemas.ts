@@ -5,16 +5,26 @@ import { BusError } from '../base/errors.ts'
 import { isJsonObject, type JsonValue } from '../base/json.ts'
 import type { ShapeViolation } from '../schemas/json-shape.ts'
 import type { LiveRegistry } from '../schemas/live-registry.ts'
+import type { PayloadSchema } from '../schemas/registry.ts'
+import type { SecretFields } from '../schemas/secret-fields.ts'
 import type { WireLimits } from '../wire/limits.ts'
+import type { FrameScan } from '../wire/message-frame.ts'
 import { Reader } from '../wire/reader.ts'
 import { Allowance, readStruct, unwrapPayload } from '../wire/struct.ts'
 import { subjectsOf } from './frame-facts.ts'
 import type { ShieldMetrics } from './metrics.ts'
 import type { ValidFrame } from './validate.ts'
 
+type JudgedFrame = Pick<ValidFrame, 'scan' | 'tenantId' | 'command'>
+
 export interface PayloadSchemas {
   /** Throws SCHEMA_VIOLATION; does nothing where no rule asks for a schema, or where it is not strict. */
-  check(frame: ValidFrame, identity: Identity): void
+  check(frame: JudgedFrame, identity: Identity): void
+  /**
+   * What the schema of the payload (or of the args) marks as secret; undefined where it marks nothing. `unknown` where
+   * that cannot be told: there is no schema, or the payload is not what it describes.
+   */
+  secretsOf(frame: JudgedFrame, identity: Identity): SecretFields | 'unknown' | undefined
 }
 
 const unmatchedReason = 'NO_SCHEMA'
@@ -31,25 +41,35 @@ export function createPayloadSchemas(ports: {
     if (isStrict) throw new BusError('SCHEMA_VIOLATION', text, { reason, ...details })
   }
 
+  function look(
+    { scan, tenantId, command }: JudgedFrame,
+    { tenant, role }: Identity,
+  ): { found: PayloadSchema | 'refuse' | undefined; value: JsonValue } | undefined {
+    const current = registry.current
+    if (current === undefined || (current.map.rules.length === 0 && current.map.unmatched === 'allow')) return undefined
+    const value = command === undefined ? payloadOf(scan, limits) : command.args
+    const found = current.find({
+      // An operator's frame works in the tenant it names.
+      subjects: subjectsOf(role === 'operator' ? (tenantId ?? 'default') : tenant, scan),
+      command: command?.command,
+      eventType: command === undefined ? eventTypeOf(value) : undefined,
+    })
+    return { found, value }
+  }
+
   return {
-    check(frame, { tenant, role }) {
-      const current = registry.current
-      if (current === undefined || (current.map.rules.length === 0 && current.map.unmatched === 'allow')) return
+    check(frame, identity) {
+      const looked = look(frame, identity)
+      if (looked === undefined) return
+      const { found, value } = looked
       const { command } = frame
-      const value = command === undefined ? payloadOf(frame, limits) : command.args
-      const found = current.find({
-        // An operator's frame works in the tenant it names.
-        subjects: subjectsOf(role === 'operator' ? (frame.tenantId ?? 'default') : tenant, frame.scan),
-        command: command?.command,
-        eventType: command === undefined ? eventTypeOf(value) : undefined,
-      })
       if (found === undefined || found === 'refuse') {
         if (command !== undefined) return
         metrics.count('shield_unmatched_payloads_total')
         if (found === 'refuse') refuse(unmatchedReason, 'No schema is known for this message', { field: 'payload' })
         return
       }
-      const violation = value === twice ? keyTwice : found.shape.check(value)
+      const violation = violationOf(found, value)
       if (violation === undefined) return
       metrics.count('shield_schema_violation_total', found.id)
       const root = command === undefined ? 'payload' : 'args'
@@ -60,11 +80,24 @@ export function createPayloadSchemas(ports: {
         schema_version: found.version,
       })
     },
+    secretsOf(frame, identity) {
+      if (registry.current === undefined) return 'unknown'
+      const looked = look(frame, identity)
+      if (looked === undefined) return undefined
+      const { found, value } = looked
+      // A key that stands twice may have chosen the rule.
+      if (found === 'refuse' || value === twice) return 'unknown'
+      if (found?.secrets === undefined) return undefined
+      return violationOf(found, value) === undefined ? found.secrets : 'unknown'
+    },
   }
 }
 
+const violationOf = ({ shape }: PayloadSchema, value: JsonValue): ShapeViolation | undefined =>
+  value === twice ? keyTwice : shape.check(value)
+
 /** The frame was found good: its Structs are within the limits. */
-function payloadOf({ scan: { payload } }: ValidFrame, limits: WireLimits): JsonValue {
+function payloadOf({ payload }: FrameScan, limits: WireLimits): JsonValue {
   const allowance = new Allowance(limits)
   const value = readStruct(new Reader(payload), payload.length, 1, allowance)
   return keysIn(value) === allowance.keys ? unwrapPayload(value) : twice

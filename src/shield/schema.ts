@@ -5,6 +5,7 @@ import { type DescEnum, type DescField, type DescMessage, ScalarType } from '@bu
 import { FeatureSet_FieldPresence } from '@bufbuild/protobuf/wkt'
 import { BusError } from '../base/errors.ts'
 import { readDescriptorSet } from '../schemas/descriptor-set.ts'
+import { isSecretField } from '../schemas/secret-fields.ts'
 
 export const schemaRules = [
   'EMPTY',
@@ -36,6 +37,8 @@ export interface SchemaCheck {
 
 export interface Schema {
   check(frame: Uint8Array): SchemaCheck
+  /** Fields that it marks with `debug_redact`: `<full name of the message>.<number>`. */
+  readonly secretFields: ReadonlySet<string>
 }
 
 const envelopeName = 'arqon.v1.Envelope'
@@ -62,7 +65,25 @@ export function loadSchema(descriptorSet: Uint8Array, maxDepth: number): Schema 
   const payload = set.message(payloadName)
   const rules = new Map<string, MessageRule>()
   const root = ruleOf(envelope, rules, payload)
-  return { check: (frame) => new Walk(frame, maxDepth).run(root) }
+  return { check: (frame) => new Walk(frame, maxDepth).run(root), secretFields: secretFieldsOf(envelope, payload) }
+}
+
+/** Under our own names of the messages, whatever the operator's descriptor calls those inside. */
+function secretFieldsOf(envelope: DescMessage, payload: DescMessage | undefined): ReadonlySet<string> {
+  const held = (number: number): DescMessage | undefined =>
+    envelope.fields.find((field) => field.number === number)?.message
+  const messages: [string, DescMessage | undefined][] = [
+    [envelopeName, envelope],
+    ['arqon.v1.Command', held(20)],
+    ['arqon.v1.Event', held(21)],
+    ['arqon.v1.SystemSignal', held(22)],
+    [payloadName, payload],
+  ]
+  return new Set(
+    messages.flatMap(([name, message]) =>
+      (message?.fields ?? []).filter(isSecretField).map(({ number }) => `${name}.${number}`),
+    ),
+  )
 }
 
 /** Wire types of the protobuf encoding. */

@@ -32,6 +32,7 @@ import { EdgeSession, type EdgeSessionPorts } from './edge-session.ts'
 import { createInflight, type InflightLimits } from './inflight.ts'
 import { createShieldMetrics, registerOverflowMetrics, type ShieldMetrics } from './metrics.ts'
 import { createMirror, parseMirrorRules } from './mirror.ts'
+import { createRedact } from './redact.ts'
 import { openSchema, readTls } from './start-files.ts'
 import { createPayloadSchemas } from './payload-schemas.ts'
 import { createTraffic } from './traffic.ts'
@@ -44,9 +45,10 @@ export interface ShieldOptions {
   readonly wire: { readonly allowJson: boolean }
   readonly schemaStrict: boolean
   readonly schemaFile?: string
+  readonly schemaSha256?: string
   /** Names of the upgrade request's headers that policies may read. */
   readonly policyHeaders?: readonly string[]
-  readonly mirror?: { readonly rules: readonly string[] }
+  readonly mirror?: { readonly rules: readonly string[]; readonly secretFields: readonly string[] }
   readonly limits: WsServerLimits &
     InflightLimits &
     DrainLimits & {
@@ -172,6 +174,12 @@ export async function startShield(options: ShieldOptions, ports: ShieldPorts): P
     createMirror({
       rules: parseMirrorRules(options.mirror.rules),
       link: ports.mirrorLink ?? (() => undefined),
+      redact: createRedact({
+        names: options.mirror.secretFields,
+        envelopeFields: schema?.secretFields,
+        payloads,
+        limits: wireLimits,
+      }),
       metrics,
     })
   closers.push('mirror', () => mirror?.close())

@@ -15,32 +15,44 @@ export interface SchemaOptions {
   readonly schemaStrict: boolean
   /** The operator's descriptor; the shipped one when absent. */
   readonly schemaFile?: string
+  /** What that descriptor has to be, in lower-case hex. */
+  readonly schemaSha256?: string
   readonly maxJsonDepth: number
 }
 
-/** Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so. */
+/**
+ * Strict: a descriptor that cannot be loaded refuses the start. Otherwise frames go unchecked, and the log says so; one
+ * that is not the pinned one refuses the start all the same.
+ */
 export async function openSchema(options: SchemaOptions, logger: Logger): Promise<Schema | undefined> {
   const maxDepth = options.maxJsonDepth * messagesPerLevel + outerMessages
   try {
-    return loadSchema(await readSchema(options.schemaFile), maxDepth)
+    return loadSchema(await readSchema(options), maxDepth)
   } catch (cause) {
     const error =
       cause instanceof BusError
         ? cause
         : new BusError('START_REFUSED', 'The schema file cannot be read', { reason: 'SCHEMA_UNREADABLE' }, cause)
-    if (options.schemaStrict) throw error
+    if (options.schemaStrict || error.details['reason'] === hashReason) throw error
     logger.error('shield.schema_absent', describeError(error))
     return undefined
   }
 }
 
-/** The operator's file, or the shipped one, which must be the one this program was built with. */
-async function readSchema(file: string | undefined): Promise<Uint8Array> {
-  if (file !== undefined) return readFile(file)
-  const bytes = await readFile(new URL('../wire/generated/envelope.desc', import.meta.url))
-  if (createHash('sha256').update(bytes).digest('hex') !== envelopeDescriptorSha256) {
+const hashReason = 'SCHEMA_HASH'
+
+/** The operator's file, or the shipped one, which must be the one this program was built with; pinned, only that. */
+async function readSchema({ schemaFile, schemaSha256: pinned }: SchemaOptions): Promise<Uint8Array> {
+  const bytes = await readFile(schemaFile ?? new URL('../wire/generated/envelope.desc', import.meta.url))
+  const found = createHash('sha256').update(bytes).digest('hex')
+  if (schemaFile === undefined && found !== envelopeDescriptorSha256) {
     throw new BusError('START_REFUSED', 'The shipped schema file is not the one that was built', {
       reason: 'SCHEMA_CHANGED',
+    })
+  }
+  if (pinned !== undefined && found !== pinned) {
+    throw new BusError('START_REFUSED', `The schema file's SHA-256 is ${found}, pinned is ${pinned}`, {
+      reason: hashReason,
     })
   }
   return bytes

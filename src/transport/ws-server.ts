@@ -221,11 +221,16 @@ export async function startWsServer(options: WsServerOptions): Promise<WsServer>
       clearInterval(turning)
       const closed = new Promise<void>((resolve) => server.close(() => resolve()))
       // Who was told to go gets to read it, and ends at the latest at the closing time-out.
-      for (const socket of sockets.keys()) if (connections.get(socket)?.isClosing !== true) socket.destroy()
+      const leaving = new Set<string>()
+      for (const [socket, connection] of connections) if (connection.isClosing) leaving.add(peerOf(socket))
+      for (const socket of sockets.keys()) if (!leaving.has(peerOf(socket))) socket.destroy()
       await closed
     },
   }
 }
+
+/** Names a connection: over TLS the socket that arrived is another one than that of the upgrade, with the same peer. */
+const peerOf = ({ remoteAddress, remotePort }: Socket): string => `${remoteAddress} ${remotePort}`
 
 /** Holds nothing of the handshake: the listener stays as long as the socket. */
 function destroyThis(this: Socket): void {

@@ -1,4 +1,5 @@
 // `arqonbus policy test`: what a policy would say to recorded frames, and where that differs from the one in service.
+// `arqonbus policy hash`: how it is pinned.
 import { Command } from 'commander'
 import type { Identity } from '../../auth/identity.ts'
 import { systemClock } from '../../base/clock.ts'
@@ -19,6 +20,12 @@ interface Options {
 
 export function policyCommand(terminal: Terminal): Command {
   const command = new Command('policy').description('Try policies of the gateway')
+  command.addCommand(
+    new Command('hash')
+      .description('Print the pins of policies for SHIELD_POLICY_SHA256')
+      .argument('<files...>', 'Wasm modules')
+      .action((files: string[]) => hash(files, terminal)),
+  )
   return command.addCommand(
     new Command('test')
       .description('Put recorded frames to a policy, and show what it says')
@@ -45,6 +52,16 @@ Examples:
 }
 
 const collect = (value: string, before: readonly string[]): string[] => [...before, value]
+
+/** One pin a line; rejects with START_REFUSED for a file that cannot be read or is too large. */
+async function hash(files: readonly string[], terminal: Terminal): Promise<void> {
+  const { policyName, sha256Of } = await import('../../policy/pins.ts')
+  const { readPolicy } = await import('../../policy/policy-chain.ts')
+  for (const file of files) {
+    const name = policyName(file)
+    terminal.out(`${name}:${sha256Of(await readPolicy(name, file))}`)
+  }
+}
 
 async function test(file: string, options: Options, terminal: Terminal): Promise<void> {
   const { differencesOf, readFrames } = await import('../../policy/replay.ts')

@@ -1,4 +1,5 @@
 // Worlds of the rules about Shield; those about its secret have a file of their own.
+import { createHash } from 'node:crypto'
 import type { Worlds } from '../check.ts'
 import { bad, explicitWorlds, fine, healthy, inDevelopment, strictDevelopment } from './make.ts'
 
@@ -13,6 +14,10 @@ const policy = Buffer.from(policyBytes, 'hex').toString('latin1')
 const path = '/etc/policy.wasm'
 const withPolicy = (text: string): { files: Record<string, { text: string }> } => ({ files: { [path]: { text } } })
 const named = { POLICY_WASM_PATH: path }
+const pin = (hex: string, name = 'policy'): { SHIELD_POLICY_SHA256: string } => ({
+  SHIELD_POLICY_SHA256: `${name}:${hex}`,
+})
+const policySha256 = createHash('sha256').update(Buffer.from(policyBytes, 'hex')).digest('hex')
 const emptyModule = '\0asm\u0001\0\0\0'
 
 const skip = 'JWT_SKIP_VALIDATION PRESENT'
@@ -83,12 +88,29 @@ export const shieldWorlds: Readonly<Record<string, Worlds>> = {
     ignores: [fine('no schemas of payloads', { SHIELD_SCHEMA_SOURCE: 'none' })],
   }),
   'shield.policies-valid': {
-    passes: [healthy, fine('a policy', named, withPolicy(policy))],
+    passes: [
+      healthy,
+      fine('a policy', named, withPolicy(policy)),
+      fine('the pinned one', { ...named, ...pin(policySha256) }, withPolicy(policy)),
+    ],
     fails: [
       bad('no module', 'POLICY_WASM_PATH POLICY_INVALID', named, withPolicy('not a module')),
       bad('a module without a check', 'POLICY_WASM_PATH MISSING_EXPORT', named, withPolicy(emptyModule)),
       bad('one byte too large', 'POLICY_WASM_PATH POLICY_TOO_LARGE', named, withPolicy(' '.repeat(1_048_577))),
       bad('as large as may be', 'POLICY_WASM_PATH POLICY_INVALID', named, withPolicy(' '.repeat(1_048_576))),
+      bad(
+        'not the pinned one',
+        'SHIELD_POLICY_SHA256 POLICY_HASH',
+        { ...named, ...pin('ab'.repeat(32)) },
+        withPolicy(policy),
+      ),
+      bad(
+        'another one pinned',
+        'SHIELD_POLICY_SHA256 POLICY_NOT_PINNED, SHIELD_POLICY_SHA256 PIN_WITHOUT_POLICY',
+        { ...named, ...pin(policySha256, 'other') },
+        withPolicy(policy),
+      ),
+      bad('a pin without a policy', 'SHIELD_POLICY_SHA256 PIN_WITHOUT_POLICY', pin(policySha256)),
       bad(
         'more memory than is given',
         'POLICY_WASM_PATH POLICY_MEMORY',
@@ -104,6 +126,11 @@ export const shieldWorlds: Readonly<Record<string, Worlds>> = {
     ],
     ignores: [
       fine('a file that cannot be read, another rule’s business', named),
+      fine(
+        'the next one pinned beside it, in large letters',
+        { ...named, SHIELD_POLICY_SHA256: `policy:${'AB'.repeat(32)},policy:${policySha256.toUpperCase()}` },
+        withPolicy(policy),
+      ),
       fine('all the memory it is given', { ...named, SHIELD_LIMIT_POLICY_MEMORY_PAGES: '4' }, withPolicy(policy)),
       fine('development', { ...strictDevelopment, ARQONBUS_PREFLIGHT_STRICT: 'false' }),
     ],

@@ -14,7 +14,7 @@ import { launchBus, launchShield, runCommand, runToEnd } from '../../support/lau
 import { WireClient } from '../../support/launch/wire-client.ts'
 import { startNatsServer } from '../../support/servers/nats-server.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
-import { setOf, userCreated } from '../../unit/schemas/descriptors.ts'
+import { setOf, userWithSecrets } from '../../unit/schemas/descriptors.ts'
 
 const traceId = '4bf92f3577b34da6a3ce929d0e0e4736'
 
@@ -42,7 +42,7 @@ describe.skipIf(skipWithout('nats'))('a gateway with schemas, mirroring and span
     expect(empty).toMatchObject({ code: 78, stderr: expect.stringContaining('no schema was pushed yet') })
 
     const file = join(dir, 'user.binpb')
-    await writeFile(file, setOf([userCreated]))
+    await writeFile(file, setOf([userWithSecrets]))
     const rule = ['--subject', 'out.t.acme.r.users.*', '--required', 'user_id']
     expect((await runCommand(['schema', 'push', file, '--id', 'v1.users', ...rule], shared)).code).toBe(0)
 
@@ -52,19 +52,28 @@ describe.skipIf(skipWithout('nats'))('a gateway with schemas, mirroring and span
       ...shared,
       SHIELD_SCHEMA_SOURCE: 'nats',
       SHIELD_MIRROR_RULES: 'in.t.acme.raw:1',
+      ARQONBUS_CASIL_REDACTION_PATHS: 'mail',
       OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
     })
     onTestFinished(() => void shield.stop())
     const observer = await connect({ servers: nats.url })
     onTestFinished(() => observer.close())
     const copies: string[] = []
-    observer.subscribe('shadow.>', { callback: (_error, { subject }) => void copies.push(subject) })
+    const copied: string[] = []
+    observer.subscribe('shadow.>', {
+      callback(_error, { subject, data }) {
+        copies.push(subject)
+        copied.push(Buffer.from(data).toString('latin1'))
+      },
+    })
     await observer.flush()
 
     const token = await mintToken({ secret: strongSecret, subject: 'tester', tenant: 'acme', ttlSeconds: 600 })
     const traceparent = `00-${traceId}-00f067aa0ba902b7-01`
     const client = await WireClient.connect(shield.url, { token, format: 'protobuf', headers: { traceparent } })
-    expect(await client.publish('users', 'new', { user_id: 'u' })).toMatchObject({ type: 'message_response' })
+    // One secret by its schema, one by the configuration.
+    const user = { user_id: 'u', tags: ['in the clear'], tax_number: 'tax-1234', mail: 'a@b.example' }
+    expect(await client.publish('users', 'new', user)).toMatchObject({ type: 'message_response' })
     expect(await client.publish('users', 'new', { user: 'u' })).toMatchObject({ error_code: 'SCHEMA_VIOLATION' })
 
     const metrics = async (): Promise<string> => (await fetch(`${shield.httpUrl}/metrics`)).text()
@@ -79,6 +88,9 @@ describe.skipIf(skipWithout('nats'))('a gateway with schemas, mirroring and span
     expect(text).toContain('shield_link_connected 1')
     expect(text).toContain('shield_schemas 1')
     expect(copies).toEqual(['shadow.in.t.acme.raw'])
+    expect(copied[0]).toContain('in the clear')
+    expect(copied[0]).not.toMatch(/tax-1234|a@b/)
+    expect(text).toContain('shield_mirror_redacted_total 1')
     expect(spans.join('')).toContain(traceId)
     const health = await (await fetch(`${shield.httpUrl}/ready`)).text()
     expect(health).toContain('"schemas"')

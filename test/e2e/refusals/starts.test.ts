@@ -1,7 +1,8 @@
 // What only shows when a command begins to open things: a port that is taken, a data folder that is in use or damaged,
 // a descriptor that is not one. Each is refused before anyone could connect; what is healthy starts.
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { type AddressInfo, connect, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -10,6 +11,7 @@ import { assemble } from '../../../scripts/assemble.ts'
 import { productionEnvironment, strongSecret } from '../../support/environments.ts'
 import { type Started, start, type Variables } from '../../support/launch/watched-command.ts'
 
+const blockEmpty = join(import.meta.dirname, '../../../policies/block-empty.wasm')
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-starts-'))
 const started: Started[] = []
 function run(program: 'bus' | 'shield', env: Variables): Started {
@@ -122,5 +124,19 @@ describe('Shield', () => {
     expect(stderr).toContain('Policy deaf.wasm is refused: it exports no function named "policy_check"')
     expect(stderr).toContain('its memory begins with 65 pages of 65536 bytes, at most 64')
     expect(stderr.match(/rule {2}shield\.policies-valid (\w+)/g)).toHaveLength(3)
+  })
+
+  it('refuses a policy that is not the pinned one, with both hashes', async () => {
+    const bytes = readFileSync(blockEmpty)
+    const found = createHash('sha256').update(bytes).digest('hex')
+    const env = {
+      ...development,
+      POLICY_WASM_PATH: blockEmpty,
+      SHIELD_POLICY_SHA256: `block-empty:${'ab'.repeat(32)}`,
+    }
+    const { code, stdout, stderr, hasListened } = await run('shield', env).ended
+    expect({ code, stdout, hasListened }).toEqual({ code: 78, stdout: '', hasListened: false })
+    expect(stderr).toContain(`block-empty is refused: its SHA-256 is ${found}, pinned is ${'ab'.repeat(32)}`)
+    expect(stderr).toContain('rule  shield.policies-valid POLICY_HASH')
   })
 })

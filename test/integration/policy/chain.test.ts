@@ -1,4 +1,5 @@
 // Policies as files: asked in order, read again when they change, and never a frame without a decision meanwhile.
+import { createHash } from 'node:crypto'
 import { mkdtempSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -55,6 +56,26 @@ const trapWhenLong = '(if (i32.gt_u (local.get $len) (i32.const 500)) (then (unr
 const loopWhenLong = '(if (i32.gt_u (local.get $len) (i32.const 500)) (then (loop $l (br $l)))) (i32.const 0)'
 const long = new Uint8Array(501)
 const failed = (failure: string): Verdict => ({ allows: false, code: 'POLICY_ERROR', reason: failure, policy: 'p' })
+
+const sha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
+const pinOf = (name: string, bytes: Uint8Array): string => `${name}:${sha256(bytes)}`
+
+describe('pinned policies', () => {
+  it('are refused at the start with both hashes where the file is another one, or has no pin', async () => {
+    const [a, b] = await Promise.all([build(allowAll), build(denyAll)])
+    const files = [place('a.wasm', a), place('b.wasm', b)]
+    await expect(open(files, { pins: [pinOf('a', a), pinOf('b', a)] })).rejects.toMatchObject({
+      code: 'START_REFUSED',
+      message: `Policy b is refused: its SHA-256 is ${sha256(b)}, pinned is ${sha256(a)}`,
+      details: { reason: 'POLICY_HASH', policy: 'b' },
+    })
+    await expect(open(files, { pins: [pinOf('a', a)] })).rejects.toMatchObject({
+      details: { reason: 'POLICY_NOT_PINNED', policy: 'b' },
+    })
+    const { decide } = await open(files, { pins: [pinOf('a', a), pinOf('b', b)] })
+    expect(decide(input('x'))).toMatchObject({ code: 'POLICY_DENIED', policy: 'b' })
+  })
+})
 
 describe('several policies', () => {
   it.each([
@@ -192,6 +213,24 @@ describe('a file that changes', () => {
     place('p.wasm', await build(allowAll))
     await reload()
     expect([decide(input('x')), health().state]).toEqual([{ allows: true }, 'up'])
+  })
+
+  it('serves only when it is pinned, and as long as it is not the one before goes on', async () => {
+    const [first, next, stranger] = await Promise.all([build(allowAll), build(denyAll), build('(i32.const 2)')])
+    const path = place('p.wasm', first)
+    const { decide, health, reload } = await open([path], { pins: [pinOf('p', first), pinOf('p', next)] })
+    const { revision } = chain!.policies[0]!
+    // Compiled code would have denied it; not even that is done to what is not pinned.
+    for (const bytes of [stranger, Buffer.concat([first, Buffer.from([0])])]) {
+      place('p.wasm', bytes)
+      await reload()
+      expect(decide(input('x'))).toEqual({ allows: true })
+      const detail = `p: its changed file is refused (POLICY_HASH), ${revision} serves`
+      expect(health()).toEqual({ name: 'policy', state: 'degraded', detail })
+    }
+    place('p.wasm', next)
+    await reload()
+    expect([decide(input('x')), health().state]).toMatchObject([{ code: 'POLICY_DENIED' }, 'up'])
   })
 
   it('is noticed without being asked', async () => {

@@ -1,8 +1,10 @@
 // `arqonbus policy test` on files: verdicts, differences, and what it ends with.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { loadShieldConfig } from '../../../src/config/load.ts'
 import { encodeProtobuf } from '../../../src/wire/protobuf-codec.ts'
 import { build, buildUnmetered } from '../../support/policy-lab.ts'
 import { runCommand } from '../../support/run-command.ts'
@@ -27,6 +29,24 @@ beforeAll(() => {
 afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 const run = (...args: string[]) => runCommand(['policy', 'test', ...args], {})
+
+describe('policy hash', () => {
+  it('prints pins as the configuration takes them, one a line', async () => {
+    const files = [sample('block-empty'), sample('size-budget')]
+    const { exitCode, out } = await runCommand(['policy', 'hash', ...files], {})
+    expect(exitCode).toBe(0)
+    const hex = files.map((file) => createHash('sha256').update(readFileSync(file)).digest('hex'))
+    expect(out).toEqual([`block-empty:${hex[0]}`, `size-budget:${hex[1]}`])
+    const given = { JWT_SECRET: 'x'.repeat(8), SHIELD_POLICY_SHA256: out.join(',') }
+    expect(loadShieldConfig(given).policies.pins).toEqual(out)
+  })
+
+  it('ends as a start does where a file cannot be read', async () => {
+    const { exitCode, notes } = await runCommand(['policy', 'hash', join(folder, 'none.wasm')], {})
+    expect(exitCode).toBe(78)
+    expect(notes.join('')).toContain('The file of policy none cannot be read')
+  })
+})
 
 describe('policy test', () => {
   it('prints a verdict for each frame in the order of their names', async () => {

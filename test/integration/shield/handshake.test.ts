@@ -1,4 +1,5 @@
 // What happens before a session exists: start-up that fails closed, upgrades that are refused with a reason.
+import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { request } from 'node:http'
@@ -161,6 +162,19 @@ describe('Shield does not start', () => {
       })
     }
     expect(await attempt({ schemaFile: junk, schemaStrict: false })).toBeUndefined()
+    // A pin is no matter of strictness.
+    const found = createHash('sha256').update('not a descriptor').digest('hex')
+    const pin = 'ab'.repeat(32)
+    for (const schemaStrict of [true, false]) {
+      expect(await attempt({ schemaFile: junk, schemaStrict, env: { SHIELD_SCHEMA_SHA256: pin } })).toMatchObject({
+        code: 'START_REFUSED',
+        message: `The schema file's SHA-256 is ${found}, pinned is ${pin}`,
+        details: { reason: 'SCHEMA_HASH' },
+      })
+    }
+    expect(
+      await attempt({ schemaFile: junk, schemaStrict: false, env: { SHIELD_SCHEMA_SHA256: found } }),
+    ).toBeUndefined()
     await rm(folder, { recursive: true })
   })
 })

@@ -112,6 +112,32 @@ describe('parsing', () => {
     },
   )
 
+  it.each([
+    ['SHIELD_POLICY_SHA256', `p:${'a'.repeat(63)}`, 'NOT_A_PIN'],
+    ['SHIELD_POLICY_SHA256', 'a'.repeat(64), 'NOT_A_PIN'],
+    ['SHIELD_POLICY_SHA256', '', 'BLANK'],
+    ['SHIELD_POLICY_SHA256', `a/p:${'a'.repeat(64)}`, 'NOT_A_PIN'],
+    ['SHIELD_SCHEMA_SHA256', `${'a'.repeat(63)}g`, 'NOT_A_SHA256'],
+    ['SHIELD_MIRROR_SECRET_FIELDS', 'password,user.*', 'NOT_A_NAME'],
+    ['SHIELD_MIRROR_SECRET_FIELDS', 'password,-_-', 'NOT_A_NAME'],
+    ['ARQONBUS_CASIL_REDACTION_PATHS', 'a b', 'NOT_A_NAME'],
+  ])('refuses %s=%s', (name, text, code) => {
+    expect(problemsOf({ [name]: text })).toEqual([`${name} ${code}`])
+  })
+
+  it('takes hex in either case, and secret fields under either name', () => {
+    const { values } = resolveKeys({
+      SHIELD_POLICY_SHA256: `P:${'AB'.repeat(32)}`,
+      SHIELD_SCHEMA_SHA256: 'CD'.repeat(32),
+      ARQONBUS_CASIL_REDACTION_PATHS: 'password,Tax_Number',
+    })
+    expect(values.policySha256).toEqual([`P:${'ab'.repeat(32)}`])
+    expect(values.shieldSchemaSha256).toBe('cd'.repeat(32))
+    expect(values.mirrorSecretFields).toEqual(['password', 'Tax_Number'])
+    // A name that is nearly right must not leave everything unpinned.
+    expect(problemsOf({ SHIELD_POLICIES_SHA256: 'x' })).toEqual(['SHIELD_POLICIES_SHA256 UNKNOWN_NAME'])
+  })
+
   it('wants the folder of schemas and its switch together', () => {
     expect(problemsOf({ SHIELD_SCHEMA_SOURCE: 'folder' })).toEqual(['SHIELD_SCHEMA_DIR MISSING'])
     expect(problemsOf({ SHIELD_SCHEMA_DIR: 'x' })).toEqual(['SHIELD_SCHEMA_SOURCE CONFLICT'])

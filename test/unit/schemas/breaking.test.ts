@@ -2,7 +2,7 @@
 import { expect, test } from 'vitest'
 import { breakingChanges } from '../../../src/schemas/breaking.ts'
 import { readDescriptorSet } from '../../../src/schemas/descriptor-set.ts'
-import { type MessageSpec, setOf, userCreated } from './descriptors.ts'
+import { type MessageSpec, setOf, userCreated, userWithSecrets } from './descriptors.ts'
 
 const messageOf = (spec: MessageSpec, syntax = 'proto3') =>
   readDescriptorSet(setOf([spec], { syntax })).message(`acme.v1.${spec.name}`)!
@@ -88,4 +88,18 @@ test('required fields: taken away, asked for anew, new altogether', () => {
   const empty = messageOf({ name: 'Old', fields: [] }, 'proto2')
   expect(rules(breakingChanges(empty, required))).toEqual(['FIELD_NOW_REQUIRED'])
   expect(rules(breakingChanges(required, before))).toContain('MESSAGE_CHANGED')
+})
+
+test('a field that is no secret any more; one that becomes one breaks nothing', () => {
+  const open = messageOf({
+    ...userWithSecrets,
+    fields: userWithSecrets.fields.map((field) => ({ ...field, isSecret: undefined })),
+  })
+  const secret = messageOf(userWithSecrets)
+  expect(breakingChanges(secret, open).map(({ rule, place }) => [rule, place])).toEqual([
+    ['SECRET_REMOVED', 'acme.v1.UserCreated.tax_number'],
+    ['SECRET_REMOVED', 'acme.v1.UserCreated.answers'],
+    ['SECRET_REMOVED', 'acme.v1.UserCreated.card'],
+  ])
+  expect(breakingChanges(open, secret)).toEqual([])
 })

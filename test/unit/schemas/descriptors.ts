@@ -10,6 +10,8 @@ export interface FieldSpec {
   readonly label?: 'LABEL_OPTIONAL' | 'LABEL_REPEATED' | 'LABEL_REQUIRED'
   readonly oneofIndex?: number
   readonly isEnum?: true
+  /** `debug_redact`. */
+  readonly isSecret?: true | undefined
 }
 
 export interface MessageSpec {
@@ -37,6 +39,7 @@ export function setOf(
         ? { type: field.isEnum ? 'TYPE_ENUM' : 'TYPE_MESSAGE', typeName: field.type }
         : { type: field.type }),
       ...(field.oneofIndex !== undefined && { oneofIndex: field.oneofIndex }),
+      ...(field.isSecret && { options: { debugRedact: true } }),
     })),
     oneofDecl: oneofs.map((oneof) => ({ name: oneof })),
     enumType: enums,
@@ -94,4 +97,34 @@ export const userCreated: MessageSpec = {
       ],
     },
   ],
+}
+
+/** As `userCreated`, with secrets in it: alone, in a message inside, in lists and in maps. */
+export const userWithSecrets: MessageSpec = {
+  ...userCreated,
+  fields: [
+    ...userCreated.fields,
+    { name: 'tax_number', number: 20, type: 'TYPE_STRING', isSecret: true },
+    { name: 'answers', number: 21, type: 'TYPE_STRING', label: 'LABEL_REPEATED', isSecret: true },
+    { name: 'card', number: 22, type: '.acme.v1.UserCreated.Address', isSecret: true },
+    { name: 'by_name', number: 23, type: '.acme.v1.UserCreated.ByNameEntry', label: 'LABEL_REPEATED' },
+  ],
+  nested: [
+    ...(userCreated.nested as object[]),
+    {
+      name: 'ByNameEntry',
+      options: { mapEntry: true },
+      field: [
+        { name: 'key', jsonName: 'key', number: 1, type: 'TYPE_STRING', label: 'LABEL_OPTIONAL' },
+        {
+          name: 'value',
+          jsonName: 'value',
+          number: 2,
+          type: 'TYPE_MESSAGE',
+          typeName: '.acme.v1.UserCreated',
+          label: 'LABEL_OPTIONAL',
+        },
+      ],
+    },
+  ] as JsonValue,
 }
