@@ -8,12 +8,11 @@ import type { LiveRegistry } from '../schemas/live-registry.ts'
 import type { PayloadSchema } from '../schemas/registry.ts'
 import type { SecretFields } from '../schemas/secret-fields.ts'
 import type { WireLimits } from '../wire/limits.ts'
-import type { FrameScan } from '../wire/message-frame.ts'
 import { Reader } from '../wire/reader.ts'
 import { Allowance, readStruct, unwrapPayload } from '../wire/struct.ts'
 import { subjectsOf } from './frame-facts.ts'
 import type { ShieldMetrics } from './metrics.ts'
-import type { ValidFrame } from './validate.ts'
+import type { FrameFacts, ValidFrame } from './validate.ts'
 
 type JudgedFrame = Pick<ValidFrame, 'scan' | 'tenantId' | 'command'>
 
@@ -97,7 +96,7 @@ const violationOf = ({ shape }: PayloadSchema, value: JsonValue): ShapeViolation
   value === twice ? keyTwice : shape.check(value)
 
 /** The frame was found good: its Structs are within the limits. */
-function payloadOf({ payload }: FrameScan, limits: WireLimits): JsonValue {
+function payloadOf({ payload }: FrameFacts, limits: WireLimits): JsonValue {
   const allowance = new Allowance(limits)
   const value = readStruct(new Reader(payload), payload.length, 1, allowance)
   return keysIn(value) === allowance.keys ? unwrapPayload(value) : twice
