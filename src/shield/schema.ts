@@ -100,7 +100,7 @@ interface FieldRule {
   readonly isRepeated: boolean
   readonly isText: boolean
   readonly oneof: string | undefined
-  /** Its bit among the singular fields of its message, and the bits of the other fields of its oneof. */
+  /** Its bit among the singular fields of its message, 0 for none, and the bits of the other fields of its oneof. */
   bit: number
   rivals: number
   /** It may name the frame. */
@@ -121,8 +121,8 @@ interface MessageRule {
   readonly required: FieldRule[]
 }
 
-/** Singular fields of one message; the bits of a number are that many. */
-const maxSingularFields = 32
+/** Of a number: so many fields of one message are noted in it. */
+const bits = 32
 
 type Range = 'any' | 'bool' | 'int32' | 'uint32'
 
@@ -148,17 +148,16 @@ function ruleOf(message: DescMessage, rules: Map<string, MessageRule>, payload: 
   return rule
 }
 
+/** Bits go to the fields of oneofs first; what is left without one is noted in a set of its message. */
 function giveBits({ name, fields }: MessageRule): void {
   const singular = [...fields.values()].filter(({ isRepeated }) => !isRepeated)
-  if (singular.length > maxSingularFields) {
-    throw unsupported(
-      `${name} has ${singular.length} fields that are not repeated, at most ${maxSingularFields} may be`,
-    )
-  }
-  for (const [i, field] of singular.entries()) field.bit = 1 << i
-  for (const field of singular) {
-    if (field.oneof === undefined) continue
-    for (const other of singular) if (other !== field && other.oneof === field.oneof) field.rivals |= other.bit
+  const inOneofs = singular.filter(({ oneof }) => oneof !== undefined)
+  if (inOneofs.length > bits)
+    throw unsupported(`${name} has ${inOneofs.length} fields in oneofs, at most ${bits} may be`)
+  const alone = singular.filter(({ oneof }) => oneof === undefined)
+  for (const [i, field] of [...inOneofs, ...alone].slice(0, bits).entries()) field.bit = 1 << i
+  for (const field of inOneofs) {
+    for (const other of inOneofs) if (other !== field && other.oneof === field.oneof) field.rivals |= other.bit
   }
 }
 
@@ -319,6 +318,7 @@ class Walk {
   #message(rule: MessageRule, end: number, depth: number): void {
     if (depth > this.#maxDepth) throw new Stop('TOO_DEEP')
     let seen = 0
+    let others: Set<FieldRule> | undefined
     while (this.#at < end) {
       const tag = this.#varint(end)
       const number = Math.floor(tag / 8)
@@ -328,6 +328,10 @@ class Walk {
       if ((seen & field.bit) !== 0) throw new Stop('DUPLICATE_FIELD', field.name)
       if ((seen & field.rivals) !== 0) throw new Stop('ONEOF_CONFLICT', field.name)
       seen |= field.bit
+      if (field.bit === 0 && !field.isRepeated) {
+        if (others?.has(field)) throw new Stop('DUPLICATE_FIELD', field.name)
+        others = (others ?? new Set<FieldRule>()).add(field)
+      }
       try {
         this.#value(field, tag % 8, end, depth)
       } catch (stop) {
@@ -336,7 +340,7 @@ class Walk {
       }
     }
     for (const field of rule.required) {
-      if ((seen & field.bit) === 0) throw new Stop('REQUIRED_FIELD', field.name)
+      if ((seen & field.bit) === 0 && !others?.has(field)) throw new Stop('REQUIRED_FIELD', field.name)
     }
   }
 

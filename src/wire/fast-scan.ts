@@ -30,7 +30,7 @@ const ackMetadata: readonly { ack: AckRequest; bytes: Uint8Array }[] = ackReques
 
 /** Node's own way from bytes to text, for arrays that are no Buffers too. */
 const { latin1Slice } = Buffer.prototype as unknown as {
-  latin1Slice(this: Uint8Array, start: number, end: number): string
+  readonly latin1Slice: (this: Uint8Array, start: number, end: number) => string
 }
 
 /** What stands between the outer fields and the channel, the same for all messages of a sender but two lengths. */

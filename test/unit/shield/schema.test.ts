@@ -1,7 +1,12 @@
 // The schema walk against the shipped descriptor, against a narrower one of an operator, and against every way a frame
 // can be wrong.
 import { create, toBinary, createFileRegistry, fromBinary, toJson, fromJson } from '@bufbuild/protobuf'
-import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt'
+import {
+  FieldDescriptorProto_Label,
+  FieldDescriptorProto_Type,
+  FieldDescriptorProtoSchema,
+  FileDescriptorSetSchema,
+} from '@bufbuild/protobuf/wkt'
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
@@ -211,6 +216,27 @@ describe("an operator's descriptor", () => {
     for (const junk of [new Uint8Array(), Buffer.from('not a descriptor'), shipped.subarray(0, shipped.length - 7)]) {
       expect(() => loadSchema(junk, 104)).toThrow(expect.objectContaining({ code: 'START_REFUSED' }))
     }
+  })
+
+  test('notices each field that comes twice, in a message of any size', () => {
+    const set = fromBinary(FileDescriptorSetSchema, shipped)
+    const envelope = set.file.flatMap(({ messageType }) => messageType).find(({ name }) => name === 'Envelope')!
+    const numbers = Array.from({ length: 60 }, (_, i) => 100 + i)
+    for (const number of numbers) {
+      const { STRING: type } = FieldDescriptorProto_Type
+      const { OPTIONAL: label } = FieldDescriptorProto_Label
+      envelope.field.push(create(FieldDescriptorProtoSchema, { name: `more_${number}`, number, type, label }))
+    }
+    const large = loadSchema(toBinary(FileDescriptorSetSchema, set), 104)
+    const each = numbers.flatMap((number) => bytes(number, text('x')))
+    expect(violation(envelopeWith([], each), large)).toBeUndefined()
+    for (const number of numbers) {
+      expect(violation(envelopeWith([], [...each, ...bytes(number, text('x'))]), large)).toEqual({
+        rule: 'DUPLICATE_FIELD',
+        path: `more_${number}`,
+      })
+    }
+    expect(violation(envelopeWith([], [...each, ...bytes(20, [])]), large)).toMatchObject({ rule: 'ONEOF_CONFLICT' })
   })
 
   test('knows every kind of field: packed numbers, fixed numbers, enums, maps', () => {
