@@ -60,8 +60,8 @@ export interface CheckPorts extends JudgePorts {
   readonly attestationPath?: string
   /** Files whose checks are part of this run's catalogue; absent: none. */
   readonly plugins?: readonly PluginEntry[]
-  /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
-  atEnd?(end: () => void): void
+  /** Calls back at the end of the run, last first, and waits. Only for checks without a resource: others look elsewhere. */
+  atEnd?(end: () => void | Promise<void>): void
 }
 
 /** No facts: why a probe came to none. Codes and what they mean stand in stops.ts. */

@@ -28,14 +28,21 @@ interface RunOptions {
   readonly excuse: (ended: Ended) => Ended
 }
 
+/**
+ * Each starts programs, up to four: on two cores, more at once would make each of them late for what it promises. They
+ * wait here, since a check is timed from its turn.
+ */
+const bootAtOnce = 2
+
 export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
   const ended = new Map<string, Promise<Ended>>()
-  const slots = createSlots(options.jobs ?? 8)
+  const { jobs = 8 } = options
   const look = createLooker(ports, options)
   const all: Ended[] = []
   for (const phase of phases) {
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
+    const slots = createSlots(Math.min(jobs, phase === 'boot' ? bootAtOnce : jobs))
     const isBegun = blocker === undefined && options.stop?.aborted !== true
     const hasWork = isBegun && inPhase.some(({ skip }) => skip === undefined)
     const end = hasWork ? await options.onPhase?.(phase, options.spool) : undefined
