@@ -243,11 +243,7 @@ function environmentFile(name: string, env: Readonly<Record<string, string>>): s
   return path
 }
 
-interface Judged {
-  readonly id: string
-  readonly status: string
-  readonly phase: string
-}
+type Judged = Readonly<Record<'id' | 'status' | 'phase', string>>
 interface Seen {
   readonly ms: number
   readonly findings?: readonly { readonly found: string }[]

@@ -4,14 +4,7 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CheckPorts } from '../check.ts'
 import type { Host } from '../runtime/host.ts'
-import {
-  busyLane,
-  type Changes,
-  compileCacheOf,
-  freePorts,
-  inFolder,
-  startCandidate,
-} from './candidate.ts'
+import { busyLane, type Changes, compileCacheOf, freePorts, inFolder, startCandidate } from './candidate.ts'
 import { lonelyCertificate } from './certificate.ts'
 import { factsOfStart, type RefusalCase, type RefusalFacts } from './refusal.ts'
 import * as cases from './refusal-cases.ts'

@@ -1,9 +1,9 @@
 // The boot proofs with the real candidate on a healthy environment, and candidates with planted faults.
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { afterAll, describe, expect, it } from 'vitest'
+import { afterAll, describe, expect, it, vi } from 'vitest'
 import { bootChecks, createBootChecks } from '../../../src/preflight/boot/boot-checks.ts'
 import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
 import type { Check } from '../../../src/preflight/check.ts'
@@ -29,6 +29,10 @@ function alone(checks: readonly Check[]): Check[] {
 describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate', () => {
   it('refuses every fault and starts without one', { timeout: 120_000 }, async () => {
     const spool = openCommandSpool(systemClock)
+    const temporary = join(folder, 'temporary')
+    mkdirSync(temporary)
+    for (const path of [folder, temporary]) chmodSync(path, 0o755) // Postgres is somebody else
+    vi.stubEnv('TMPDIR', temporary)
     try {
       // As production has it: a key is pinned, and there is no certificate yet.
       const certificate = join(folder, 'go.json')
@@ -43,6 +47,8 @@ describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate',
         process.stdout.write(`${id} ${ms} ms: ${observed ?? JSON.stringify(findings)}\n`)
       }
       expect(words).toEqual(Object.fromEntries(bootChecks.map(({ id }) => [id, 'pass'])))
+      // Nothing of it is left: no data, no cache, no stand-in that would still write.
+      expect(readdirSync(temporary)).toEqual([])
       // Everything that was started is recorded, with its words, and has ended.
       const commands = spool.commands()
       expect(commands.length).toBeGreaterThanOrEqual(18)
@@ -50,6 +56,7 @@ describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('the real candidate',
       const skip = commands.find(({ folder: name }) => name.includes('told-to-skip'))!
       expect(spool.read(skip, 'stderr', 10_000).bytes.toString()).toContain('rule  shield.jwt-skip-absent PRESENT')
     } finally {
+      vi.unstubAllEnvs()
       spool.close()
     }
   })
