@@ -45,23 +45,28 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
     const slots = createSlots(Math.min(jobs, phase === 'boot' ? bootAtOnce : jobs))
     const isBegun = blocker === undefined && options.stop?.aborted !== true
     const hasWork = isBegun && inPhase.some(({ skip }) => skip === undefined)
-    const end = hasWork ? await options.onPhase?.(phase, options.spool) : undefined
-    for (const planned of inPhase) {
-      const ending = unlessStopped(planned, options.stop, () =>
-        endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check)))),
-      )
-      ended.set(planned.check.id, ending)
-      void ending.then(({ result }) =>
-        options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
-      )
+    const prepared = hasWork ? await options.onPhase?.(phase, options) : undefined
+    try {
+      for (const planned of inPhase) {
+        const ending = unlessStopped(planned, options.stop, () =>
+          endOf(planned, ended, blocker, async () =>
+            options.excuse(await slots(() => look(planned.check, prepared?.trouble))),
+          ),
+        )
+        ended.set(planned.check.id, ending)
+        void ending.then(({ result }) =>
+          options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
+        )
+      }
+      // Released in plan order, whoever was first.
+      for (const planned of inPhase) {
+        const one = await ended.get(planned.check.id)!
+        all.push(one)
+        options.progress?.release?.(one)
+      }
+    } finally {
+      await prepared?.end()
     }
-    // Released in plan order, whoever was first.
-    for (const planned of inPhase) {
-      const one = await ended.get(planned.check.id)!
-      all.push(one)
-      options.progress?.release?.(one)
-    }
-    await end?.()
   }
   return all
 }
@@ -134,12 +139,18 @@ const retryEveryMs = 500
 const defaultTimeoutMs = 30 * 60_000
 
 /** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
-function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (check: Check) => Promise<Ended> {
+function createLooker(
+  ports: CheckPorts,
+  options: Omit<RunOptions, 'excuse'>,
+): (check: Check, trouble: string | undefined) => Promise<Ended> {
   const { clock, prober, waitMs = 0, timeoutMs = defaultTimeoutMs } = options
   const waitUntilMs = clock.monotonic() + waitMs
   const endMs = clock.monotonic() + timeoutMs
 
-  async function answerInTime(check: Check): Promise<Answer> {
+  async function answerInTime(check: Check, trouble: string | undefined): Promise<Answer> {
+    if (trouble !== undefined && check.probe !== undefined) {
+      return { stopped: { code: 'NO_CANDIDATE', observed: trouble, step: 'start' } }
+    }
     const leftMs = endMs - clock.monotonic()
     if (leftMs <= 0) return { stopped: { code: 'RUN_DEADLINE', observed: 'the time of the whole run was over' } }
     return await prober.answer({ ...check, deadlineMs: Math.min(check.deadlineMs, leftMs) }, ports)
@@ -148,12 +159,12 @@ function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (
   const canHeal = (check: Check, answer: Answer): boolean =>
     'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
 
-  return async (check) => {
+  return async (check, trouble) => {
     const attempts: Attempt[] = []
     let answer: Answer
     for (;;) {
       const startedMs = clock.monotonic()
-      answer = await answerInTime(check)
+      answer = await answerInTime(check, trouble)
       const ms = Math.round(clock.monotonic() - startedMs)
       attempts.push({ ms, ...('stopped' in answer && { code: answer.stopped.code }) })
       if (!canHeal(check, answer)) break
