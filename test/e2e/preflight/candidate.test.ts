@@ -12,10 +12,11 @@ import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest'
 import { systemClock } from '../../../src/base/clock.ts'
 import { createCandidateSystem } from '../../../src/preflight/candidate/candidate-system.ts'
 import type { Report } from '../../../src/preflight/report.ts'
+import { compiled } from '../../support/compiled.ts'
 import { strongSecret } from '../../support/environments.ts'
 import { wordOf } from '../../support/preflight-run.ts'
-import { skipWithout } from '../../support/servers/neighbours.ts'
 import { type NatsServerProcess, startNatsServer } from '../../support/servers/nats-server.ts'
+import { skipWithout } from '../../support/servers/neighbours.ts'
 
 const launcher = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-run-'))
@@ -29,8 +30,6 @@ beforeAll(async () => {
   mkdirSync(temporary)
   nats = await startNatsServer({ config: 'max_payload: 8MB' })
   const { PATH } = process.env
-  // The command and both programs start four times: what is compiled is kept.
-  const compiled = join(folder, 'compiled')
   env = {
     PATH,
     NODE_COMPILE_CACHE: compiled,

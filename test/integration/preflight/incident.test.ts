@@ -11,22 +11,23 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, describe, expect, it } from 'vitest'
 import { canonicalJson, digestOf } from '../../../src/base/canonical-json.ts'
 import { systemClock } from '../../../src/base/clock.ts'
+import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { formatJson } from '../../../src/preflight/format-json.ts'
 import { formatText } from '../../../src/preflight/format-text.ts'
 import { unpackFiles } from '../../../src/preflight/incident/archive.ts'
 import { verifyBundle } from '../../../src/preflight/incident/bundle.ts'
 import { openCommandSpool } from '../../../src/preflight/incident/commands.ts'
 import { type IncidentRequest, runWithIncident } from '../../../src/preflight/incident/incident.ts'
+import type { PreflightInputs } from '../../../src/preflight/inputs.ts'
+import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import { createProber } from '../../../src/preflight/prober.ts'
 import type { Report } from '../../../src/preflight/report.ts'
-import { checkPortsOf } from '../../../src/preflight/ports.ts'
-import type { PreflightInputs } from '../../../src/preflight/inputs.ts'
-import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
-import { productionEnvironment } from '../../support/environments.ts'
-import { runCommand } from '../../support/run-command.ts'
 import { keyTextOf } from '../../../src/waivers/sign.ts'
+import { compiled } from '../../support/compiled.ts'
+import { productionEnvironment } from '../../support/environments.ts'
 import { plantedSecrets, printedForms } from '../../support/planted-secrets.ts'
+import { runCommand } from '../../support/run-command.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'arqonbus-incident-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -278,7 +279,10 @@ describe('a process that looks', () => {
 describe('the command line', () => {
   const command = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
   async function preflight(cwd: string, args: readonly string[], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, [command, 'preflight', ...args], { cwd, env: { ...tools, ...env } })
+    const child = spawn(process.execPath, [command, 'preflight', ...args], {
+      cwd,
+      env: { ...tools, NODE_COMPILE_CACHE: compiled, ...env },
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))
