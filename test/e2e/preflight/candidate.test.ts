@@ -124,6 +124,7 @@ describe.skipIf(skipWithout('nats'))('preflight run --candidate', () => {
       'live.protobuf-only': 'not-applicable',
       'live.schema-enforced': 'pass',
       'live.shield-accepts-valid-token': 'pass',
+      'live.shield-event-projected': 'not-applicable',
       'live.shield-rejects-bad-tokens': 'pass',
       'live.shield-rejects-missing-token': 'pass',
       'live.shield-routes-payload': 'pass',
