@@ -216,7 +216,7 @@ export interface Check<F = JsonObject> extends CheckHead {
    * killed when a deadline passes.
    */
   readonly resource?: string
-  /** Probes of one lane run one at a time, in this process; a deadline counts from a probe's turn. */
+  /** Checks of one lane run one at a time, and are timed from their turn: one is not late because of another. */
   readonly lane?: string
   judge(facts: F, ports: JudgePorts): CheckResult
   /** Asks a program to judge these facts, so that `judge` knows the answer. Never rejects. */

@@ -28,21 +28,15 @@ interface RunOptions {
   readonly excuse: (ended: Ended) => Ended
 }
 
-/**
- * Each starts programs, up to four: on two cores, more at once would make each of them late for what it promises. They
- * wait here, since a check is timed from its turn.
- */
-const bootAtOnce = 2
-
 export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
   const ended = new Map<string, Promise<Ended>>()
-  const { jobs = 8 } = options
+  const slots = createSlots(options.jobs ?? 8)
+  const lanes = createLanes()
   const look = createLooker(ports, options)
   const all: Ended[] = []
   for (const phase of phases) {
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
-    const slots = createSlots(Math.min(jobs, phase === 'boot' ? bootAtOnce : jobs))
     const isBegun = blocker === undefined && options.stop?.aborted !== true
     const hasWork = isBegun && inPhase.some(({ skip }) => skip === undefined)
     const prepared = hasWork ? await options.onPhase?.(phase, options) : undefined
@@ -50,7 +44,8 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
       for (const planned of inPhase) {
         const ending = unlessStopped(planned, options.stop, () =>
           endOf(planned, ended, blocker, async () =>
-            options.excuse(await slots(() => look(planned.check, prepared?.trouble))),
+            // Whoever waits for a lane keeps no slot from others.
+            options.excuse(await lanes(planned.check, () => slots(() => look(planned.check, prepared?.trouble)))),
           ),
         )
         ended.set(planned.check.id, ending)
@@ -224,5 +219,16 @@ function createSlots(count: number): <T>(run: () => Promise<T>) => Promise<T> {
       if (next === undefined) free++
       else next()
     }
+  }
+}
+
+/** One after the other in each lane, in the order of the calls; at once without one. */
+function createLanes(): <T>(check: Check, run: () => Promise<T>) => Promise<T> {
+  const lanes = new Map<string, ReturnType<typeof createSlots>>()
+  return async ({ lane }, run) => {
+    if (lane === undefined) return await run()
+    const inTurn = lanes.get(lane) ?? createSlots(1)
+    lanes.set(lane, inTurn)
+    return await inTurn(run)
   }
 }

@@ -249,6 +249,12 @@ function socketsOf(folder: string): string[] {
   }
 }
 
+/**
+ * Of checks: two run at a time, of two kinds: those whose candidates are refused at once, and those with services that are
+ * away, or there. On two cores more would make each of them late for what it promises.
+ */
+export const lanes = { refused: 'refused candidates', withServices: 'candidates with services' } as const
+
 type Lane = <T>(work: () => Promise<T>) => Promise<T>
 
 function createLane(width: number): Lane {

@@ -30,7 +30,7 @@ const fails = (name: string, code: string, program: 'bus' | 'shield', ...program
   expect: { code, findings: [`${program} ${code}`] },
 })
 
-export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & {
+export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects' | 'lane'> & {
   readonly at: { readonly host: Host; readonly redMs: number }
 }
 
