@@ -1,5 +1,6 @@
 // Does health turn red? Each service is cut off once, and given back: the program has to leave healthy, name the part
-// that is away, and come back once all of them are there. A health endpoint that answers the same whatever happens is found here.
+// that is away, and come back once all of them are there. A health endpoint that answers the same whatever happens is
+// found here.
 import { setTimeout as pause } from 'node:timers/promises'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import { answerOf } from '../live/health.ts'
