@@ -33,6 +33,8 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
   const slots = createSlots(options.jobs ?? 8)
   const lanes = createLanes()
   const look = createLooker(ports, options)
+  const begin = async (check: Check, trouble: string | undefined): Promise<Ended> =>
+    options.stop?.aborted === true ? leftOut(check, interrupted) : await look(check, trouble)
   const all: Ended[] = []
   for (const phase of phases) {
     const blocker = stopperOf(phase, all, options)
@@ -45,7 +47,7 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
         const ending = unlessStopped(planned, options.stop, () =>
           endOf(planned, ended, blocker, async () =>
             // Whoever waits for a lane keeps no slot from others.
-            options.excuse(await lanes(planned.check, () => slots(() => look(planned.check, prepared?.trouble)))),
+            options.excuse(await lanes(planned.check, () => slots(() => begin(planned.check, prepared?.trouble)))),
           ),
         )
         ended.set(planned.check.id, ending)
@@ -66,6 +68,8 @@ export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions
   return all
 }
 
+const interrupted = { kind: 'not-selected', because: 'interrupted' } as const
+
 /** What was not at its end when somebody stopped the run counts as left out by them. */
 async function unlessStopped(
   { check, skip }: PlannedCheck,
@@ -73,10 +77,9 @@ async function unlessStopped(
   run: () => Promise<Ended>,
 ): Promise<Ended> {
   if (stop === undefined || skip !== undefined) return await run()
-  const interrupted = leftOut(check, { kind: 'not-selected', because: 'interrupted' })
-  if (stop.aborted) return interrupted
+  if (stop.aborted) return leftOut(check, interrupted)
   return await new Promise<Ended>((resolve, reject) => {
-    const end = (): void => resolve(interrupted)
+    const end = (): void => resolve(leftOut(check, interrupted))
     stop.addEventListener('abort', end, { once: true })
     void run()
       .finally(() => stop.removeEventListener('abort', end))
