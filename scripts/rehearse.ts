@@ -243,6 +243,32 @@ function environmentFile(name: string, env: Readonly<Record<string, string>>): s
   return path
 }
 
+type Judged = Readonly<Record<'id' | 'status' | 'phase', string>>
+interface Seen {
+  readonly ms: number
+  readonly findings?: readonly { readonly found: string }[]
+  readonly observed?: string
+}
+
+/** What the runbook promises of each proof that starts the candidate. */
+const bootProofMs = 10_000
+
+/** Says which were slowest; throws where one broke the promise. */
+function holdBootProofs(results: readonly Judged[], seen: Readonly<Record<string, Seen>>): void {
+  const proofs = results
+    .filter(({ phase, status }) => phase === 'boot' && status !== 'skip')
+    .map(({ id }) => ({ id, ms: seen[id]?.ms ?? Number.NaN }))
+    .sort((a, b) => b.ms - a.ms)
+  say(`${proofs.length} boot proofs, slowest first`)
+  for (const { id, ms } of proofs) console.log(`          ${(ms / 1_000).toFixed(1).padStart(4)} s  ${id}`)
+  const late = proofs.filter(({ ms }) => !(ms < bootProofMs))
+  if (proofs.length === 0 || late.length > 0) {
+    throw new Error(
+      `not each boot proof took less than ${bootProofMs / 1_000} s: ${late.map(({ id }) => id).join(', ')}`,
+    )
+  }
+}
+
 async function rehearse(): Promise<void> {
   if (execFileSync('git', ['status', '--porcelain'], { cwd: root }).toString() !== '') {
     throw new Error('the checkout has changes: a certificate is of a commit, and of nothing else')
@@ -333,8 +359,8 @@ async function rehearse(): Promise<void> {
   writeFileSync(at('report.json'), judged.out)
   if (judged.out === '') throw new Error(`preflight run printed nothing: exit ${judged.exit}\n${judged.errors}`)
   const report = JSON.parse(judged.out) as {
-    canonical: { verdict: string; results: { id: string; status: string; code?: string }[] }
-    observations: { results: Record<string, { findings?: { found: string }[]; observed?: string }> }
+    canonical: { verdict: string; results: Judged[] }
+    observations: { results: Record<string, Seen> }
   }
   const { verdict, results } = report.canonical
   const counts = Object.entries(Object.groupBy(results, ({ status }) => status))
@@ -347,6 +373,8 @@ async function rehearse(): Promise<void> {
     const seen = report.observations.results[id]
     console.log(`          ${status} ${id}: ${seen?.findings?.map(({ found }) => found).join('; ') ?? seen?.observed}`)
   }
+  // A blocker before them leaves them out; without gates they run, and there is no GO.
+  if (verdict !== 'NO-GO') holdBootProofs(results, report.observations.results)
   if (verdict !== 'GO') {
     console.log(judged.errors)
     throw new Error(`the verdict is ${verdict}`)

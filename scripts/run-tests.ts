@@ -25,8 +25,10 @@ function runVitest(report: string, extra: readonly string[]): Promise<number> {
   const vitest = join(dirname(require.resolve('vitest/package.json')), 'vitest.mjs')
   const args = [vitest, 'run', ...projects.flatMap((project) => ['--project', project])]
   args.push('--reporter=default', '--reporter=json', `--outputFile.json=${report}`, ...extra)
-  // Tests that start programs find the same Node, whoever started this one.
-  const env = { ...process.env, PATH: `${dirname(node)}:${process.env['PATH'] ?? ''}` }
+  // Tests that start programs find the same Node, whoever started this one; what is compiled for one serves the next.
+  const compiled = join(root, 'node_modules/.cache/compiled')
+  const path = `${dirname(node)}:${process.env['PATH'] ?? ''}`
+  const env = { NODE_COMPILE_CACHE: compiled, ...process.env, PATH: path }
   const child = spawn(node, args, { cwd: root, stdio: 'inherit', env })
   for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => child.kill(signal))
   return new Promise((done, fail) => {

@@ -60,8 +60,8 @@ export interface CheckPorts extends JudgePorts {
   readonly attestationPath?: string
   /** Files whose checks are part of this run's catalogue; absent: none. */
   readonly plugins?: readonly PluginEntry[]
-  /** Calls back at the end of the run, last first. Only for checks without a resource: others look elsewhere. */
-  atEnd?(end: () => void): void
+  /** Calls back at the end of the run, last first, and waits. Only for checks without a resource: others look elsewhere. */
+  atEnd?(end: () => void | Promise<void>): void
 }
 
 /** No facts: why a probe came to none. Codes and what they mean stand in stops.ts. */
@@ -216,7 +216,7 @@ export interface Check<F = JsonObject> extends CheckHead {
    * killed when a deadline passes.
    */
   readonly resource?: string
-  /** Probes of one lane run one at a time, in this process; a deadline counts from a probe's turn. */
+  /** Checks of one lane run one at a time, and are timed from their turn: one is not late because of another. */
   readonly lane?: string
   judge(facts: F, ports: JudgePorts): CheckResult
   /** Asks a program to judge these facts, so that `judge` knows the answer. Never rejects. */

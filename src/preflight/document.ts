@@ -80,7 +80,8 @@ sets itself are not seen.
 The live checks need a started system: \`--target bus=ws://…,http=http://…,telemetry=ws://…,shield=ws://…\`. Where none runs
 yet, \`--candidate\` starts bus and Shield of this package when the phase begins, in the judged environment with its stores
 and its NATS, on loopback, without TLS of their own, under a permit, and ends them afterwards; a bus that serves on that NATS
-already makes the candidate refuse, and has to be named with \`--target\`. The checks use the secrets of the environment
+already makes the candidate refuse, and has to be named with \`--target\`. Where the candidate does not start, no live check
+looks, and each says why (NO_CANDIDATE). The checks use the secrets of the environment
 they are given, tokens of two minutes that are never written, and the reserved tenants \`arqon-preflight\` and
 \`arqon-preflight-b\`; where the bus asks for no token (dev), the tenant \`default\`. What passes between
 Shield and bus is heard on NATS, over a connection of the preflight's own with the user of \`NATS_URL\`: messages on their way

@@ -60,8 +60,19 @@ export interface Progress {
   write(ended: { readonly id: string; readonly status: Result['status']; readonly planned: number }): void
 }
 
-/** Resolves with what is to be done, and waited for, when the phase is over. `spool` records every process. */
-export type OnPhase = (phase: Phase, spool: CommandSpool | undefined) => Promise<(() => Promise<void>) | undefined>
+/** What was made ready for a phase. */
+export interface Prepared {
+  /** Why the system of its checks did not start: none of them looks, each is told (NO_CANDIDATE). */
+  readonly trouble?: string
+  /** Waited for when the phase is over, however it ends. */
+  end(): Promise<void>
+}
+
+/** `spool` records every process; `stop` is aborted when nobody waits for the phase any more. */
+export type OnPhase = (
+  phase: Phase,
+  ports: { readonly spool?: CommandSpool; readonly stop?: AbortSignal },
+) => Promise<Prepared | undefined>
 
 export interface PreflightPorts
   extends Pick<ContextOptions, 'readFile' | 'files' | 'localAddresses' | 'overlay'>,

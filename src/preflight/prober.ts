@@ -50,7 +50,7 @@ export function createProber(inputs: ProbeInputs, spool?: CommandSpool, stop?: A
   const children = new Map<string, ProbeChild>()
   const queues = new Map<string, Promise<unknown>>()
 
-  /** One after the other for one resource or lane: what writes there is alone. */
+  /** One after the other for one resource: what writes there is alone. */
   function inTurn<T>(resource: string, run: () => Promise<T>): Promise<T> {
     const turn = (queues.get(resource) ?? Promise.resolve()).then(run, run)
     queues.set(resource, turn)
@@ -69,8 +69,7 @@ export function createProber(inputs: ProbeInputs, spool?: CommandSpool, stop?: A
   return {
     async answer(check, ports) {
       if (check.probe === undefined) return { facts: {} }
-      const { resource, lane } = check
-      if (lane !== undefined) return await inTurn(`lane ${lane}`, () => lookHere(check, ports, stop))
+      const { resource } = check
       if (resource !== undefined) return await inTurn(resource, () => askChild(check, resource))
       return await lookHere(check, ports, stop)
     },

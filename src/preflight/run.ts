@@ -26,7 +26,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     ms: clock.monotonic() - startedMs,
   })
   let prober: Prober | undefined
-  const ends: (() => void)[] = []
+  const ends: (() => void | Promise<void>)[] = []
   try {
     const basePorts = checkPortsOf(inputs, ports, clock)
     const { checks, plugins, digest } = await wholeCatalogue(inputs, basePorts, ports)
@@ -63,7 +63,7 @@ export async function runPreflight(inputs: PreflightInputs, ports: PreflightPort
     return faultReport(error, inputs.profile ?? 'dev', facts())
   } finally {
     await prober?.close()
-    for (const end of ends.reverse()) quietly(end)
+    for (const end of ends.reverse()) await quietly(end)
   }
 }
 
@@ -77,9 +77,9 @@ function refuseGateInGate(plan: Plan, { env, shell }: PreflightInputs): void {
 }
 
 /** What cannot be cleared away changes no verdict: the next run sees that its owner is gone. */
-function quietly(end: () => void): void {
+async function quietly(end: () => void | Promise<void>): Promise<void> {
   try {
-    end()
+    await end()
   } catch {
     // As said above.
   }

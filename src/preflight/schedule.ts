@@ -31,33 +31,44 @@ interface RunOptions {
 export async function runPlan(plan: Plan, ports: CheckPorts, options: RunOptions): Promise<readonly Ended[]> {
   const ended = new Map<string, Promise<Ended>>()
   const slots = createSlots(options.jobs ?? 8)
+  const lanes = createLanes()
   const look = createLooker(ports, options)
+  const begin = async (check: Check, trouble: string | undefined): Promise<Ended> =>
+    options.stop?.aborted === true ? leftOut(check, interrupted) : await look(check, trouble)
   const all: Ended[] = []
   for (const phase of phases) {
     const blocker = stopperOf(phase, all, options)
     const inPhase = plan.checks.filter(({ check }) => check.phase === phase)
     const isBegun = blocker === undefined && options.stop?.aborted !== true
     const hasWork = isBegun && inPhase.some(({ skip }) => skip === undefined)
-    const end = hasWork ? await options.onPhase?.(phase, options.spool) : undefined
-    for (const planned of inPhase) {
-      const ending = unlessStopped(planned, options.stop, () =>
-        endOf(planned, ended, blocker, async () => options.excuse(await slots(() => look(planned.check)))),
-      )
-      ended.set(planned.check.id, ending)
-      void ending.then(({ result }) =>
-        options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
-      )
+    const prepared = hasWork ? await options.onPhase?.(phase, options) : undefined
+    try {
+      for (const planned of inPhase) {
+        const ending = unlessStopped(planned, options.stop, () =>
+          endOf(planned, ended, blocker, async () =>
+            // Whoever waits for a lane keeps no slot from others.
+            options.excuse(await lanes(planned.check, () => slots(() => begin(planned.check, prepared?.trouble)))),
+          ),
+        )
+        ended.set(planned.check.id, ending)
+        void ending.then(({ result }) =>
+          options.progress?.write({ id: result.id, status: result.status, planned: plan.checks.length }),
+        )
+      }
+      // Released in plan order, whoever was first.
+      for (const planned of inPhase) {
+        const one = await ended.get(planned.check.id)!
+        all.push(one)
+        options.progress?.release?.(one)
+      }
+    } finally {
+      await prepared?.end()
     }
-    // Released in plan order, whoever was first.
-    for (const planned of inPhase) {
-      const one = await ended.get(planned.check.id)!
-      all.push(one)
-      options.progress?.release?.(one)
-    }
-    await end?.()
   }
   return all
 }
+
+const interrupted = { kind: 'not-selected', because: 'interrupted' } as const
 
 /** What was not at its end when somebody stopped the run counts as left out by them. */
 async function unlessStopped(
@@ -66,10 +77,9 @@ async function unlessStopped(
   run: () => Promise<Ended>,
 ): Promise<Ended> {
   if (stop === undefined || skip !== undefined) return await run()
-  const interrupted = leftOut(check, { kind: 'not-selected', because: 'interrupted' })
-  if (stop.aborted) return interrupted
+  if (stop.aborted) return leftOut(check, interrupted)
   return await new Promise<Ended>((resolve, reject) => {
-    const end = (): void => resolve(interrupted)
+    const end = (): void => resolve(leftOut(check, interrupted))
     stop.addEventListener('abort', end, { once: true })
     void run()
       .finally(() => stop.removeEventListener('abort', end))
@@ -127,12 +137,18 @@ const retryEveryMs = 500
 const defaultTimeoutMs = 30 * 60_000
 
 /** Looks, again while --wait lasts and the code is one that can heal, and judges the last answer. */
-function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (check: Check) => Promise<Ended> {
+function createLooker(
+  ports: CheckPorts,
+  options: Omit<RunOptions, 'excuse'>,
+): (check: Check, trouble: string | undefined) => Promise<Ended> {
   const { clock, prober, waitMs = 0, timeoutMs = defaultTimeoutMs } = options
   const waitUntilMs = clock.monotonic() + waitMs
   const endMs = clock.monotonic() + timeoutMs
 
-  async function answerInTime(check: Check): Promise<Answer> {
+  async function answerInTime(check: Check, trouble: string | undefined): Promise<Answer> {
+    if (trouble !== undefined && check.probe !== undefined) {
+      return { stopped: { code: 'NO_CANDIDATE', observed: trouble, step: 'start' } }
+    }
     const leftMs = endMs - clock.monotonic()
     if (leftMs <= 0) return { stopped: { code: 'RUN_DEADLINE', observed: 'the time of the whole run was over' } }
     return await prober.answer({ ...check, deadlineMs: Math.min(check.deadlineMs, leftMs) }, ports)
@@ -141,12 +157,12 @@ function createLooker(ports: CheckPorts, options: Omit<RunOptions, 'excuse'>): (
   const canHeal = (check: Check, answer: Answer): boolean =>
     'stopped' in answer && check.retryOn?.includes(answer.stopped.code) === true && clock.monotonic() < waitUntilMs
 
-  return async (check) => {
+  return async (check, trouble) => {
     const attempts: Attempt[] = []
     let answer: Answer
     for (;;) {
       const startedMs = clock.monotonic()
-      answer = await answerInTime(check)
+      answer = await answerInTime(check, trouble)
       const ms = Math.round(clock.monotonic() - startedMs)
       attempts.push({ ms, ...('stopped' in answer && { code: answer.stopped.code }) })
       if (!canHeal(check, answer)) break
@@ -206,5 +222,16 @@ function createSlots(count: number): <T>(run: () => Promise<T>) => Promise<T> {
       if (next === undefined) free++
       else next()
     }
+  }
+}
+
+/** One after the other in each lane, in the order of the calls; at once without one. */
+function createLanes(): <T>(check: Check, run: () => Promise<T>) => Promise<T> {
+  const lanes = new Map<string, ReturnType<typeof createSlots>>()
+  return async ({ lane }, run) => {
+    if (lane === undefined) return await run()
+    const inTurn = lanes.get(lane) ?? createSlots(1)
+    lanes.set(lane, inTurn)
+    return await inTurn(run)
   }
 }

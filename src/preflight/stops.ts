@@ -100,7 +100,10 @@ export const stops: Readonly<Record<string, Meaning>> = {
     'install redis-server or valkey-server, postgres and nats-server where the preflight runs: the candidate gets them in place of production’s',
   ),
   STAND_IN_FAILED: silence('dependency', 'start that program by hand: it has to run in a temporary folder on loopback'),
-  NO_CANDIDATE: silence('regression', 'see boot.starts-from-clean-tree: it says why the candidate did not start'),
+  NO_CANDIDATE: silence(
+    'regression',
+    'mend what kept the candidate from starting; boot.starts-from-clean-tree starts one too',
+  ),
   NO_FREE_PORT: silence('dependency', 'free some ports of the loopback address from 20000 to 32700'),
   NO_PROCFS: silence('dependency', 'run the boot proofs on Linux, with /proc: they look for sockets there'),
   // Ours.

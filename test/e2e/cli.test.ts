@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
+import { compiled } from '../support/compiled.ts'
 
 const command = fileURLToPath(new URL('../../bin/arqonbus.mjs', import.meta.url))
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-cli-'))
@@ -28,7 +29,7 @@ interface Ended {
 function start(args: readonly string[], env: Record<string, string> = {}): ChildProcess {
   const child = spawn(process.execPath, [command, ...args], {
     cwd: folder,
-    env: { PATH: process.env['PATH'] ?? '', ...env },
+    env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compiled, ...env },
   })
   codes.set(child, new Promise((done) => child.on('close', done)))
   return child

@@ -1,6 +1,7 @@
 // A pair of honest clients beside an attack: that they go on working is what most attacks are judged by.
 import { fork } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { compiled } from './compiled.ts'
 import { messageOf } from './system-process.ts'
 
 /** Latencies in ms from publish to delivery, since the last report. */
@@ -25,7 +26,10 @@ const child = fileURLToPath(new URL('bystander-child.ts', import.meta.url))
 
 /** Publishes 40 messages a second from its start to its end. */
 export async function startBystander(url: string, token = ''): Promise<Bystander> {
-  const started = fork(child, [url, token], { env: {}, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const started = fork(child, [url, token], {
+    env: { NODE_COMPILE_CACHE: compiled },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
   let log = ''
   started.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
   const ask = (question: string): Promise<BystanderReport> => {

@@ -2,6 +2,7 @@
 import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
+import { compiled } from './compiled.ts'
 import { messageOf } from './system-process.ts'
 
 export interface FloodReport {
@@ -21,7 +22,7 @@ const child = fileURLToPath(new URL('flood-child.ts', import.meta.url))
 /** One connection for each token, all together sending `perSecond` frames a second. Resolves when all are open. */
 export async function startFlood(url: string, tokens: readonly string[], perSecond: number): Promise<Flood> {
   const started = fork(child, [JSON.stringify({ url, tokens, perSecond })], {
-    env: {},
+    env: { NODE_COMPILE_CACHE: compiled },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   let log = ''

@@ -3,6 +3,7 @@ import { fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { expect } from 'vitest'
+import { compiled } from './compiled.ts'
 import { openRawWebSocket, type RawOptions, type RawWebSocket, rawFrame } from './raw-websocket.ts'
 
 /** A line the listener logged, or what its owner was told. */
@@ -24,7 +25,10 @@ const child = fileURLToPath(new URL('listener-child.ts', import.meta.url))
 
 /** `env`: limits of the bus, as variables. */
 export async function startListener(env: Readonly<Record<string, string>> = {}): Promise<ListenerProcess> {
-  const started = fork(child, [JSON.stringify(env)], { env: {}, stdio: ['ignore', 'ignore', 'pipe', 'ipc'] })
+  const started = fork(child, [JSON.stringify(env)], {
+    env: { NODE_COMPILE_CACHE: compiled },
+    stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
+  })
   let log = ''
   started.stderr!.on('data', (chunk: Buffer) => (log += chunk.toString()))
   const exited = once(started, 'exit') as Promise<[number | null]>

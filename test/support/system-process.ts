@@ -3,6 +3,7 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { mintToken } from '../../src/auth/mint.ts'
+import { compiled } from './compiled.ts'
 
 export interface SystemStats {
   readonly rss: number
@@ -45,7 +46,7 @@ export async function startSystem(env: Readonly<Record<string, string>> = {}): P
   const started = fork(child, [JSON.stringify(variables)], {
     // A small young generation: what grows is then what is held, not what the collector keeps in reserve.
     execArgv: ['--expose-gc', '--max-semi-space-size=8'],
-    env: {},
+    env: { NODE_COMPILE_CACHE: compiled },
     stdio: ['ignore', 'ignore', 'pipe', 'ipc'],
   })
   let log = ''

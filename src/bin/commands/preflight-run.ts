@@ -197,11 +197,11 @@ async function judge(
       progress,
       stop: terminal.stop,
       ...(runId !== undefined && { runId }),
-      async onPhase(phase, spool) {
+      async onPhase(phase, ports) {
         if (phase !== 'live' || candidate === undefined) return undefined
-        const trouble = await candidate.start(spool)
+        const trouble = await candidate.start(ports)
         if (trouble !== undefined) terminal.note(trouble)
-        return () => candidate.close()
+        return { ...(trouble !== undefined && { trouble }), end: () => candidate.close() }
       },
     },
   )

@@ -5,6 +5,7 @@ import { sharedSecret } from '../../rules/predicates.ts'
 import { type Applicability, type Check, type CheckPorts, defineCheck, type Effect, type FactsOf } from '../check.ts'
 import { type Host, thisHost } from '../runtime/host.ts'
 import * as probes from './boot-probes.ts'
+import { lanes } from './candidate.ts'
 import { type RefusalCase, refusalShape } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
 import { judgeRefusals } from './refusal-judges.ts'
@@ -54,9 +55,11 @@ function refuses(
   head: Head,
   list: readonly RefusalCase[],
   probe: (ports: CheckPorts, signal: AbortSignal) => Promise<FactsOf<typeof refusalShape>>,
+  lane: string = lanes.refused,
 ): Check {
   return defineCheck({
     ...common,
+    lane,
     ...head,
     probe,
     judge: (facts) => judgeRefusals(facts, list),
@@ -69,7 +72,12 @@ const documented = { refusalMs: 10_000, redMs: 10_000 }
 
 export function createBootChecks(host: Host, changed: Partial<typeof documented> = {}): readonly Check[] {
   const limits = { ...documented, ...changed }
-  const given = { at: { host, redMs: limits.redMs }, deadlineMs: bootDeadlineMs, effects: loopbackEffects }
+  const given = {
+    at: { host, redMs: limits.redMs },
+    lane: lanes.withServices,
+    deadlineMs: bootDeadlineMs,
+    effects: loopbackEffects,
+  }
   const proveAll = (list: readonly RefusalCase[]) => probes.proveRefusals(list, host, limits.refusalMs)
   return [
     refuses(
@@ -147,6 +155,7 @@ export function createBootChecks(host: Host, changed: Partial<typeof documented>
       },
       cases.absentStores,
       probes.proveAbsentStores(host),
+      lanes.withServices,
     ),
     refuses(
       {

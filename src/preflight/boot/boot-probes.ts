@@ -4,20 +4,11 @@ import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import type { CheckPorts } from '../check.ts'
 import type { Host } from '../runtime/host.ts'
-import {
-  busyLane,
-  type Changes,
-  compileCacheOf,
-  freePorts,
-  idleLane,
-  inFolder,
-  type Lane,
-  startCandidate,
-} from './candidate.ts'
+import { busyLane, type Changes, compileCacheOf, freePorts, inFolder, startCandidate } from './candidate.ts'
 import { lonelyCertificate } from './certificate.ts'
 import { factsOfStart, type RefusalCase, type RefusalFacts } from './refusal.ts'
 import * as cases from './refusal-cases.ts'
-import { startPostgres, startSilence } from './stand-ins.ts'
+import { type Silence, startPostgres, startSilence } from './stand-ins.ts'
 
 /** Preflight 5: a refusal takes no longer. */
 const refusalMs = 10_000
@@ -28,22 +19,25 @@ interface Attempt {
   readonly one: RefusalCase
   readonly changes?: Changes
   readonly deadlineMs?: number
-  readonly lane?: Lane
+  /** Resolves once it only waits, and keeps nobody from the processor. */
+  readonly idle?: Promise<void>
 }
 
 type Probe = (ports: CheckPorts, signal: AbortSignal) => Promise<RefusalFacts>
 
 async function attempt(attempts: readonly Attempt[], ports: CheckPorts, signal: AbortSignal, host: Host) {
   const starts = await Promise.all(
-    attempts.map(({ one, changes = {}, deadlineMs = refusalMs, lane = busyLane }) =>
-      lane(() =>
-        inFolder(async (folder) => {
-          const cache = { NODE_COMPILE_CACHE: compileCacheOf(ports) }
-          const spec = { ...one, changes: { ...one.changes, ...changes, ...cache }, deadlineMs }
+    attempts.map(({ one, changes = {}, deadlineMs = refusalMs, idle }) =>
+      inFolder(async (folder) => {
+        const cache = { NODE_COMPILE_CACHE: compileCacheOf(ports) }
+        const spec = { ...one, changes: { ...one.changes, ...changes, ...cache }, deadlineMs }
+        const { ended } = await busyLane(async () => {
           const candidate = await startCandidate(spec, { ports, signal, host, folder })
-          return factsOfStart(one, await candidate.ended)
-        }),
-      ),
+          await (idle === undefined ? candidate.ended : Promise.race([candidate.ended, idle]))
+          return candidate
+        })
+        return factsOfStart(one, await ended)
+      }),
     ),
   )
   return { starts }
@@ -61,22 +55,22 @@ export function proveRefusals(list: readonly RefusalCase[], host: Host, deadline
 
 export function proveAbsentStores(host: Host): Probe {
   return async (ports, signal) => {
-    const silence = await startSilence()
+    const silences: Silence[] = []
     try {
-      const attempts = await Promise.all(
-        cases.absentStores.map(async (one): Promise<Attempt> => {
-          const [closed] = (await freePorts(1)) as [number]
-          const at = `127.0.0.1:${one.absence === 'silent' ? silence.port : closed}`
-          const changes =
-            one.store === 'valkey'
-              ? { ARQONBUS_VALKEY_URL: `redis://${at}` }
-              : { ARQONBUS_POSTGRES_URL: `postgresql://arqonbus@${at}/arqonbus` }
-          return { one, changes, deadlineMs: strictMs, lane: idleLane }
-        }),
-      )
+      const attempts: Attempt[] = []
+      for (const one of cases.absentStores) {
+        const silence = one.absence === 'silent' ? await startSilence() : undefined
+        if (silence !== undefined) silences.push(silence)
+        const at = `127.0.0.1:${silence?.port ?? (await freePorts(1))[0]}`
+        const changes =
+          one.store === 'valkey'
+            ? { ARQONBUS_VALKEY_URL: `redis://${at}` }
+            : { ARQONBUS_POSTGRES_URL: `postgresql://arqonbus@${at}/arqonbus` }
+        attempts.push({ one, changes, deadlineMs: strictMs, ...(silence !== undefined && { idle: silence.asked }) })
+      }
       return await attempt(attempts, ports, signal, host)
     } finally {
-      await silence.close()
+      await Promise.all(silences.map((silence) => silence.close()))
     }
   }
 }

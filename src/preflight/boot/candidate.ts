@@ -249,7 +249,13 @@ function socketsOf(folder: string): string[] {
   }
 }
 
-export type Lane = <T>(work: () => Promise<T>) => Promise<T>
+/**
+ * Of checks: two run at a time, of two kinds: those whose candidates are refused at once, and those with services that are
+ * away, or there. On two cores more would make each of them late for what it promises.
+ */
+export const lanes = { refused: 'refused candidates', withServices: 'candidates with services' } as const
+
+type Lane = <T>(work: () => Promise<T>) => Promise<T>
 
 function createLane(width: number): Lane {
   const waiting: (() => void)[] = []
@@ -267,10 +273,8 @@ function createLane(width: number): Lane {
   }
 }
 
-/** Two candidates at once: more would make each slower than its deadline on a small machine. */
+/** Two candidates start at once: more would make each slower than its deadline on a small machine. */
 export const busyLane = createLane(2)
-/** Those that mostly wait for an answer that never comes keep nobody from the processor, but in their first two seconds. */
-export const idleLane = createLane(2)
 
 const caches = new WeakMap<CheckPorts, string>()
 

@@ -1,13 +1,16 @@
 // Does health turn red? Each service is cut off once, and given back: the program has to leave healthy, name the part
-// that is away, and come back. A health endpoint that answers the same whatever happens is found here.
+// that is away, and come back once all of them are there. A health endpoint that answers the same whatever happens is
+// found here.
 import { setTimeout as pause } from 'node:timers/promises'
 import { isJsonObject, type JsonObject } from '../../base/json.ts'
 import { answerOf } from '../live/health.ts'
 import { get } from '../live/http.ts'
 import type { Relays } from './relay.ts'
 
+type Program = 'bus' | 'shield'
+
 export interface CutCase {
-  readonly program: 'bus' | 'shield'
+  readonly program: Program
   readonly service: 'valkey' | 'postgres' | 'nats'
   /** One of these components has to be named. */
   readonly components: readonly string[]
@@ -25,40 +28,52 @@ export const cutCases: readonly CutCase[] = [
 const backWithinMs = 20_000
 const lookEveryMs = 100
 
-type Addresses = Readonly<Record<'bus' | 'shield', string>>
+type Addresses = Readonly<Record<Program, string>>
 
-/** Valkey alone, so that what is named is not everything; then the others. */
+/** Valkey alone first, so that what is named is not everything; it comes back as the others go. */
 const rounds = [['valkey'], ['postgres', 'nats']] as const
 
-/** Of each case the words of /ready: `before`, `during`, `after`; `named`: what was not up meanwhile. */
+/**
+ * Of each case the words of /ready: `before` anything is cut, `during`, and `after` everything is back; `named`: what was
+ * up until this cut, and is not any more.
+ */
 export async function cutAll(
   addresses: Addresses,
   relays: Relays,
   { redMs: redWithinMs, signal }: { readonly redMs: number; readonly signal: AbortSignal },
 ): Promise<JsonObject[]> {
-  const facts: JsonObject[] = []
-  for (const services of rounds) {
+  const healthy = async (): Promise<Record<Program, Look>> => {
+    const both = (['bus', 'shield'] as const).map((one) => until(addresses[one], isHealthy, backWithinMs, signal))
+    const [bus, shield] = (await Promise.all(both)) as [Look, Look]
+    return { bus, shield }
+  }
+  const before = await healthy()
+  const seen: (CutCase & { readonly look: Look; readonly cutMs: number; readonly known: readonly string[] })[] = []
+  for (const [index, services] of rounds.entries()) {
     const watched = cutCases.filter(({ service }) => services.some((name) => name === service))
-    const healthy = (): Promise<Look[]> =>
-      Promise.all(watched.map(({ program }) => until(addresses[program], isHealthy, backWithinMs, signal)))
-    const before = await healthy()
+    const known = await Promise.all(watched.map(async ({ program }) => (await look(addresses[program], signal)).notUp))
+    for (const name of rounds[index - 1] ?? []) relays[name].mend()
     const cutMs = performance.now()
     for (const name of services) relays[name].cut()
-    const during = await Promise.all(
-      watched.map(({ program, service, components }) =>
-        until(addresses[program], names(components), redWithinMs, signal, service === 'postgres'),
-      ),
+    const looks = await Promise.all(
+      watched.map(({ program, service, components }, at) => {
+        const fresh = components.filter((name) => !known[at]!.includes(name))
+        return until(addresses[program], names(fresh), redWithinMs, signal, service === 'postgres')
+      }),
     )
-    for (const name of services) relays[name].mend()
-    const after = await healthy()
-    for (const [index, { program, service }] of watched.entries()) {
-      const { status, notUp, atMs } = during[index]!
-      const redMs = Math.round(atMs - cutMs)
-      const words = { before: before[index]!.status, during: status, after: after[index]!.status }
-      facts.push({ program, service, ...words, named: [...notUp], redMs })
-    }
+    seen.push(...watched.map((one, at) => ({ ...one, look: looks[at]!, cutMs, known: known[at]! })))
   }
-  return facts
+  for (const name of rounds.at(-1)!) relays[name].mend()
+  const after = await healthy()
+  return seen.map(({ program, service, look: { status, notUp, atMs }, cutMs, known }) => ({
+    program,
+    service,
+    before: before[program].status,
+    during: status,
+    after: after[program].status,
+    named: notUp.filter((name) => !known.includes(name)),
+    redMs: Math.round(atMs - cutMs),
+  }))
 }
 
 /** Refused, and an entry of the audit log. */

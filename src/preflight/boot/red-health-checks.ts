@@ -6,7 +6,7 @@ import { word } from '../runtime/host.ts'
 import { type CutCase, cutCases } from './cuts.ts'
 import { redHealthWorlds } from './red-health-worlds.ts'
 import type { Given } from './start-check.ts'
-import { cutsOf, proveSystem } from './system.ts'
+import { cutSystem } from './system.ts'
 
 const fix = 'repair what the program reports of itself at /ready: whoever watches it is told nothing'
 
@@ -32,16 +32,17 @@ export function redHealthCheck({ at, ...given }: Given): Check {
     ...given,
     id: 'boot.health-turns-red',
     title: 'Health turns red when something is away, and green again',
-    proves: `With Valkey, then Postgres and NATS cut off from the candidate, /ready of the bus leaves healthy within ${at.redMs / 1_000} s and names the part that is away, that of Shield for NATS too; once the service is back, each is healthy again. An endpoint that is always green is found here.`,
-    evidence: 'What /ready said before, with the service cut off, and after, and which components it named.',
+    proves: `With Valkey, then Postgres and NATS cut off from the candidate, /ready of the bus leaves healthy within ${at.redMs / 1_000} s and names the part that is away, that of Shield for NATS too; once they are back, each is healthy again. An endpoint that is always green is found here.`,
+    evidence: 'What /ready said before, with the service cut off, and after, and which components it named meanwhile.',
     fix: 'The finding names the program and the service: look at how it watches that service.',
     runbook: ['L54'],
     phase: 'boot',
     severity: 'blocker',
     class: 'regression',
-    requires: ['boot.starts-from-clean-tree'],
+    // Where there is one, the payload goes first: a cut would swallow it.
+    requires: ['boot.starts-from-clean-tree', 'boot.routes-payload'],
     shape: { cuts: 'objects' },
-    probe: async (ports, signal) => ({ cuts: cutsOf(await proveSystem(ports, signal, at)) }),
+    probe: async (ports, signal) => ({ cuts: await cutSystem({ ports, signal, host: at.host }, at) }),
     judge({ cuts }) {
       const findings = cutCases.flatMap((one) => faultsOf(one, cuts))
       const observed = cuts.map(

@@ -5,7 +5,7 @@ import { arrivals } from '../live/live-checks.ts'
 import { judgeRouting } from '../live/live-judges.ts'
 import { routedWorlds } from './routed-worlds.ts'
 import type { Given } from './start-check.ts'
-import { proveSystem, routedOf } from './system.ts'
+import { routeThrough } from './system.ts'
 
 /** The certificate of production is for another name than this machine's. */
 const withoutOwnTls = (given: Applicability): Applicability => ({
@@ -32,7 +32,7 @@ export function routedCheck({ at, ...given }: Given): Check {
     appliesWhen: withoutOwnTls(given.appliesWhen),
     requires: ['boot.starts-from-clean-tree'],
     shape: { ...arrivals, back: 'objects', kept: 'objects?', linkIn: 'objects' },
-    probe: async (ports, signal) => routedOf(await proveSystem(ports, signal, at)),
+    probe: (ports, signal) => routeThrough({ ports, signal, host: at.host }),
     judge: judgeRouting,
     worlds: routedWorlds as Worlds<never>, // held to the shape when the check is proven
   })

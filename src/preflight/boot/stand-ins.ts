@@ -134,9 +134,18 @@ export async function startPostgres(place: Place): Promise<StandIn> {
 }
 
 /** Takes connections and never says a word. */
-export async function startSilence(): Promise<{ readonly port: number; close(): Promise<void> }> {
+export interface Silence {
+  readonly port: number
+  /** Resolves with the first connection. */
+  readonly asked: Promise<void>
+  close(): Promise<void>
+}
+
+export async function startSilence(): Promise<Silence> {
   const sockets = new Set<Socket>()
+  const { promise: asked, resolve: ask } = Promise.withResolvers<void>()
   const server = createServer((socket) => {
+    ask()
     sockets.add(socket)
     socket.on('error', () => undefined).on('close', () => sockets.delete(socket))
     socket.resume()
@@ -148,6 +157,7 @@ export async function startSilence(): Promise<{ readonly port: number; close(): 
   })
   return {
     port,
+    asked,
     async close() {
       const closed = new Promise((resolve) => server.close(resolve))
       for (const socket of sockets) socket.destroy()

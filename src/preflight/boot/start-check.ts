@@ -3,8 +3,9 @@
 import type { JsonObject } from '../../base/json.ts'
 import { version } from '../../base/version.ts'
 import { type Check, defineCheck, type World } from '../check.ts'
+import type { Host } from '../runtime/host.ts'
 import { judgeStarts } from './start-judges.ts'
-import { proveSystem, unborn } from './system.ts'
+import { proveCleanStart, unborn } from './system.ts'
 
 const good = (program: string): JsonObject => ({
   program,
@@ -29,8 +30,8 @@ const fails = (name: string, code: string, program: 'bus' | 'shield', ...program
   expect: { code, findings: [`${program} ${code}`] },
 })
 
-export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects'> & {
-  readonly at: Parameters<typeof proveSystem>[2]
+export type Given = Pick<Check, 'appliesWhen' | 'deadlineMs' | 'effects' | 'lane'> & {
+  readonly at: { readonly host: Host; readonly redMs: number }
 }
 
 export function cleanStartCheck({ at, ...given }: Given): Check {
@@ -48,7 +49,7 @@ export function cleanStartCheck({ at, ...given }: Given): Check {
     class: 'regression',
     requires: ['meta.config-valid', 'runtime.tree-matches-lock'],
     shape: { programs: 'objects' },
-    probe: async (ports, signal) => ({ programs: (await proveSystem(ports, signal, at)).programs }),
+    probe: async (ports, signal) => ({ programs: await proveCleanStart({ ports, signal, host: at.host }) }),
     judge: judgeStarts,
     worlds: {
       passes: [world('both start', bus, shield)],

@@ -1,11 +1,10 @@
-// The candidate without a fault: bus and Shield on stand-ins, each behind a relay that can be cut. One start serves every
-// proof of a run: what the programs say of themselves, what becomes of a payload, what their health says of a cut.
+// The candidate without a fault: bus and Shield on stand-ins, each behind a relay that can be cut. It is started twice: as
+// it would be by hand, for what the programs say of themselves and how they end; then once more, for what becomes of a
+// payload and what health says of a cut.
 import type { JsonObject } from '../../base/json.ts'
 import { createRuleContext } from '../../rules/context.ts'
-import { sharedSecret } from '../../rules/predicates.ts'
 import type { CheckPorts } from '../check.ts'
 import { followPayload } from '../live/routing.ts'
-import { toStop } from '../nats/nats-probes.ts'
 import type { Host } from '../runtime/host.ts'
 import { ProbeStop } from '../stops.ts'
 import {
@@ -14,13 +13,14 @@ import {
   candidateEnvironment,
   type CandidateProgram,
   type Changes,
+  compileCacheOf,
   inFolder,
   startCandidate,
 } from './candidate.ts'
 import { cutAll } from './cuts.ts'
 import { reasonsIn } from './refusal.ts'
-import { type Relay, type Relays, startRelay } from './relay.ts'
-import { startNats, startPostgres, startValkey } from './stand-ins.ts'
+import type { Relays } from './relay.ts'
+import { servicesOf } from './services.ts'
 
 export const servers = ['bus', 'shield'] as const
 export type Server = (typeof servers)[number]
@@ -31,93 +31,93 @@ const startMs = 30_000
 const serveMs = 90_000
 const upEveryMs = 50
 
-export type Routed = Awaited<ReturnType<typeof followPayload>>
-
-export interface SystemFacts {
-  /** Of each server that was started. */
-  readonly programs: JsonObject[]
-  /** What became of a payload, or why nobody can tell; absent where a server did not start. */
-  readonly routed?: Routed | ProbeStop
-  readonly cuts?: JsonObject[]
-}
-
-const down = (): ProbeStop => new ProbeStop('NO_CANDIDATE', 'bus and Shield did not both start', 'start')
-
-/** Throws ProbeStop where there was no system to cut off. */
-export function cutsOf({ cuts }: SystemFacts): JsonObject[] {
-  if (cuts === undefined) throw down()
-  return cuts
-}
-
-/** Throws ProbeStop where nothing was carried. Everything on this NATS may be heard: what is not was not there. */
-export function routedOf({ routed = down() }: SystemFacts): Routed & { linkIn: readonly JsonObject[] } {
-  if (routed instanceof ProbeStop) throw routed
-  return { linkIn: [], ...routed }
-}
+/** Of the check that asks. */
+export type Place = Omit<At, 'folder'>
 
 interface At {
   readonly ports: CheckPorts
   readonly signal: AbortSignal
   readonly host: Host
-  /** How long a program may take to see that a service is gone. */
-  readonly redMs: number
   readonly folder: string
 }
 
-const begun = new WeakMap<CheckPorts, Promise<SystemFacts>>()
-
-/** The same of each call of a run. */
-export function proveSystem(
-  ports: CheckPorts,
-  signal: AbortSignal,
-  { host, redMs }: { readonly host: Host; readonly redMs: number },
-): Promise<SystemFacts> {
-  const known = begun.get(ports)
-  if (known !== undefined) return known
-  const proof = inFolder((folder) => withRelays({ ports, signal, host, redMs, folder }))
-  begun.set(ports, proof)
-  return proof
+/**
+ * Started with nothing but what is declared, asked, and ended: what each server said, or the one program that did not
+ * start. Leaves migrated services behind.
+ */
+export async function proveCleanStart(place: Place): Promise<JsonObject[]> {
+  const { relays } = await servicesOf(place.ports)
+  return await inFolder(async (folder) => {
+    const at = { ...place, folder }
+    const changes = urlsOf(relays)
+    const refused = await migrate(changes, at)
+    if (refused !== undefined) return [refused]
+    const started = await startServers(changes, at)
+    return await Promise.all(started.map((server) => endOf(server)))
+  })
 }
 
-async function withRelays(at: At): Promise<SystemFacts> {
-  const opened: { close(): Promise<void> }[] = []
-  const keep = async <T extends { close(): Promise<void> }>(opening: Promise<T>): Promise<T> => {
-    const one = await opening
-    opened.push(one)
-    return one
+/** The candidate of the other proofs: it goes on between them. */
+const ofRun = new WeakMap<CheckPorts, ReturnType<typeof serve>>()
+
+function systemOf(ports: CheckPorts, host: Host): ReturnType<typeof serve> {
+  let system = ofRun.get(ports)
+  if (system === undefined) {
+    system = serve(ports, host)
+    ofRun.set(ports, system)
   }
-  const relayed = async (opening: ReturnType<typeof startValkey>): Promise<Relay> =>
-    await keep(startRelay((await keep(opening)).url))
+  return system
+}
+
+/** Once both servers are up. Rejects with ProbeStop where one is not. */
+async function serve(ports: CheckPorts, host: Host) {
+  const services = await servicesOf(ports)
+  // A proof ends with its check; the system does not.
+  const at: At = { ports, host, signal: services.signal, folder: services.folder }
+  const changes = { ...urlsOf(services.relays), NODE_COMPILE_CACHE: compileCacheOf(ports) }
+  const started = await startServers(changes, at)
+  services.push('candidate', async () => void (await Promise.all(started.map(({ candidate }) => candidate.ended))))
+  if (started.every(({ facts }) => facts['isUp'] === true)) return { services, changes, started }
+  await Promise.all(started.map((server) => endOf(server)))
+  throw new ProbeStop('NO_CANDIDATE', 'bus and Shield did not both start', 'start')
+}
+
+/** The last proof: ends the system. Throws ProbeStop where there was none to cut off. */
+export async function cutSystem(
+  { ports, signal, host }: Place,
+  { redMs }: { readonly redMs: number },
+): Promise<JsonObject[]> {
+  const { started, services } = await systemOf(ports, host)
+  const [bus, shield] = started
   try {
-    const started = await Promise.allSettled([
-      relayed(startValkey(at)),
-      relayed(startPostgres(at)),
-      relayed(startNats(at)),
-    ])
-    const [valkey, postgres, nats] = started.map((one) => {
-      if (one.status === 'rejected') throw one.reason
-      return one.value
-    }) as [Relay, Relay, Relay]
-    return await proveServers({ valkey, postgres, nats }, at)
+    return await cutAll({ bus: bus.httpUrl, shield: shield.httpUrl }, services.relays, { redMs, signal })
   } finally {
-    await Promise.all(opened.map((one) => one.close()))
+    await Promise.all(started.map((server) => endOf(server)))
+    await services.close()
   }
 }
 
-async function proveServers(relays: Relays, at: At): Promise<SystemFacts> {
-  const { valkey, postgres, nats } = relays
-  const changes = { ARQONBUS_VALKEY_URL: valkey.url, ARQONBUS_POSTGRES_URL: postgres.url, NATS_URL: nats.url }
-  // Starting takes a processor; the proofs mostly wait.
-  const started = await busyLane(() => startServers(changes, at))
-  if ('refused' in started) return { programs: [started.refused] }
-  const [bus, shield] = started.servers
-  const isUp = started.servers.every((server) => server.facts['isUp'] === true)
-  const routed = isUp ? await route(changes, bus.candidate, shield.candidate, at) : undefined
-  const addresses = { bus: bus.httpUrl, shield: shield.httpUrl }
-  const cuts = isUp ? await cutAll(addresses, relays, at) : undefined
-  const programs = await Promise.all(started.servers.map((server) => endOf(server)))
-  return { programs, ...(routed !== undefined && { routed }), ...(cuts !== undefined && { cuts }) }
+/**
+ * What became of a payload. Throws ProbeStop where nothing was carried. Everything on this NATS may be heard: what is not
+ * was not there.
+ */
+export async function routeThrough({ ports, signal, host }: Place) {
+  const { changes, started } = await systemOf(ports, host)
+  const [{ ports: at }, { ports: shieldAt }] = started.map(({ candidate }) => candidate) as [Candidate, Candidate]
+  const env = candidateEnvironment(ports.ctx, { ports: at, dataDir: '' }, { changes, isStaging: true })
+  const targets = {
+    bus: new URL(`ws://127.0.0.1:${at.bus}`),
+    shield: new URL(`ws://127.0.0.1:${shieldAt.shield}/ws`),
+  }
+  const routed = await followPayload({ ...ports, ctx: createRuleContext(env), targets }, signal)
+  return { linkIn: [], ...routed }
 }
+
+const urlsOf = ({ valkey, postgres, nats }: Relays): Changes => ({
+  ARQONBUS_VALKEY_URL: valkey.url,
+  ARQONBUS_POSTGRES_URL: postgres.url,
+  NATS_URL: nats.url,
+})
 
 interface StartedServer {
   readonly candidate: Candidate
@@ -125,21 +125,20 @@ interface StartedServer {
   readonly facts: JsonObject
 }
 
-async function startServers(
-  changes: Changes,
-  at: At,
-): Promise<{ servers: [StartedServer, StartedServer] } | { refused: JsonObject }> {
-  const start = (program: CandidateProgram, deadlineMs: number): Promise<Candidate> =>
-    startCandidate({ name: `${program} in good order`, program, changes, isStaging: true, deadlineMs }, at)
-  const { projectorEnabled } = at.ports.ctx.resolution.values
-  const migrations = ['migrate up', ...(projectorEnabled ? (['projector migrate'] as const) : [])] as const
-  for (const program of migrations) {
-    const { exit, stderr } = await (await start(program, startMs)).ended
-    // Its tables are the first thing a bus asks for: there is nothing to start without them.
-    if (exit !== 0) return { refused: { ...unborn, program: 'bus', exit, reasons: reasonsIn(stderr) } }
-  }
-  const bus = await watchServer('bus', await start('bus', serveMs), at.signal)
-  return { servers: [bus, await watchServer('shield', await start('shield', serveMs), at.signal)] }
+const begin = (program: CandidateProgram, changes: Changes, deadlineMs: number, at: At): Promise<Candidate> =>
+  startCandidate({ name: `${program} in good order`, program, changes, isStaging: true, deadlineMs }, at)
+
+/** Its tables are the first thing a bus asks for, those of the projector among them: without, there is nothing to start. */
+async function migrate(changes: Changes, at: At): Promise<JsonObject | undefined> {
+  const { exit, stderr } = await busyLane(async () => (await begin('migrate up', changes, startMs, at)).ended)
+  return exit === 0 ? undefined : { ...unborn, program: 'bus', exit, reasons: reasonsIn(stderr) }
+}
+
+/** Side by side: starting takes a processor each. */
+async function startServers(changes: Changes, at: At): Promise<[StartedServer, StartedServer]> {
+  const startOne = (program: Server): Promise<StartedServer> =>
+    busyLane(async () => await watchServer(program, await begin(program, changes, serveMs, at), at.signal))
+  return await Promise.all([startOne('bus'), startOne('shield')])
 }
 
 export const unborn = { isUp: false, health: 0, version: '', signal: '', isLate: false } as const
@@ -174,26 +173,5 @@ async function ask(url: string, signal: AbortSignal): Promise<{ status: number; 
     return { status: answer.status, version: typeof found === 'string' ? found : '' }
   } catch {
     return { status: 0, version: '' }
-  }
-}
-
-/** The proof of the live phase, on the candidate and on a NATS where everything may be heard. */
-async function route(
-  changes: Changes,
-  { ports: busPorts }: Candidate,
-  { ports: shieldPorts }: Candidate,
-  { ports, signal, folder }: At,
-): Promise<Routed | ProbeStop | undefined> {
-  const env = candidateEnvironment(ports.ctx, { ports: busPorts, dataDir: folder }, { changes, isStaging: true })
-  const ctx = createRuleContext(env)
-  if (!sharedSecret.test(ctx).holds || ctx.resolution.values.shieldTlsCertFile !== undefined) return undefined
-  const targets = {
-    bus: new URL(`ws://127.0.0.1:${busPorts.bus}`),
-    shield: new URL(`ws://127.0.0.1:${shieldPorts.shield}/ws`),
-  }
-  try {
-    return await followPayload({ ...ports, ctx, targets }, signal)
-  } catch (error) {
-    return toStop(error)
   }
 }

@@ -18,9 +18,12 @@ import { parseTargets, type Targets } from '../targets.ts'
 export interface CandidateSystem {
   /** Known before it is started. */
   readonly targets: Targets
-  /** Resolves when both are ready, or with why they are not. `spool` keeps what they print. Never rejects. */
-  start(spool?: CommandSpool): Promise<string | undefined>
-  /** Ends what was started, and waits for that. */
+  /**
+   * Resolves when both are ready, or with why they are not: one did not start, is late, or `stop` was aborted. `spool`
+   * keeps what they print.
+   */
+  start(ports?: { readonly spool?: CommandSpool; readonly stop?: AbortSignal }): Promise<string | undefined>
+  /** Ends what was started, and waits for that; its files are gone then. */
   close(): Promise<void>
 }
 
@@ -60,6 +63,7 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
     `bus=ws://127.0.0.1:${bus},http=http://127.0.0.1:${http},telemetry=ws://127.0.0.1:${telemetry},shield=ws://127.0.0.1:${shield}/ws`,
   )
   const programs: Program[] = []
+  let isUp = false
 
   function launch(name: 'bus' | 'shield', spool: CommandSpool | undefined): Program {
     const argv = [host.node, join(host.root, 'bin/arqonbus.mjs'), name]
@@ -92,7 +96,7 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
 
   return {
     targets,
-    async start(spool) {
+    async start({ spool, stop } = {}) {
       folder = mkdtempSync(join(tmpdir(), 'arqonbus-candidate-'))
       const readiness = [
         { program: launch('bus', spool), port: http },
@@ -101,18 +105,23 @@ export async function createCandidateSystem(options: CandidateOptions): Promise<
       const untilMs = clock.monotonic() + readyMs
       for (const { program, port } of readiness) {
         while (!(await isReady(port))) {
-          if (program.hasEnded) return `the candidate’s ${program.name} did not start: ${firstLines(program.errors)}`
+          if (stop?.aborted === true) return 'the candidate was stopped while it started'
+          const ended = programs.find(({ hasEnded }) => hasEnded)
+          if (ended !== undefined) return `the candidate’s ${ended.name} did not start: ${reasonIn(ended.errors)}`
           if (clock.monotonic() > untilMs)
             return `the candidate’s ${program.name} is not ready after ${readyMs / 1_000} s`
           await pause(lookEveryMs)
         }
       }
+      isUp = true
       return undefined
     },
     async close() {
+      // What never served has nothing to finish, and may be waiting for a service that never answers.
+      const signal = isUp ? 'SIGTERM' : 'SIGKILL'
       for (const { child, hasEnded, ended } of programs.toReversed()) {
         if (hasEnded) continue
-        child.kill('SIGTERM')
+        child.kill(signal)
         const timer = setTimeout(() => child.kill('SIGKILL'), endMs)
         await ended
         clearTimeout(timer)
@@ -138,4 +147,9 @@ async function isReady(port: number): Promise<boolean> {
   }
 }
 
-const firstLines = (text: string): string => text.trim().split('\n').slice(0, 8).join('\n')
+/** From the refusal on, where there is one: what was logged before tells less. */
+function reasonIn(text: string): string {
+  const lines = text.trim().split('\n')
+  const refusal = lines.findIndex((line) => /^arqonbus: [A-Z][A-Z_]{3,}/.test(line))
+  return lines.slice(Math.max(0, refusal)).slice(0, 8).join('\n')
+}

@@ -1,5 +1,6 @@
 // L66 as a refusal: the servers themselves ask for a GO, whoever skips the preflight.
 import type { Finding } from '../../rules/rule.ts'
+import { lanes } from '../boot/candidate.ts'
 import { type Check, defineCheck, judgeAll } from '../check.ts'
 import { certificateCases, expectedCodes, startUncertified } from './candidate.ts'
 import { bootWorlds } from './boot-worlds.ts'
@@ -22,6 +23,7 @@ export const bootCertificateCheck: Check = defineCheck({
   requires: ['meta.certificate-pinned'],
   appliesWhen: certificateAsked,
   deadlineMs: 30_000,
+  lane: lanes.refused,
   effects: [
     {
       kind: 'spawn',

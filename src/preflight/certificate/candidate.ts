@@ -17,6 +17,7 @@ import { exceptionsOf } from '../../certificate/start.ts'
 import type { Environment } from '../../config/resolution.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { keyTextOf } from '../../waivers/sign.ts'
+import { busyLane, compileCacheOf } from '../boot/candidate.ts'
 import type { CheckPorts, JsonObject } from '../check.ts'
 
 export type CertificateFault = 'missing' | 'stale' | 'tampered' | 'other-build'
@@ -41,37 +42,31 @@ export const certificateCases: readonly { readonly program: StartedProgram; read
 
 const launcher = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
 const startMs = 8_000
-const atOnce = 2
 
 /** How each case ended: exit code, the mismatches that were named, and whether a socket was opened. */
-export async function startUncertified(
-  { ctx, clock }: Pick<CheckPorts, 'ctx' | 'clock'>,
-  signal: AbortSignal,
-): Promise<JsonObject[]> {
+export async function startUncertified(ports: CheckPorts, signal: AbortSignal): Promise<JsonObject[]> {
+  const { ctx, clock } = ports
   const folder = mkdtempSync(join(tmpdir(), 'arqonbus-candidate-'))
   try {
     const data = join(folder, 'data')
     mkdirSync(data, { mode: 0o700 })
     const { privateKey } = generateKeyPairSync('ed25519')
-    const env = candidateEnvironment(ctx.resolution.given, data, keyTextOf(createPublicKey(privateKey)))
+    const env = {
+      ...candidateEnvironment(ctx.resolution.given, data, keyTextOf(createPublicKey(privateKey))),
+      NODE_COMPILE_CACHE: compileCacheOf(ports),
+    }
     const good = await goodCertificate(env, privateKey, clock.now())
-    const waiting = [...certificateCases.entries()]
-    const ends: JsonObject[] = []
-    const work = async (): Promise<void> => {
-      for (let next = waiting.shift(); next !== undefined && !signal.aborted; next = waiting.shift()) {
-        const [index, { program, fault }] = next
+    const starts = certificateCases.map(({ program, fault }, index) =>
+      busyLane(async (): Promise<JsonObject> => {
+        signal.throwIfAborted()
         const path = join(folder, `${index}.json`)
         const certificate = faulty(good, fault, privateKey, clock.now())
         if (certificate !== undefined) writeFileSync(path, JSON.stringify(certificate))
-        ends[index] = {
-          program,
-          fault,
-          ...(await endOf(program, { ...env, ARQONBUS_PREFLIGHT_CERTIFICATE: path }, folder, signal)),
-        }
-      }
-    }
-    await Promise.all(Array.from({ length: atOnce }, work))
-    return ends.filter((end) => end !== undefined)
+        const end = await endOf(program, { ...env, ARQONBUS_PREFLIGHT_CERTIFICATE: path }, folder, signal)
+        return { program, fault, ...end }
+      }),
+    )
+    return await Promise.all(starts)
   } finally {
     rmSync(folder, { recursive: true, force: true })
   }

@@ -1,6 +1,6 @@
 // What a program that a gate starts finds in its environment: made from nothing, so that no address, token or switch of
 // the judged environment, or of the operator, can get there.
-import { dirname } from 'node:path'
+import { dirname, join } from 'node:path'
 import type { Environment } from '../../config/resolution.ts'
 
 /** Set in the environment of each gate. A preflight that finds it does not start the gates once more. */
@@ -51,9 +51,10 @@ function plainEnvironment({ shell, home, node }: EnvironmentParts): Record<strin
   }
 }
 
-/** For a suite. */
+/** For a suite: one starts hundreds of processes, and what Node compiled for one serves the next. */
 export const suiteEnvironment = (parts: EnvironmentParts): Record<string, string> => ({
   ...plainEnvironment(parts),
+  NODE_COMPILE_CACHE: join(parts.home, 'compiled'),
   ...pick(parts.shell, disposableNames),
 })
 

@@ -6,6 +6,7 @@ import { tryJson, tryMalformed } from './enforcement.ts'
 import { lookAtHealth } from './health.ts'
 import * as judges from './live-judges.ts'
 import * as worlds from './live-worlds.ts'
+import { projectionCheck } from './projection-checks.ts'
 import { crossTenants, followPayload } from './routing.ts'
 import { tryBadTokens, tryValidToken, tryWithoutToken } from './shield-auth.ts'
 import { lookAtTelemetry } from './telemetry.ts'
@@ -192,6 +193,7 @@ export const liveChecks: readonly Check[] = [
     judge: judges.judgeRouting,
     worlds: worlds.routing,
   }),
+  projectionCheck(needsSecret('shield'), retryOn),
   live({
     id: 'live.tenant-isolation',
     title: 'Tenants do not see each other',

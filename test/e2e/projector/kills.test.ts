@@ -6,6 +6,7 @@ import { fileURLToPath } from 'node:url'
 import { afterAll, beforeAll, describe, expect, it } from 'vitest'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { migrateUp } from '../../../src/postgres/migrations.ts'
+import { compiled } from '../../support/compiled.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { type EventServer, startEventServer } from '../../support/launch/projector-lab.ts'
 import { chooseSeed, createSeeded } from '../../support/launch/seeded.ts'
@@ -49,6 +50,7 @@ describe.skipIf(skipWithout('postgres', 'nats'))('the projector and Postgres, ki
       stdio: ['ignore', 'ignore', 'inherit'],
       env: {
         PATH: process.env['PATH'],
+        NODE_COMPILE_CACHE: compiled,
         NATS_URL: events.url,
         ARQONBUS_POSTGRES_URL: postgres.url,
         ARQONBUS_PROJECTOR_METRICS_PORT: String(metricsPort),

@@ -11,6 +11,7 @@ import { systemClock } from '../../../src/base/clock.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { openConnection, slowLimits } from '../../../src/postgres/connection.ts'
 import { createProjector } from '../../../src/projector/projector.ts'
+import { compiled } from '../../support/compiled.ts'
 import { fillConsoles, withoutFigures } from '../../support/playbook-commands.ts'
 import { makeEvent, toBytes } from '../../support/projector-model.ts'
 import { findProgram, skipWithout } from '../../support/servers/neighbours.ts'
@@ -54,7 +55,7 @@ describe.skipIf(skipWithout('postgres') || findProgram(['pg_dump']) === undefine
     const env = {
       PATH: `${join(folder, 'bin')}:${process.env['PATH']}`,
       ARQONBUS_POSTGRES_URL: server.url,
-      NODE_COMPILE_CACHE: join(root, 'node_modules/.cache/compiled'),
+      NODE_COMPILE_CACHE: compiled,
     }
     let isSeeded = false
     async function run(command: string): Promise<string> {

@@ -6,23 +6,27 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest'
+import { requireCertifiedStart } from '../../../src/app/certified-start.ts'
 import { digestOf } from '../../../src/base/canonical-json.ts'
 import { systemClock } from '../../../src/base/clock.ts'
 import { signBreakGlass } from '../../../src/certificate/break-glass.ts'
 import type { Certificate } from '../../../src/certificate/certificate.ts'
+import { resolveKeys } from '../../../src/config/resolve.ts'
 import { parsePostgresAddress } from '../../../src/postgres/address.ts'
 import { migrateUp } from '../../../src/postgres/migrations.ts'
 import { bootCertificateCheck } from '../../../src/preflight/certificate/boot-checks.ts'
 import { spawnWithPermit } from '../../../src/preflight/certificate/spawn-with-permit.ts'
 import { runPreflight } from '../../../src/preflight/run.ts'
-import { certificateFor, otherCertifier, pinned, resigned } from '../../support/certificates-go.ts'
+import { certificateFor, pinned, resigned } from '../../support/certificates-go.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { startEventServer } from '../../support/launch/projector-lab.ts'
 import { type Ended, type Started, start, type Variables } from '../../support/launch/watched-command.ts'
+import { runCommand } from '../../support/run-command.ts'
 import { skipWithout } from '../../support/servers/neighbours.ts'
 import { startPostgresServer } from '../../support/servers/postgres-server.ts'
 import { startValkeyServer } from '../../support/servers/valkey-server.ts'
+import { tamperings } from '../../support/tampered-certificates.ts'
 import { approvers, fileOf, policyYaml, signed, site, waiverOf, yamlOf } from '../../support/waivers.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'arqonbus-certificates-'))
@@ -155,31 +159,44 @@ const anHourAgo = (certificate: Certificate): Certificate => {
 }
 
 describe('production with a pinned key', () => {
+  const programs = ['bus', 'shield', 'projector'] as const
+
+  /** What `preflight verify` and the gate of each program say of a certificate, in this process: codes, none for yes. */
+  async function judgements(text: string): Promise<Record<string, readonly string[]>> {
+    const file = path('judged.json')
+    writeFileSync(file, text)
+    const asked = { ...whole, ARQONBUS_PREFLIGHT_CERTIFICATE: file }
+    const { exitCode, out } = await runCommand(['preflight', 'verify', '--json'], asked)
+    const { matches, mismatches } = JSON.parse(out.join('\n')) as { matches: boolean; mismatches: { code: string }[] }
+    expect(exitCode).toBe(matches ? 0 : 40)
+    const verdicts: Record<string, readonly string[]> = { verify: mismatches.map(({ code }) => code) }
+    for (const program of programs) {
+      verdicts[program] = await requireCertifiedStart(program, resolveKeys(asked)).then(
+        ({ standing }) => (standing.kind === 'certified' ? [] : [standing.kind]),
+        ({ message }: Error) => [...message.matchAll(/^ {2}([A-Z_]+): /gm)].map(([, code]) => code!),
+      )
+    }
+    return verdicts
+  }
+
   it('starts nothing under nine certificates that somebody tampered with, nor without one', async () => {
     const real = await certificateFor(whole, Date.now(), { waivers })
-    const other = { ...real.build, artefact: digestOf('another build') }
-    const { variables } = real.environment
-    const ways: readonly (readonly [object | string, string])[] = [
-      [{ ...real, activateBy: new Date(Date.now() + 86_400_000).toISOString() }, 'BAD_SIGNATURE: '],
-      [{ ...real, sig: resigned(real, { commit: 'b'.repeat(40) }).sig }, 'BAD_SIGNATURE: '],
-      [{ ...real, environment: { ...real.environment, variables: variables.slice(1) } }, 'BAD_SIGNATURE: '],
-      [{ ...resigned(real, {}, otherCertifier), key: pinned }, 'BAD_SIGNATURE: '],
-      [resigned(real, {}, otherCertifier), 'OTHER_KEY: '],
-      [{ ...real, force: true }, 'CERTIFICATE_MALFORMED: force is unknown'],
-      [JSON.stringify(real).slice(0, -1), 'CERTIFICATE_MALFORMED: no JSON'],
-      [resigned(real, { build: other }), 'OTHER_BUILD: '],
-      [resigned(real, { waivers: [{ ...real.waivers[0], digest: digestOf('x') }] }), 'WAIVER_CHANGED: EX-2026-014'],
-    ]
+    const all = (codes: readonly string[]) => ({ verify: codes, bus: codes, shield: codes, projector: codes })
+    expect(await judgements(JSON.stringify(real))).toEqual(all([])) // and so each of the nine is refused for its own fault
+    const ways = tamperings(real)
     expect(ways).toHaveLength(9)
-    const programs = ['bus', 'shield', 'projector'] as const
-    for (const [index, [certificate, mismatch]] of [
-      ...ways,
-      [undefined, 'CERTIFICATE_UNREADABLE: '] as const,
-    ].entries()) {
-      const program = programs[index % programs.length]!
-      const end = await run(certificate, whole, program).ended
-      expectRefused(end, `  ${mismatch}`)
-      expect(end.stderr).toContain(`${program}: start refused, no GO certificate for it, 1 mismatch`)
+    for (const { name, text, code } of ways) expect(await judgements(text), name).toEqual(all([code]))
+
+    // The programs themselves: one way of each kind, and no file at all.
+    const kinds = [...new Set(ways.map(({ kind }) => kind))].map((kind) => ways.find((way) => way.kind === kind)!)
+    for (const { text, code } of [...kinds, { text: undefined, code: 'CERTIFICATE_UNREADABLE' }]) {
+      await Promise.all(
+        programs.map(async (program) => {
+          const end = await run(text, whole, program).ended
+          expectRefused(end, `  ${code}: `)
+          expect(end.stderr).toContain(`${program}: start refused, no GO certificate for it, 1 mismatch`)
+        }),
+      )
     }
   }, 30_000)
 

@@ -2,8 +2,9 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { mintToken } from '../../../src/auth/mint.ts'
 import type { Role } from '../../../src/auth/identity.ts'
+import { mintToken } from '../../../src/auth/mint.ts'
+import { compiled } from '../../support/compiled.ts'
 import { strongSecret } from '../../support/environments.ts'
 import { findFreePorts } from '../../support/launch/free-ports.ts'
 import { type LaunchedProgram, launchBus, runToEnd } from '../../support/launch/launch-linked.ts'
@@ -52,7 +53,9 @@ async function until(isSo: () => Promise<boolean>, withinMs: number): Promise<nu
 }
 
 async function run(args: readonly string[], variables: Readonly<Record<string, string>>) {
-  const child = spawn(process.execPath, [arqonbus, ...args], { env: { PATH: process.env['PATH'] ?? '', ...variables } })
+  const child = spawn(process.execPath, [arqonbus, ...args], {
+    env: { PATH: process.env['PATH'] ?? '', NODE_COMPILE_CACHE: compiled, ...variables },
+  })
   let output = ''
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()))
   const code = await new Promise<number | null>((resolve) => child.once('close', resolve))

@@ -358,7 +358,16 @@ describe.skipIf(skipWithout('valkey', 'postgres', 'nats'))('suites and the judge
     const text = JSON.stringify(await environmentSeen(project, { env, shell }))
     for (const value of [...Object.values(env), password, shell.GITHUB_TOKEN]) expect(text).not.toContain(value)
     expect(Object.keys(JSON.parse(text) as object).sort()).toEqual(
-      ['ARQONBUS_PREFLIGHT_GATE', 'ARQONBUS_TEST_VALKEY_URL', 'CI', 'HOME', 'LC_ALL', 'PATH', 'TZ'].sort(),
+      [
+        'ARQONBUS_PREFLIGHT_GATE',
+        'ARQONBUS_TEST_VALKEY_URL',
+        'CI',
+        'HOME',
+        'LC_ALL',
+        'NODE_COMPILE_CACHE',
+        'PATH',
+        'TZ',
+      ].sort(),
     )
     spool.close()
   })

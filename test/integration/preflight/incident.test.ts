@@ -23,6 +23,7 @@ import { checkPortsOf } from '../../../src/preflight/ports.ts'
 import type { PreflightInputs } from '../../../src/preflight/inputs.ts'
 import { createCatalogue } from '../../../src/preflight/catalogue.ts'
 import { parseTargets } from '../../../src/preflight/targets.ts'
+import { compiled } from '../../support/compiled.ts'
 import { productionEnvironment } from '../../support/environments.ts'
 import { runCommand } from '../../support/run-command.ts'
 import { keyTextOf } from '../../../src/waivers/sign.ts'
@@ -278,7 +279,10 @@ describe('a process that looks', () => {
 describe('the command line', () => {
   const command = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
   async function preflight(cwd: string, args: readonly string[], env: Record<string, string> = {}) {
-    const child = spawn(process.execPath, [command, 'preflight', ...args], { cwd, env: { ...tools, ...env } })
+    const child = spawn(process.execPath, [command, 'preflight', ...args], {
+      cwd,
+      env: { ...tools, NODE_COMPILE_CACHE: compiled, ...env },
+    })
     let stdout = ''
     let stderr = ''
     child.stdout.on('data', (chunk: Buffer) => (stdout += chunk.toString()))

@@ -3,6 +3,7 @@
 import { spawn } from 'node:child_process'
 import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import { compiled } from '../compiled.ts'
 import { findFreePorts } from './free-ports.ts'
 
 export interface LaunchedProgram {
@@ -23,8 +24,6 @@ export interface EndedProgram {
 export type Variables = Readonly<Record<string, string>>
 
 const command = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
-/** What is compiled is kept between starts. */
-const compiled = fileURLToPath(new URL('../../../node_modules/.cache/compiled', import.meta.url))
 const readyWithinMs = 20_000
 
 /** Resolves when the bus is ready; rejects, with what it wrote, when it ends first. */

@@ -8,6 +8,7 @@ import { setTimeout as pause } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
 import { devSecretFile } from '../../../src/app/up.ts'
 import { mintToken } from '../../../src/auth/mint.ts'
+import { compiled } from '../compiled.ts'
 import { findFreePorts } from './free-ports.ts'
 
 export interface UpPorts {
@@ -66,6 +67,7 @@ export async function launchUp({ dataDir, env = {}, ports }: LaunchOptions): Pro
     stdio: ['ignore', 'pipe', 'pipe'],
     env: {
       PATH: process.env['PATH'] ?? '',
+      NODE_COMPILE_CACHE: compiled,
       ARQONBUS_LOG_LEVEL: 'warn',
       ARQONBUS_SERVER_PORT: String(chosen.bus),
       ARQONBUS_HTTP_PORT: String(chosen.http),

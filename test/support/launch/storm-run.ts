@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { mintToken } from '../../../src/auth/mint.ts'
+import { compiled } from '../compiled.ts'
 import { strongSecret } from '../environments.ts'
 import { checkHistory } from '../history-checker.ts'
 import { startNatsServer } from '../servers/nats-server.ts'
@@ -59,7 +60,7 @@ export async function runStorm(count: number, limits: Variables): Promise<StormO
   }
   const programs: LaunchedProgram[] = []
   const clients = fork(fileURLToPath(new URL('storm-child.ts', import.meta.url)), [], {
-    env: {},
+    env: { NODE_COMPILE_CACHE: compiled },
     stdio: ['ignore', 'ignore', 'inherit', 'ipc'],
   })
   try {

@@ -1,10 +1,10 @@
 // The real command as a child process with exactly the environment given, noting whether it ever listens.
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { compiled } from '../compiled.ts'
 
 const command = fileURLToPath(new URL('../../../bin/arqonbus.mjs', import.meta.url))
 const noteListen = fileURLToPath(new URL('note-listen.mjs', import.meta.url))
-const compiled = fileURLToPath(new URL('../../../node_modules/.cache/compiled', import.meta.url))
 
 export type Variables = Readonly<Record<string, string | undefined>>
 
@@ -28,7 +28,6 @@ export function start(program: 'bus' | 'shield' | 'projector', env: Variables, f
   const { PATH } = process.env
   const child = spawn(process.execPath, ['--import', noteListen, command, program], {
     cwd: folder,
-    // What is compiled is kept between the many starts: each takes a third of the time.
     env: { PATH, NODE_COMPILE_CACHE: compiled, ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })

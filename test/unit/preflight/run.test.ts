@@ -1,6 +1,7 @@
 // The engine: deadlines, crashes, dependencies, order, determinism. Its checks are made up; nothing is mocked.
 import { describe, expect, it } from 'vitest'
 import { canonicalJson, digestOf } from '../../../src/base/canonical-json.ts'
+import { systemClock } from '../../../src/base/clock.ts'
 import type { JsonObject } from '../../../src/base/json.ts'
 import type { Check, CheckPorts, CheckResult } from '../../../src/preflight/check.ts'
 import { healthyEnvironment } from '../../../src/preflight/healthy-world.ts'
@@ -95,6 +96,75 @@ describe('a run', () => {
     const report = await run([slow])
     expect(reason).toBe(true)
     expect(resultOf(report, 'a.slow')).toMatchObject({ status: 'error', code: 'DEADLINE' })
+  })
+
+  it('runs a lane one by one, each timed from its turn, and keeps no slot from others meanwhile', async () => {
+    const lane = 'one at a time'
+    const { promise: others, resolve: proceed } = Promise.withResolvers<void>()
+    const order: string[] = []
+    let now = 0
+    const first = async (): Promise<CheckResult> => {
+      order.push('a begins')
+      await others // with a slot kept by the one that waits, this would not come
+      now += 900
+      order.push('a ends')
+      return passed
+    }
+    const second = (): CheckResult => {
+      order.push('b')
+      return passed
+    }
+    const report = await runPreflight(
+      { env: {}, jobs: 2 },
+      {
+        catalogue: [
+          check('a.first', { lane, run: first }),
+          check('b.second', { lane, run: second }),
+          check('c.other', {
+            run: () => {
+              proceed()
+              return passed
+            },
+          }),
+        ],
+        clock: { ...systemClock, monotonic: () => now },
+        localAddresses: [],
+      },
+    )
+    expect(order).toEqual(['a begins', 'a ends', 'b'])
+    const { results } = report.observations
+    expect([results['a.first']?.ms, results['b.second']?.ms]).toEqual([900, 0])
+  })
+
+  it('tells each check of a phase why its system did not start, and ends what was prepared', async () => {
+    let ends = 0
+    const looks: string[] = []
+    const own = (id: string, phase: Check['phase']): Check =>
+      check(id, {
+        phase,
+        run: () => {
+          looks.push(id)
+          return passed
+        },
+      })
+    const report = await runPreflight(
+      { env: {} },
+      {
+        catalogue: [own('a.one', 'static'), own('live.one', 'live'), own('live.two', 'live')],
+        localAddresses: [],
+        onPhase: (phase) =>
+          Promise.resolve(
+            phase === 'live' ? { trouble: 'it fell over', end: () => Promise.resolve(void ends++) } : undefined,
+          ),
+      },
+    )
+    expect(looks).toEqual(['a.one'])
+    for (const id of ['live.one', 'live.two']) {
+      expect(resultOf(report, id)).toMatchObject({ status: 'error', code: 'NO_CANDIDATE' })
+      expect(report.observations.results[id]?.observed).toBe('start: it fell over')
+    }
+    expect(ends).toBe(1)
+    expect(report.canonical.verdict).toBe('NO-GO')
   })
 
   it('blocks what requires a check that did not pass, down the chain, and names the one cause', async () => {
