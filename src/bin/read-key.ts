@@ -8,10 +8,13 @@ import { toPrintable } from './terminal.ts'
 export function textOf(path: string): string {
   try {
     return readFileSync(path, 'utf8')
-  } catch {
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be read`)
+  } catch (error) {
+    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be read (${callCodeOf(error)})`)
   }
 }
+
+/** What a system call failed with: `ENOENT`. */
+export const callCodeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown error'
 
 /** A private Ed25519 key, in PEM. */
 export function signingKeyOf(path: string): KeyObject {

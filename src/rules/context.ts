@@ -1,10 +1,11 @@
 // The facts rules judge, gathered once. The only file of this part that looks at the machine.
-import { accessSync, closeSync, constants, openSync, readSync, statSync } from 'node:fs'
+import { accessSync, constants, statSync } from 'node:fs'
 import { networkInterfaces } from 'node:os'
 import type { Program } from '../config/keys.ts'
 import type { Environment, Resolution } from '../config/resolution.ts'
 import { type ResolveOptions, resolveKeys } from '../config/resolve.ts'
 import type { Profile } from '../config/shapes.ts'
+import { fromDisk } from '../waivers/read-bytes.ts'
 import type { FileFacts, RuleContext } from './rule.ts'
 
 export const machineFiles: FileFacts = {
@@ -17,18 +18,7 @@ export const machineFiles: FileFacts = {
       return false
     }
   },
-  read(path, maxBytes) {
-    let file: number | undefined
-    try {
-      file = openSync(path, 'r')
-      const bytes = Buffer.alloc(maxBytes + 1)
-      return bytes.subarray(0, readSync(file, bytes))
-    } catch {
-      return undefined
-    } finally {
-      if (file !== undefined) closeSync(file)
-    }
-  },
+  read: fromDisk,
 }
 
 export function machineAddresses(): string[] {

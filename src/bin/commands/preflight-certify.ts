@@ -1,12 +1,12 @@
 // `arqonbus preflight certify` and `break-glass`: what somebody signs so that production starts (docs/certificate.md).
-import { createPrivateKey, type KeyObject } from 'node:crypto'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { writeFileSync } from 'node:fs'
 import { Command, Option } from 'commander'
 import { systemClock, toIsoTime } from '../../base/clock.ts'
 import { randomHex } from '../../base/ids.ts'
 import type { StartedProgram } from '../../certificate/break-glass.ts'
 import { resolveKeys } from '../../config/resolve.ts'
 import { ExitError, exitCodes } from '../exit-codes.ts'
+import { callCodeOf, signingKeyOf, textOf } from '../read-key.ts'
 import { type Terminal, toPrintable } from '../terminal.ts'
 
 interface CertifyOptions {
@@ -33,7 +33,7 @@ async function certify({ report, key, out }: CertifyOptions, terminal: Terminal)
   const { certify: sign } = await import('../../preflight/certificate/certify.ts')
   const { createCatalogue } = await import('../../preflight/catalogue.ts')
   const { keyTextOf } = await import('../../waivers/sign.ts')
-  const privateKey = privateKeyOf(key)
+  const privateKey = signingKeyOf(key)
   const certified = sign(textOf(report), privateKey, { now: systemClock.now(), catalogue: createCatalogue() })
   if ('refused' in certified) {
     for (const reason of certified.refused) terminal.note(`not certified: ${reason}`)
@@ -93,7 +93,7 @@ async function breakGlass(options: BreakGlassOptions, terminal: Terminal): Promi
       until: toIsoTime(now + Number(hours) * 3_600_000),
       nonce: randomHex(16),
     },
-    privateKeyOf(key),
+    signingKeyOf(key),
   )
   const judged = judgeBreakGlass(Buffer.from(JSON.stringify(signed)), { program, policy, now })
   if ('refused' in judged) throw new ExitError(exitCodes.denied, `no server would take it: ${judged.refused}`)
@@ -105,29 +105,6 @@ function write(path: string, value: object): void {
   try {
     writeFileSync(path, `${JSON.stringify(value, null, 2)}\n`, { mode: 0o644 })
   } catch (error) {
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be written (${codeOf(error)})`)
+    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be written (${callCodeOf(error)})`)
   }
-}
-
-function textOf(path: string): string {
-  try {
-    return readFileSync(path, 'utf8')
-  } catch (error) {
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} cannot be read (${codeOf(error)})`)
-  }
-}
-
-const codeOf = (error: unknown): string => (error as NodeJS.ErrnoException).code ?? 'unknown error' // of a system call
-
-function privateKeyOf(path: string): KeyObject {
-  const help = 'Make one as `arqonbus preflight waivers keygen` shows.'
-  const text = textOf(path)
-  let key: KeyObject
-  try {
-    key = createPrivateKey(text)
-  } catch {
-    throw new ExitError(exitCodes.usage, `${toPrintable(path)} holds no private key that can be read`, help)
-  }
-  if (key.asymmetricKeyType === 'ed25519') return key
-  throw new ExitError(exitCodes.usage, `${toPrintable(path)} is no Ed25519 key`, help)
 }
