@@ -61,17 +61,35 @@ interface Ran {
   readonly errors: string
 }
 
+/** The command at work, to be told of a stop, after which nothing more begins and all that was started is ended. */
+let running: ChildProcess | undefined
+let stopped: NodeJS.Signals | undefined
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.on(signal, () => {
+    stopped = signal
+    running?.kill(signal)
+  })
+}
+
+function unlessStopped(): void {
+  if (stopped !== undefined) throw new Error(`stopped by ${stopped}`)
+}
+
 async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
+  unlessStopped()
   const child = spawn(process.execPath, [command, ...args], {
     cwd: root,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   })
+  running = child
   let out = ''
   let errors = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const exit = await new Promise<number | null>((resolve) => child.on('close', resolve))
+  running = undefined
+  unlessStopped()
   return { exit, out, errors }
 }
 
@@ -226,6 +244,7 @@ async function ready(name: string, port: number, { child, errors }: Served): Pro
     } catch {
       // not yet
     }
+    unlessStopped()
     await pause(100)
   }
   throw new Error(`${name} is not ready\n${errors()}`)
