@@ -61,35 +61,24 @@ interface Ran {
   readonly errors: string
 }
 
-/** The command at work, to be told of a stop, after which nothing more begins and all that was started is ended. */
-let running: ChildProcess | undefined
-let stopped: NodeJS.Signals | undefined
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    stopped = signal
-    running?.kill(signal)
-  })
-}
-
-function unlessStopped(): void {
-  if (stopped !== undefined) throw new Error(`stopped by ${stopped}`)
-}
+/** Aborted by ^C: the command at work ends, nothing more begins, and what was started is ended. */
+const stop = new AbortController()
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => stop.abort(new Error('stopped')))
 
 async function run(args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<Ran> {
-  unlessStopped()
   const child = spawn(process.execPath, [command, ...args], {
     cwd: root,
     env: { PATH: process.env['PATH'], HOME: process.env['HOME'], ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
+    signal: stop.signal,
   })
-  running = child
+  child.on('error', () => undefined) // told of the stop, below
   let out = ''
   let errors = ''
   child.stdout.on('data', (chunk: Buffer) => (out += chunk.toString()))
   child.stderr.on('data', (chunk: Buffer) => (errors += chunk.toString()))
   const exit = await new Promise<number | null>((resolve) => child.on('close', resolve))
-  running = undefined
-  unlessStopped()
+  stop.signal.throwIfAborted()
   return { exit, out, errors }
 }
 
@@ -244,8 +233,7 @@ async function ready(name: string, port: number, { child, errors }: Served): Pro
     } catch {
       // not yet
     }
-    unlessStopped()
-    await pause(100)
+    await pause(100, undefined, { signal: stop.signal })
   }
   throw new Error(`${name} is not ready\n${errors()}`)
 }
