@@ -5,16 +5,7 @@
 // Ends with 0 when all of that went well, and says how long each step took. The checkout has to be clean.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import {
-  chmodSync,
-  chownSync,
-  copyFileSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs'
+import fs from 'node:fs'
 import { networkInterfaces, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as pause } from 'node:timers/promises'
@@ -35,7 +26,7 @@ const { values } = parseArgs({
 const command = fileURLToPath(new URL('../bin/arqonbus.mjs', import.meta.url))
 const root = fileURLToPath(new URL('..', import.meta.url))
 const host = ownAddress()
-const folder = mkdtempSync(join(tmpdir(), 'arqonbus-rehearsal-'))
+const folder = fs.mkdtempSync(join(tmpdir(), 'arqonbus-rehearsal-'))
 const at = (name: string): string => join(folder, name)
 const password = (): string => randomBytes(24).toString('base64url')
 const closers: (() => Promise<unknown>)[] = []
@@ -123,14 +114,15 @@ async function startServices({ certificate, key, authority }: Certificates): Pro
   closers.push(() => valkey.close())
 
   const postgresFiles = at('postgres')
-  mkdirSync(postgresFiles, { mode: 0o755 })
-  chmodSync(folder, 0o755)
-  for (const file of [certificate, key]) copyFileSync(file, join(postgresFiles, file.endsWith('.key') ? 'key' : 'pem'))
+  fs.mkdirSync(postgresFiles, { mode: 0o755 })
+  fs.chmodSync(folder, 0o755)
+  for (const file of [certificate, key])
+    fs.copyFileSync(file, join(postgresFiles, file.endsWith('.key') ? 'key' : 'pem'))
   if (process.getuid?.() === 0) {
     const [uid, gid] = ['-u', '-g'].map((flag) => Number(execFileSync('id', [flag, 'postgres']).toString()))
-    chownSync(join(postgresFiles, 'key'), uid!, gid!)
+    fs.chownSync(join(postgresFiles, 'key'), uid!, gid!)
   }
-  chmodSync(join(postgresFiles, 'key'), 0o600)
+  fs.chmodSync(join(postgresFiles, 'key'), 0o600)
   const postgres = await startPostgresServer({
     settings: {
       listen_addresses: `127.0.0.1,${host}`,
@@ -169,7 +161,7 @@ async function startServices({ certificate, key, authority }: Certificates): Pro
         { user: admin, password: "${adminPassword}" }
         { user: arqonbus, password: "${natsPassword}", ${rights} }
       ] }`
-      writeFileSync(
+      fs.writeFileSync(
         join(dir, 'nats.conf'),
         `listen: "0.0.0.0:${port}"\nmax_payload: 2MB\njetstream { store_dir: "${dir}/js" }\n${tls}\n${users}\n`,
       )
@@ -192,7 +184,7 @@ const names = (...subjects: readonly string[]): string => subjects.map((subject)
 
 /** What an administrator does once: the projector's stream, and the one that the preflight may write to. */
 async function makeStreams(port: number, pass: string, authority: string): Promise<void> {
-  setDefaultCACertificates([...getCACertificates('default'), readFileSync(authority, 'utf8')])
+  setDefaultCACertificates([...getCACertificates('default'), fs.readFileSync(authority, 'utf8')])
   const server = { host, port, isTls: true, user: 'admin', password: pass }
   const connection = await dialAny([server], { name: 'rehearsal', timeoutMs: 2_000 })
   const manager = await jetstreamManager(connection)
@@ -240,7 +232,7 @@ async function ready(name: string, port: number, { child, errors }: Served): Pro
 
 function environmentFile(name: string, env: Readonly<Record<string, string>>): string {
   const path = at(name)
-  writeFileSync(
+  fs.writeFileSync(
     path,
     Object.entries(env)
       .map(([key, value]) => `${key}=${value}\n`)
@@ -284,12 +276,12 @@ async function rehearse(): Promise<void> {
   closers.push(() => certificates.close())
   // Whom this machine trusts besides, for the gate that asks the registry.
   const trusted = process.env['NODE_EXTRA_CA_CERTS']
-  const others = trusted === undefined ? '' : readFileSync(trusted, 'utf8')
-  writeFileSync(at('authorities.pem'), `${readFileSync(certificates.authority, 'utf8')}\n${others}`)
+  const others = trusted === undefined ? '' : fs.readFileSync(trusted, 'utf8')
+  fs.writeFileSync(at('authorities.pem'), `${fs.readFileSync(certificates.authority, 'utf8')}\n${others}`)
   const { valkeyUrl, postgresUrl, natsUrl } = await startServices(certificates)
   say(`Valkey, Postgres and NATS with TLS at ${host}`)
   const [bus, http, telemetry, shield, metrics, projector] = (await findFreePorts(6)) as number[]
-  mkdirSync(at('data'), { mode: 0o700 })
+  fs.mkdirSync(at('data'), { mode: 0o700 })
 
   execFileSync('openssl', ['genpkey', '-algorithm', 'ed25519', '-out', at('certifier.pem')], { stdio: 'ignore' })
   const pinned = execFileSync('openssl', ['pkey', '-in', at('certifier.pem'), '-pubout', '-outform', 'DER'])
@@ -363,7 +355,7 @@ async function rehearse(): Promise<void> {
     ...trust,
     ARQONBUS_PREFLIGHT_DIR: folder,
   })
-  writeFileSync(at('report.json'), judged.out)
+  fs.writeFileSync(at('report.json'), judged.out)
   if (judged.out === '') throw new Error(`preflight run printed nothing: exit ${judged.exit}\n${judged.errors}`)
   const report = JSON.parse(judged.out) as {
     canonical: { verdict: string; results: Judged[] }
@@ -446,5 +438,5 @@ try {
 } finally {
   for (const close of closers.toReversed()) await close()
   if (values.keep) console.log(`kept: ${folder}`)
-  else rmSync(folder, { recursive: true, force: true })
+  else fs.rmSync(folder, { recursive: true, force: true })
 }
